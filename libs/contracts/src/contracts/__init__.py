@@ -1,0 +1,1 @@
+"""The facts that the services tell each other: event models, versioned."""

@@ -1,0 +1,1 @@
+"""The way of a fact: outbox, relay, inbox, place, projections, replay."""

@@ -1,0 +1,1 @@
+"""Cards: households, cards and the points ledger."""

@@ -1,0 +1,1 @@
+"""Network: organisations, needs, referrals that do not get lost."""

@@ -1,0 +1,1 @@
+"""Notifications: messages that reach a family in its language, not at night."""

@@ -1,0 +1,1 @@
+"""Solidarity shop: products of the back room, stock, tills, sales."""
