@@ -1,0 +1,67 @@
+"""Ids are text of 36 characters: UUIDv7 for what is made here, UUIDv5 for what follows from it.
+
+UUIDs in time order are inserted some 5 times faster than random ones, and sort as they were made.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from typing import Protocol
+
+import uuid_utils
+
+from runtime.clock import Clock
+
+NAMESPACE = uuid.UUID("6f0b1f5c-0d2a-5b8e-9c35-7d1c2f4a9e60")
+"""Fixed for ever: derived ids of all installations and versions rest on it."""
+
+
+class Ids(Protocol):
+    """What makes new ids."""
+
+    def new(self) -> str: ...
+
+
+class SystemIds:
+    """UUIDv7; within a process each sorts after the one before, whatever the clock does.
+
+    With a `clock` the time in the id is that clock's, so that a played day reads as such.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self) -> str:
+        nanoseconds = None
+        if self._clock is not None:
+            nanoseconds = int(self._clock.now().timestamp() * 1_000_000) * 1_000
+        made = uuid_utils.uuid7(nanoseconds=nanoseconds).int
+        with self._lock:
+            if made <= self._last:
+                made = self._last + 1
+            self._last = made
+        return str(uuid.UUID(int=made))
+
+
+class SequenceIds:
+    """The same ids in the same order in every run, in the layout of UUIDv7; for tests."""
+
+    def __init__(self, start: int = 1) -> None:
+        self._lock = threading.Lock()
+        self._next = start
+
+    def new(self) -> str:
+        with self._lock:
+            number = self._next
+            self._next += 1
+        time_ms = f"{0x019A_0000_0000 + number:012x}"
+        return f"{time_ms[:8]}-{time_ms[8:]}-7000-8000-{number:012x}"
+
+
+def derived(*parts: str) -> str:
+    """The id that follows from these parts: the same parts, in this order, give the same id."""
+    return str(uuid.uuid5(NAMESPACE, json.dumps(parts, ensure_ascii=False)))

@@ -1,0 +1,380 @@
+"""The store: one transaction per write, first come first served, recovery by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from runtime.failures import StoreClosed, StoreGone, is_transient
+from runtime.store import Store, WriteTimes, insert_ignore, lock_rows, upsert
+from runtime.testing import eventually
+from runtime.types import Id, Json, UtcDateTime
+
+metadata = sa.MetaData()
+person = sa.Table(
+    "person",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("seen_at", UtcDateTime),
+    sa.Column("traits", Json),
+)
+
+NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def people(store: Store) -> Store:
+    store.write_now(metadata.create_all)
+    return store
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(f"sqlite:///{tmp_path / 'people.db'}", busy_timeout_ms=50)
+    made.write_now(metadata.create_all)
+    yield made
+    made.close_now()
+
+
+def add(connection: sa.Connection, id: str) -> None:
+    connection.execute(sa.insert(person), {"id": id, "name": id})
+
+
+def names(store: Store) -> list[str]:
+    return list(store.read_now(lambda c: c.scalars(sa.select(person.c.id).order_by("id")).all()))
+
+
+async def test_a_write_is_kept_when_its_work_returns(people: Store) -> None:
+    await people.write(lambda c: add(c, "a"))
+    assert await people.read(lambda c: c.scalar(sa.select(person.c.id))) == "a"
+
+
+async def test_a_write_that_raises_keeps_nothing(people: Store) -> None:
+    def half(connection: sa.Connection) -> None:
+        add(connection, "a")
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await people.write(half)
+    assert names(people) == []
+    await people.write(lambda c: add(c, "b"))
+    assert names(people) == ["b"]
+
+
+def test_a_read_cannot_write(people: Store) -> None:
+    with pytest.raises(sa.exc.DBAPIError):
+        people.read_now(lambda c: add(c, "a"))
+    people.write_now(lambda c: add(c, "a"))
+    assert names(people) == ["a"]
+
+
+def test_a_read_sees_one_snapshot(people: Store) -> None:
+    people.write_now(lambda c: add(c, "a"))
+
+    def twice(connection: sa.Connection) -> tuple[int, int]:
+        count = sa.select(sa.func.count()).select_from(person)
+        before = connection.scalar(count)
+        people.write_now(lambda c: add(c, "b"))
+        return before or 0, connection.scalar(count) or 0
+
+    assert people.read_now(twice) == (1, 1)
+    assert names(people) == ["a", "b"]
+
+
+async def test_a_cancelled_caller_leaves_no_half_transaction(people: Store) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        add(connection, "a")
+        begun.set()
+        assert go_on.wait(10)
+        add(connection, "b")
+
+    caller = asyncio.create_task(people.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go_on.set()
+    eventually(lambda: names(people) == ["a", "b"], why="the work that had begun was ended")
+
+
+async def test_a_caller_who_leaves_the_queue_is_forgotten(file_store: Store) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    busy = asyncio.create_task(file_store.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    queued = asyncio.create_task(file_store.write(lambda c: add(c, "never")))
+    await asyncio.sleep(0)
+    assert file_store.waiting == 1
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    assert file_store.waiting == 0
+    go_on.set()
+    await busy
+    assert names(file_store) == []
+
+
+async def test_a_till_is_served_in_turn_beside_a_busy_consumer(file_store: Store) -> None:
+    """Batches one after the other; a write that comes between waits for one of them, not for all."""
+    turns: list[str] = []
+    stop = asyncio.Event()
+
+    async def consumer(name: str) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            await file_store.write(lambda c: turns.append(name))
+
+    consumers = [asyncio.create_task(consumer("batch")) for _ in range(2)]
+    for number in range(20):
+        before = len(turns)
+        await file_store.write(lambda c, n=number: turns.append(f"till {n}"))
+        between = turns[before:].index(f"till {number}")
+        assert between <= 3, f"the till waited for {between} batches"
+    stop.set()
+    await asyncio.gather(*consumers)
+
+
+async def test_a_batch_sees_that_somebody_waits(file_store: Store) -> None:
+    def batch(connection: sa.Connection) -> int:
+        done = 0
+        while file_store.waiting == 0:
+            done += 1
+        return done
+
+    consumer = asyncio.create_task(file_store.write(batch))
+    await asyncio.sleep(0)
+    await file_store.write(lambda c: add(c, "till"))
+    assert await consumer >= 0
+    assert file_store.waiting == 0
+
+
+def test_a_write_inside_a_write_is_refused_instead_of_waiting_for_ever(people: Store) -> None:
+    with pytest.raises(RuntimeError, match="inside a write"):
+        people.write_now(lambda c: people.write_now(lambda d: None))
+
+
+def test_a_locked_file_raises_a_transient_error_and_is_used_again(
+    file_store: Store, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "people.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        file_store.write_now(lambda c: add(c, "a"))
+    assert is_transient(caught.value)
+    assert names(file_store) == []
+    other.execute("ROLLBACK")
+    other.close()
+    file_store.write_now(lambda c: add(c, "a"))
+    assert names(file_store) == ["a"]
+
+
+def test_a_full_disk_raises_a_transient_error_and_nothing_is_half_written(
+    file_store: Store,
+) -> None:
+    def limit(connection: sa.Connection, pages: int) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    pages = file_store.read_now(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+    file_store.write_now(lambda c: limit(c, pages or 0))
+
+    def much(connection: sa.Connection) -> None:
+        add(connection, "small")
+        connection.execute(sa.insert(person), {"id": "big", "name": "x" * 100_000})
+
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        file_store.write_now(much)
+    assert is_transient(caught.value)
+    assert names(file_store) == []
+    file_store.write_now(lambda c: limit(c, 1_000_000))
+    file_store.write_now(much)
+    assert names(file_store) == ["big", "small"]
+
+
+def test_a_file_that_is_gone_is_noticed_and_never_made_anew(
+    file_store: Store, tmp_path: Path
+) -> None:
+    file_store.write_now(lambda c: add(c, "a"))
+    path = tmp_path / "people.db"
+    aside = [path, path.with_name("people.db-wal"), path.with_name("people.db-shm")]
+    for file in aside:
+        file.rename(file.with_name(file.name + ".away"))
+    with pytest.raises(StoreGone):
+        file_store.write_now(lambda c: add(c, "b"))
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        file_store.write_now(lambda c: add(c, "b"))
+    assert is_transient(caught.value)
+    assert not path.exists()
+    for file in aside:
+        away = file.with_name(file.name + ".away")
+        if away.exists():
+            away.rename(file)
+    file_store.write_now(lambda c: add(c, "c"))
+    assert names(file_store) == ["a", "c"]
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_lost_connection_is_replaced(people: Store) -> None:
+    def lose(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        people.write_now(lose)
+    assert is_transient(caught.value)
+    people.write_now(lambda c: add(c, "a"))
+    assert names(people) == ["a"]
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_rows_locked_in_id_order_do_not_deadlock(people: Store) -> None:
+    people.write_now(lambda c: [add(c, f"{n:02}") for n in range(20)])
+
+    def change(connection: sa.Connection, order: list[str]) -> None:
+        lock_rows(connection, person, order)
+        for id in order:
+            connection.execute(sa.update(person).where(person.c.id == id).values(name="changed"))
+
+    forward = [f"{n:02}" for n in range(20)]
+    backward = forward[::-1]
+    threads = [
+        threading.Thread(
+            target=lambda o=order: [people.write_now(lambda c: change(c, o)) for _ in range(10)]
+        )
+        for order in (forward, backward)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (
+        people.read_now(
+            lambda c: c.scalar(sa.select(sa.func.count()).where(person.c.name == "changed"))
+        )
+        == 20
+    )
+
+
+async def test_a_closed_store_ends_its_queue_and_takes_no_more(store_url: str) -> None:
+    store = Store(store_url)
+    await store.write(metadata.create_all)
+    last = asyncio.create_task(store.write(lambda c: add(c, "a")))
+    await asyncio.sleep(0)
+    await store.close()
+    await last
+    with pytest.raises(StoreClosed):
+        await store.write(lambda c: None)
+    again = Store(store_url)
+    assert names(again) == ["a"]
+    again.close_now()
+
+
+def test_every_write_tells_its_times(store_url: str) -> None:
+    seen: list[WriteTimes] = []
+    store = Store(store_url, observe=seen.append)
+    store.write_now(metadata.create_all)
+    store.close_now()
+    assert len(seen) == 1
+    assert seen[0].worked > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [("mysql://x/y", "must begin"), ("nonsense", "no database"), ("sqlite://", "needs a file")],
+)
+def test_an_address_that_is_no_store_is_refused(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Store(url)
+
+
+def test_insert_ignore_leaves_what_is_there(people: Store) -> None:
+    people.write_now(lambda c: add(c, "a"))
+    rows = [{"id": "a", "name": "other"}, {"id": "b", "name": "b"}, {"id": "b", "name": "again"}]
+    people.write_now(lambda c: insert_ignore(c, person, rows))
+    people.write_now(lambda c: insert_ignore(c, person, []))
+    found = people.read_now(lambda c: c.execute(sa.select(person.c.id, person.c.name)).all())
+    assert sorted(tuple(row) for row in found) == [("a", "a"), ("b", "b")]
+
+
+def test_what_comes_late_does_not_undo_what_is_newer(people: Store) -> None:
+    later, earlier = NOON, NOON - timedelta(hours=1)
+
+    def put(name: str, at: datetime) -> None:
+        row = {"id": "a", "name": name, "seen_at": at}
+        people.write_now(lambda c: upsert(c, person, [row], key=["id"], newer="seen_at"))
+
+    def name() -> str | None:
+        return people.read_now(lambda c: c.scalar(sa.select(person.c.name)))
+
+    people.write_now(lambda c: add(c, "a"))
+    put("over the stub", earlier)
+    assert name() == "over the stub"
+    put("later", later)
+    put("earlier", earlier)
+    assert name() == "later"
+    put("same time, told last", later)
+    assert name() == "same time, told last"
+
+
+def test_upsert_takes_many_rows_of_one_key_in_order(people: Store) -> None:
+    rows = [
+        {"id": "a", "name": "second", "seen_at": NOON},
+        {"id": "a", "name": "first", "seen_at": NOON - timedelta(days=1)},
+        {"id": "b", "name": "b", "seen_at": NOON},
+        {"id": "a", "traits": {"k": [1]}, "seen_at": NOON},
+    ]
+    people.write_now(lambda c: upsert(c, person, rows, key=["id"], newer="seen_at"))
+    found = people.read_now(
+        lambda c: c.execute(sa.select(person.c["id", "name", "traits"]).order_by("id")).all()
+    )
+    assert [tuple(row) for row in found] == [("a", "second", {"k": [1]}), ("b", "b", None)]
+
+
+def test_times_come_back_in_utc_and_sort(people: Store) -> None:
+    rome = datetime(2026, 11, 16, 13, 0, 0, 1, tzinfo=timezone(timedelta(hours=1)))
+    rows = [{"id": "a", "seen_at": NOON}, {"id": "b", "seen_at": rome}]
+    people.write_now(lambda c: insert_ignore(c, person, rows))
+    found = people.read_now(
+        lambda c: c.scalars(sa.select(person.c.seen_at).order_by(person.c.seen_at.desc())).all()
+    )
+    assert found == [rome, NOON]
+    assert all(at is not None and at.tzinfo == UTC for at in found)
+    latest = people.read_now(lambda c: c.scalar(sa.select(sa.func.max(person.c.seen_at))))
+    assert latest == rome
+
+
+def test_a_time_without_a_zone_is_refused(people: Store) -> None:
+    row = {"id": "a", "seen_at": datetime(2026, 11, 16)}  # noqa: DTZ001
+    with pytest.raises(sa.exc.StatementError, match="without a zone"):
+        people.write_now(lambda c: insert_ignore(c, person, [row]))
+
+
+def test_an_error_does_not_tell_the_values(people: Store) -> None:
+    people.write_now(lambda c: add(c, "a"))
+    with pytest.raises(sa.exc.IntegrityError) as caught:
+        people.write_now(lambda c: c.execute(sa.insert(person), {"id": "a", "name": "Amina Rossi"}))
+    assert "Amina" not in str(caught.value)
+
+
+def test_writes_are_durable(people: Store) -> None:
+    if people.dialect == "postgresql":
+        asked = people.write_now(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar())
+        assert asked == "on"
+        return
+    settings = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
+    for name, value in settings.items():
+        found = people.write_now(lambda c, n=name: c.exec_driver_sql(f"PRAGMA {n}").scalar())
+        assert found == value, name
