@@ -1,0 +1,33 @@
+"""Where the files lie that start the house: topics, the jars' lock, the front door's routes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def deploy_folder() -> Path:
+    """The `deploy/` folder: VICINATO_DEPLOY, else the one of the checkout this package lives in."""
+    named = os.environ.get("VICINATO_DEPLOY")
+    return Path(named).resolve() if named else Path(__file__).resolve().parents[3]
+
+
+def topics_file() -> Path:
+    return Path(os.environ.get("VICINATO_TOPICS") or deploy_folder() / "kafka" / "topics.toml")
+
+
+def kafka_lock_file() -> Path:
+    return deploy_folder() / "kafka" / "kafka.lock"
+
+
+def caddyfile() -> Path:
+    return deploy_folder() / "local" / "Caddyfile"
+
+
+def cache_folder() -> Path:
+    """What can be fetched again: VICINATO_CACHE, else `vicinato` in the user's cache folder."""
+    named = os.environ.get("VICINATO_CACHE")
+    if named:
+        return Path(named).resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vicinato"
