@@ -1,0 +1,1 @@
+"""The rules of the network, without any input or output."""
