@@ -129,7 +129,7 @@ async def test_a_caller_who_leaves_the_queue_is_forgotten(file_store: Store) -> 
 
 
 async def test_a_till_is_served_in_turn_beside_a_busy_consumer(file_store: Store) -> None:
-    """Batches one after the other; a write that comes between waits for one of them, not for all."""
+    """A write that comes between batches waits for one of them, not for all."""
     turns: list[str] = []
     stop = asyncio.Event()
 

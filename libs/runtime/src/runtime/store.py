@@ -193,6 +193,18 @@ class Store:
             raise StoreGone("the file of the store was removed or replaced while in use")
 
 
+def migration_engine(url: str) -> sa.Engine:
+    """An engine of one connection that changes the schema; dispose of it at the end.
+
+    SQLite changes a table by making it anew, so foreign keys are not watched meanwhile.
+    """
+    address = database_address(url)
+    if address.get_backend_name() == "sqlite":
+        file = _SqliteFile(Path(str(address.database)))
+        return file.engine(STATEMENT_TIMEOUT_MS, write=True, foreign_keys=False)
+    return _postgresql_engine(address, write=True, size=1)
+
+
 def database_address(url: str) -> sa.URL:
     """The address in a database setting. Raises ValueError with a sentence that fits a person."""
     try:
@@ -222,7 +234,9 @@ class _SqliteFile:
         if not path.exists():
             path.touch(mode=0o600)
 
-    def engine(self, busy_timeout_ms: int, *, write: bool, size: int = 1) -> sa.Engine:
+    def engine(
+        self, busy_timeout_ms: int, *, write: bool, size: int = 1, foreign_keys: bool = True
+    ) -> sa.Engine:
         # mode=rw: a file that has gone must not come back empty.
         engine = sa.create_engine(
             "sqlite://",
@@ -242,7 +256,7 @@ class _SqliteFile:
 
         def connected(connection: sqlite3.Connection, _record: object) -> None:
             self._opened = self.path.stat().st_ino
-            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
             if write:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
@@ -343,22 +357,36 @@ def upsert(
     that column (a stub) gives way. The order of `rows` counts as the order of calls.
     """
     for batch in _batches(rows, key=key, newer=newer):
-        statement = _insert(connection, table)
-        changed = [name for name in batch[0] if name not in key]
-        if not changed:
-            connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)), batch)
-            continue
-        where = None
-        if newer is not None:
-            where = sa.or_(table.c[newer].is_(None), table.c[newer] <= statement.excluded[newer])
         connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(key),
-                set_={name: statement.excluded[name] for name in changed},
-                where=where,
-            ),
-            batch,
+            upsert_statement(connection, table, batch[0], key=key, newer=newer), batch
         )
+
+
+def upsert_statement(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Iterable[str],
+    *,
+    key: Sequence[str],
+    newer: str | None = None,
+    where: sa.ColumnElement[bool] | None = None,
+) -> sqlite.Insert | postgresql.Insert:
+    """The statement of `upsert` for rows with these columns.
+
+    `where` says more about the row that is there: one that does not meet it is left alone.
+    """
+    statement = _insert(connection, table)
+    changed = [name for name in columns if name not in key]
+    if not changed:
+        return statement.on_conflict_do_nothing(index_elements=list(key))
+    if newer is not None:
+        grown = sa.or_(table.c[newer].is_(None), table.c[newer] <= statement.excluded[newer])
+        where = grown if where is None else sa.and_(where, grown)
+    return statement.on_conflict_do_update(
+        index_elements=list(key),
+        set_={name: statement.excluded[name] for name in changed},
+        where=where,
+    )
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

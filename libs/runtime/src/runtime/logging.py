@@ -1,0 +1,168 @@
+"""Logs: one JSON object per line on stdout, without personal data.
+
+An event is a dotted name ("cards.hold.declined"); what it tells stands in keys. Only the keys of an
+allow-list pass: others are counted (`dropped`), not written. Lines of other libraries go the same
+way, without query strings, addresses and the client's IP. An exception is written as its kind, its
+code and the places it went through: neither local values nor parameters of SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator, MutableMapping
+from typing import Any, TextIO
+
+import psycopg
+import pydantic
+import sqlalchemy.exc
+import structlog
+
+_ALLOWED = {
+    *("event", "level", "timestamp", "logger", "service", "exception", "error", "dropped"),
+    *("correlation", "cause", "centre", "actor", "role", "reason", "state", "status", "count"),
+    *("event_id", "event_type", "topic", "partition", "offset", "key", "previous", "era", "lag"),
+    *("subject_id", "version", "projection", "job", "period", "tries", "rows", "bytes", "why"),
+    *("method", "path", "route", "duration_ms", "age_s", "port", "host", "pid", "url", "setting"),
+    *("revision", "package", "channel", "provider", "language", "template", "table", "cluster"),
+}
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
+_QUIET = ("aiokafka", "faststream", "alembic", "asyncio", "httpx", "httpcore", "uvicorn.access")
+
+Event = MutableMapping[str, Any]
+
+
+def allow(*keys: str) -> None:
+    """Let more keys pass. For ids, codes, counts and durations; never for what a person is."""
+    _ALLOWED.update(keys)
+
+
+def get_logger(**bound: Any) -> Any:
+    """A logger; `log.info("cards.hold.declined", reason="card.blocked")`."""
+    return structlog.stdlib.get_logger(**bound)
+
+
+def configure(
+    service: str, *, level: str = "INFO", format: str = "json", stream: TextIO | None = None
+) -> None:
+    """Send all logs of this process, those of libraries too, to `stream` (stdout)."""
+
+    def name_service(_logger: object, _method: str, event: Event) -> Event:
+        event.setdefault("service", service)
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        name_service,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=False)
+        if format == "text"
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _foreign],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _exceptions,
+                only_allowed,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("uvicorn")]:
+        taken = logging.getLogger(name)
+        taken.handlers.clear()
+        taken.propagate = True
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def only_allowed(_logger: object, _method: str, event: Event) -> Event:
+    """Drop what is not on the list, and say how much."""
+    kept = {key: value for key, value in event.items() if key in _ALLOWED}
+    if len(kept) < len(event):
+        kept["dropped"] = len(event) - len(kept)
+    return kept
+
+
+def clean(text: str) -> str:
+    """Text of others without query strings and e-mail addresses."""
+    return _EMAIL.sub("…@…", _QUERY.sub("?…", text))
+
+
+def told(error: BaseException) -> str:
+    """The kind of an error and what may be said of it.
+
+    Databases and validators quote the values that they refuse, so of these only codes are told.
+    """
+    kind = type(error).__name__
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return f"{kind} ({told(error.orig)})"
+    if isinstance(error, psycopg.Error):
+        return " ".join(filter(None, (kind, error.sqlstate, error.diag.constraint_name)))
+    if (code := getattr(error, "sqlite_errorname", None)) is not None:
+        return f"{kind} {code}"
+    if isinstance(error, pydantic.ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        places = (f"{'.'.join(map(str, one['loc']))} {one['type']}" for one in found[:10])
+        return f"{kind} {error.title}: {', '.join(places)}"
+    first = clean(str(error)).partition("\n")[0][:200]
+    return f"{kind}: {first}" if first else kind
+
+
+def _foreign(_logger: object, _method: str, event: Event) -> Event:
+    """A line of another library: an access line in our keys, else its cleaned text."""
+    record = event.get("_record")
+    if isinstance(record, logging.LogRecord) and record.name == "uvicorn.access":
+        arguments = record.args
+        if isinstance(arguments, tuple) and len(arguments) == 5:
+            _client, method, path, _http, status = arguments
+            event["event"] = "http.request"
+            event["method"], event["status"] = method, status
+            event["path"] = str(path).partition("?")[0]
+            return event
+    event["event"] = clean(str(event.get("event", "")))
+    return event
+
+
+def _exceptions(_logger: object, _method: str, event: Event) -> Event:
+    given = event.pop("exc_info", None)
+    error = given
+    if given is True:
+        error = sys.exc_info()[1]
+    elif isinstance(given, tuple):
+        error = given[1]
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(_lines(error))
+    if isinstance(event.get("error"), BaseException):
+        event["error"] = told(event["error"])
+    return event
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield told(link)
+        for frame in traceback.extract_tb(link.__traceback__)[-12:]:
+            yield f"  {frame.filename}:{frame.lineno} {frame.name}"
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
