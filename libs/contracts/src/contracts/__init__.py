@@ -3,7 +3,11 @@
 from contracts import activities, cards, identity, network, notifications, people, shop
 from contracts.event import Cents, Event, Id, Moment, Points, event_type, events, split
 
+COMPACTED = frozenset({people.TOPIC})
+"""Topics that keep only the last record of a key: their events have no ``previous``."""
+
 __all__ = [
+    "COMPACTED",
     "Cents",
     "Event",
     "Id",

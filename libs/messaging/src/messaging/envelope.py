@@ -1,0 +1,267 @@
+"""What travels: CloudEvents 1.0 in Kafka's binary mode (DESIGN §3.9), written and read strictly.
+
+Headers: ``ce_specversion``, ``ce_id``, ``ce_type``, ``ce_source``, ``ce_time``, ``ce_subject``,
+``content-type``, and ``previous``, ``cause``, ``correlation``, ``era``, ``centre``,
+``traceparent``. The key is the aggregate's id and equals the subject and the key field of the body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from contracts import Event, event_type, events, split
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+MAX_BODY = 900_000
+"""Bytes. The broker takes records of 1 MiB; the rest is for headers."""
+
+ERA_BEGUN = "messaging.era.begun.v1"
+"""The type of a marker record: it says nothing but its era."""
+
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it lies in the log. ``stamp`` is Kafka's time in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    stamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[E_co]):
+    """An event with all that its envelope says."""
+
+    event: E_co
+    id: str
+    type: str
+    source: str
+    time: datetime
+    subject: str
+    key: str
+    previous: str | None
+    cause: str | None
+    correlation: str
+    centre: str
+    traceparent: str
+    era: int
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A record that only tells its era."""
+
+    id: str
+    era: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is no event of ours. ``reason`` is a code, ``detail`` says more; ``later`` is
+    true when a newer build may well read it (an unknown type, a newer version)."""
+
+    id: str
+    type: str
+    previous: str | None
+    era: int
+    reason: str
+    detail: str
+    later: bool = False
+
+    def spoken(self) -> str:
+        """Reason and detail in one line."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record with what was read out of it."""
+
+    record: Record
+    content: Received[Event] | Marker | Unreadable
+
+    @property
+    def id(self) -> str:
+        """The event's id, or where the record lies when it has none."""
+        return self.content.id
+
+    @property
+    def era(self) -> int:
+        return self.content.era
+
+    @property
+    def previous(self) -> str | None:
+        return None if isinstance(self.content, Marker) else self.content.previous
+
+    @property
+    def type(self) -> str:
+        return ERA_BEGUN if isinstance(self.content, Marker) else self.content.type
+
+    @property
+    def key(self) -> str:
+        return (self.record.key or b"").decode("utf-8", "replace")
+
+
+def decode(record: Record) -> Item:
+    """Read a record. Never raises: what cannot be read is an `Unreadable` that says why."""
+    return Item(record, _content(record))
+
+
+def _content(record: Record) -> Received[Event] | Marker | Unreadable:
+    headers: dict[str, str] = {}
+    where = f"{record.topic}/{record.partition}/{record.offset}/{record.stamp}"
+    try:
+        for name, raw in record.headers:
+            headers[name] = raw.decode("utf-8")
+    except (UnicodeDecodeError, AttributeError):
+        return Unreadable(where, "", None, 0, "header.undecodable", name)
+    era = _number(headers.get("era", "0"))
+    ce_type = headers.get("ce_type", "")
+    if era is None:
+        return Unreadable(where, ce_type, None, 0, "header.invalid", "era")
+    ce_id = headers.get("ce_id", "")
+    if ce_type == ERA_BEGUN:
+        return Marker(ce_id or where, era)
+    previous = headers.get("previous") or None
+    if not _ID.match(ce_id):
+        what = "header.invalid" if ce_id else "header.missing"
+        return Unreadable(where, ce_type, None, era, what, "ce_id")
+
+    def bad(reason: str, detail: str, *, later: bool = False) -> Unreadable:
+        return Unreadable(ce_id, ce_type, previous, era, reason, detail, later)
+
+    if previous is not None and not _ID.match(previous):
+        return Unreadable(ce_id, ce_type, None, era, "header.invalid", "previous")
+    missing = [n for n in ("ce_type", "ce_source", "ce_time", "ce_subject") if not headers.get(n)]
+    if missing:
+        return bad("header.missing", ", ".join(missing))
+    try:
+        time = datetime.fromisoformat(headers["ce_time"])
+    except ValueError:
+        return bad("header.invalid", "ce_time")
+    if time.tzinfo is None:
+        return bad("header.invalid", "ce_time has no zone")
+    model = event_type(ce_type)
+    if model is None:
+        return bad(*_unknown(ce_type), later=True)
+    if record.topic != model.TOPIC:
+        return bad("topic.wrong", f"{ce_type} belongs on {model.TOPIC}")
+    event = _body(model, record.value, headers["ce_subject"])
+    if isinstance(event, str):
+        return bad("body.invalid", event)
+    key = (record.key or b"").decode("utf-8", "replace")
+    if key != headers["ce_subject"] or key != event.key:
+        return bad("key.wrong", "key, ce_subject and the body's id differ")
+    return Received(
+        event=event,
+        id=ce_id,
+        type=ce_type,
+        source=headers["ce_source"],
+        time=time.astimezone(UTC),
+        subject=headers["ce_subject"],
+        key=key,
+        previous=previous,
+        cause=headers.get("cause") or None,
+        correlation=headers.get("correlation", ""),
+        centre=headers.get("centre", ""),
+        traceparent=headers.get("traceparent", ""),
+        era=era,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+
+
+def _unknown(ce_type: str) -> tuple[str, str]:
+    parts = split(ce_type)
+    if parts is not None:
+        known = [e.VERSION for e in events() if parts[0] == e.TYPE]
+        if known and parts[1] > max(known):
+            return "version.newer", f"this build knows {parts[0]} up to v{max(known)}"
+    return "type.unknown", ce_type[:120]
+
+
+def _body(model: type[Event], value: bytes | None, subject: str) -> Event | str:
+    if model.TOMBSTONE:
+        if value is not None:
+            return "a tombstone has no body"
+        return model.model_validate({model.KEY: subject})
+    if value is None:
+        return "empty"
+    try:
+        return model.model_validate_json(value)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return f"{field or 'body'}: {first['type']}"
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def headers_for(
+    event: Event,
+    *,
+    event_id: str,
+    source: str,
+    time: datetime,
+    correlation: str,
+    centre: str,
+    traceparent: str = "",
+) -> dict[str, str]:
+    """The headers that are fixed when the row is written; the relay adds chain and era."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_type": event.ce_type(),
+        "ce_source": source,
+        "ce_time": time.astimezone(UTC).isoformat(),
+        "ce_subject": event.key,
+        "correlation": correlation,
+        "centre": centre,
+    }
+    if not event.TOMBSTONE:
+        headers["content-type"] = "application/json"
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return headers
+
+
+def body_of(event: Event) -> bytes | None:
+    """The bytes on the bus; None for a tombstone."""
+    return None if event.TOMBSTONE else event.model_dump_json().encode()
+
+
+def wire_headers(
+    headers: dict[str, Any], *, previous: str | None, cause: str | None, era: int
+) -> list[tuple[str, bytes]]:
+    """All headers as they are sent."""
+    full = dict(headers)
+    if previous:
+        full["previous"] = previous
+    if cause:
+        full["cause"] = cause
+    full["era"] = str(era)
+    return [(name, str(value).encode()) for name, value in full.items()]
+
+
+def eras(items: Iterable[Item]) -> int:
+    """The highest era among items; 0 when there are none."""
+    return max((item.era for item in items), default=0)

@@ -1,0 +1,169 @@
+"""What a command or a policy gets: one transaction of the service's store. It never commits.
+
+What is emitted and collected belongs to this object, so nothing of an attempt that was rolled back
+stays in memory. The boundary (`messaging.engine`, `messaging.settle`) opens and closes it; `close`
+writes the outbox as the last statement before the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from contracts import Event
+from messaging import outbox
+from messaging.envelope import MAX_BODY, Received, body_of, headers_for
+from runtime import scheduler, telemetry
+from runtime.ids import Ids, derived
+from runtime.refusals import N_, TooLarge
+
+if TYPE_CHECKING:
+    from messaging.service import Service
+
+
+class EmittedTwice(Exception):  # noqa: N818 - it names what happened
+    """One reaction emitted the same type for the same subject twice: a mistake in a policy."""
+
+
+class Transaction:
+    """One transaction: connection, time, ids, who asked, and what it will tell the others.
+
+    `actor` is the account's id or ``system``. `centre` is that of the caller, or of the event that
+    is handled. `cause` is that event, else None. `memo` is free for a policy's prefetch.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        connection: sa.Connection,
+        *,
+        now: datetime,
+        ids: Ids,
+        actor: str = "system",
+        centre: str = "",
+        correlation: str = "",
+    ) -> None:
+        self.service = service
+        self.now = now
+        self.ids = ids
+        self.actor = actor
+        self.centre = centre
+        self.correlation = correlation or ids.new()
+        self.cause: Received[Event] | None = None
+        self.memo: dict[str, Any] = {}
+        self.callbacks: list[Callable[[], None]] = []
+        self._connection = connection
+        self._before_flush: list[Callable[[sa.Connection], None]] = []
+        self._collected: dict[sa.Table, list[Mapping[str, Any]]] = {}
+        self._drafts: dict[str, outbox.Draft] = {}
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The connection, with everything that was collected so far written to it."""
+        if self._collected or self._before_flush:
+            self.flush()
+        return self._connection
+
+    def emit(self, event: Event, *, centre: str | None = None) -> str:
+        """Tell the others a fact, if this transaction commits. Returns the event's id.
+
+        In a command the id is new; in a reaction it follows from cause, type and subject, so that
+        the same decision has the same id.
+
+        Raises:
+            TooLarge: the event does not fit on the bus.
+            EmittedTwice: this reaction told the same of the same subject already.
+        """
+        if event.TOPIC not in self.service.topics:
+            raise ValueError(f"{self.service.name} does not write {event.TOPIC}")
+        cause = self.cause.id if self.cause else None
+        event_id = derived(cause, event.ce_type(), event.key) if cause else self.ids.new()
+        if event_id in self._drafts:
+            raise EmittedTwice(f"{event.ce_type()} of {event.key} because of {cause}")
+        body = body_of(event)
+        if body is not None and len(body) > MAX_BODY:
+            raise TooLarge(
+                "event.too_large",
+                N_("This is too much to be kept in one go."),
+                N_("Divide it into smaller parts."),
+            )
+        self._drafts[event_id] = outbox.Draft(
+            id=event_id,
+            topic=event.TOPIC,
+            key=event.key,
+            cause=cause,
+            type=event.ce_type(),
+            headers=headers_for(
+                event,
+                event_id=event_id,
+                source=f"/{self.service.name}",
+                time=self.now,
+                correlation=self.correlation,
+                centre=self.centre if centre is None else centre,
+                traceparent=telemetry.traceparent(),
+            ),
+            body=body,
+            at=self.now,
+        )
+        return event_id
+
+    def collect(self, table: sa.Table, row: Mapping[str, Any]) -> None:
+        """Insert a row together with all others of its table, at the next flush.
+
+        Every row of a table must name the same columns.
+        """
+        self._collected.setdefault(table, []).append(row)
+
+    def before_flush(self, write: Callable[[sa.Connection], None]) -> None:
+        """Call `write` once at the next flush, before the collected rows: for sets of updates."""
+        self._before_flush.append(write)
+
+    def flush(self) -> None:
+        """Write what was collected, table by table."""
+        while self._before_flush or self._collected:
+            writers, self._before_flush = self._before_flush, []
+            for write in writers:
+                write(self._connection)
+            collected, self._collected = self._collected, {}
+            for table, rows in collected.items():
+                self._connection.execute(sa.insert(table), rows)
+
+    def schedule(
+        self,
+        name: str,
+        subject: str,
+        at: datetime,
+        *,
+        period: str = "",
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Have the job `name` run for `subject` at a time, once per (name, period, subject)."""
+        scheduler.schedule(self.connection, name, subject, at, period=period, data=data)
+
+    def unschedule(self, name: str, subject: str, *, period: str = "") -> None:
+        """Take a due job back; nothing happens when there is none."""
+        scheduler.unschedule(self.connection, name, subject, period=period)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the transaction is committed; never when it is rolled back."""
+        self.callbacks.append(call)
+
+    def handle(self, received: Received[Event] | None) -> None:
+        """From now on act because of this event (the boundary calls it, not a policy)."""
+        self.cause = received
+        if received is not None:
+            self.centre = received.centre
+            self.correlation = received.correlation or received.id
+
+    def close(self) -> int:
+        """Write what is left and the outbox; returns the number of events written."""
+        self.flush()
+        return outbox.write(self._connection, list(self._drafts.values()))
+
+    @property
+    def emitted(self) -> int:
+        """How many events this transaction tells so far."""
+        return len(self._drafts)
