@@ -1,0 +1,152 @@
+"""One builder for production and tests: a service becomes an application.
+
+The lifespan starts what runs beside the requests (the messaging engine with relay, consumer and
+jobs; the workers; the key ring) and stops it in order: streams and workers first, then the engine,
+then the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from messaging.engine import Engine
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+from messaging import Service
+from runtime.clock import Clock
+from runtime.ids import Ids, SystemIds
+from runtime.logging import get_logger
+from runtime.settings import Settings
+from runtime.store import Store
+from web import answers, errors, languages, live, operations, set_aside
+from web.keys import KeyRing
+from web.middleware import Edge
+from web.pages import Pages
+from web.parts import Parts
+from web.translations import Translations
+
+STATIC = Path(__file__).parent / "static"
+RESTART_PAUSE = 1.0
+FORGET_EVERY = 3600.0
+
+log = get_logger()
+
+
+def build(
+    service: Service,
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    store: Store | None = None,
+    bus: bool = True,
+) -> FastAPI:
+    """The application of ``service``.
+
+    ``clock``, ``ids`` and ``store`` replace the real ones; a store that is passed in is not closed
+    here. With ``bus=False`` no Kafka is looked for: events stay in the outbox.
+    """
+    clock = clock or settings.clock()
+    ids = ids or SystemIds(clock)
+    own_store = store is None
+    store = store or Store(settings.database_url)
+    parts = Parts(
+        service=service,
+        settings=settings,
+        store=store,
+        clock=clock,
+        ids=ids,
+        engine=Engine(service, store, settings, clock, ids),
+        keys=KeyRing(store, clock),
+        translations=Translations(service.package),
+        pages=Pages(service.package, service.prefix),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if own_store:
+                stack.push_async_callback(store.close)
+            await parts.keys.refresh()
+            await parts.engine.start(bus=bus)
+            stack.push_async_callback(parts.engine.stop)
+            tasks = [
+                asyncio.create_task(parts.keys.keep_fresh(), name="keys"),
+                asyncio.create_task(_forget(parts), name="answers"),
+                *(
+                    asyncio.create_task(_supervised(worker, app), name=worker.__name__)
+                    for worker in service.workers
+                ),
+            ]
+            stack.push_async_callback(_cancelled, tasks)
+            stack.callback(live.hub.close)
+            yield
+
+    app = FastAPI(
+        title=service.name,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Edge, ids=ids, secure=parts.secure)],
+    )
+    app.state.parts = parts
+    errors.install(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(operations.router(service.prefix))
+    app.include_router(live.router(service.name, service.prefix))
+    app.include_router(set_aside.router(service.prefix))
+    app.include_router(languages.router(service.prefix))
+    for path in service.routers:
+        module, _, name = path.partition(":")
+        app.include_router(getattr(import_module(module), name))
+    app.openapi = _documented(app, service)  # type: ignore[method-assign]
+    return app
+
+
+def _documented(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = operations.document(
+                app, service.prefix, title=f"Vicinato: {service.name}"
+            )
+        return app.openapi_schema
+
+    return document
+
+
+async def _supervised(worker: Callable[[Any], Coroutine[Any, Any, None]], app: FastAPI) -> None:
+    """A worker that fails begins again; one that returns is done."""
+    while True:
+        try:
+            await worker(app)
+        except Exception:
+            log.exception("web.worker.failed", job=worker.__name__)
+            await asyncio.sleep(RESTART_PAUSE)
+        else:
+            return
+
+
+async def _forget(parts: Parts) -> None:
+    """Old answers to repeated requests go, now and every hour."""
+    while True:
+        try:
+            now = parts.clock.now()
+            await parts.store.write(lambda connection, now=now: answers.forget(connection, now))
+        except Exception:
+            log.exception("web.answers.not_forgotten")
+        await asyncio.sleep(FORGET_EVERY)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

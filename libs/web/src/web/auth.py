@@ -1,0 +1,139 @@
+"""Who may come in: checked offline, in one place, before an endpoint runs.
+
+``allow(Role.TILL, scope="shop:sell")`` and ``public()`` are dependencies that give a ``Call``.
+The signed token is read from ``Authorization: Bearer`` or from the cookie ``token``. Endpoints
+under ``/api/`` answer 401; pages send the browser to identity to renew the token and back, with
+the form it was sending (307), so that nothing typed is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import Request
+
+from runtime.refusals import N_, NotAllowed, Refusal, Unavailable
+from web import csrf
+from web.call import Call
+from web.parts import Parts, parts_of
+from web.roles import ANONYMOUS, Caller, Role
+from web.tokens import TokenRefused, expiry_unchecked
+from web.translations import choose
+
+TOKEN = "token"  # noqa: S105 - the cookie's name
+SESSION = "session"
+LANGUAGE = "language"
+RENEWING = "renewing"
+
+_BEARER = HTTPBearer(
+    auto_error=False,
+    scheme_name="token",
+    description="A token from `POST /identity/api/tokens`; its roles and scopes decide.",
+)
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+Dependency = Callable[..., Coroutine[Any, Any, Call]]
+
+
+class SignInNeeded(Refusal):
+    """No token, or one that does not hold (``why`` as in TokenRefused, or ``missing``)."""
+
+    status = 401
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "auth.token" if why != "missing" else "auth.missing",
+            N_("You are not signed in, or your sign-in has ended."),
+            N_("Sign in and try again."),
+        )
+        self.why = why
+
+
+def allow(*roles: Role, scope: str = "") -> Dependency:
+    """A dependency that lets these roles in; any signed-in caller when none is named.
+
+    ``scope`` is what an API token must carry besides; without one, API tokens stay out.
+    """
+    wanted = frozenset(roles)
+
+    async def allowed(request: Request, bearer: Bearer = None) -> Call:
+        call = await _call(request, bearer, needed=True)
+        caller = call.caller
+        if wanted and not caller.roles & wanted:
+            raise NotAllowed(
+                "auth.role",
+                N_("Your role does not allow this."),
+                N_("Ask the coordinator of your centre if you need it."),
+            )
+        if caller.scopes is not None and scope not in caller.scopes:
+            raise NotAllowed(
+                "auth.scope",
+                N_("This token does not allow this."),
+                N_("Ask for a token with the scope {scope}."),
+                scope=scope or "-",
+            )
+        return call
+
+    return allowed
+
+
+def public() -> Dependency:
+    """A dependency that lets everybody in; whoever is signed in is known."""
+
+    async def allowed(request: Request, bearer: Bearer = None) -> Call:
+        return await _call(request, bearer, needed=False)
+
+    return allowed
+
+
+async def _call(
+    request: Request, bearer: HTTPAuthorizationCredentials | None, *, needed: bool
+) -> Call:
+    parts = parts_of(request)
+    cookie = request.cookies.get(parts.cookie(TOKEN), "")
+    token = bearer.credentials if bearer is not None else cookie
+    try:
+        caller = await _caller(request, parts, token)
+    except SignInNeeded:
+        if needed:
+            raise
+        caller = ANONYMOUS
+    call = Call(request, caller, language_of(request, caller))
+    request.state.call = call
+    if request.method not in csrf.SAFE and bearer is None:
+        csrf.refuse_foreign(request, parts.settings.public_url)
+        if caller.signed_in:
+            await csrf.refuse_forged(request, caller.session_id)
+    return call
+
+
+async def _caller(request: Request, parts: Parts, token: str) -> Caller:
+    if not token:
+        raise SignInNeeded("missing")
+    try:
+        return (await parts.keys.check(token)).caller()
+    except TokenRefused as refused:
+        renewed_just_now = request.cookies.get(RENEWING) == "1"
+        ends = expiry_unchecked(token) if refused.why == "unknown_key" else None
+        if renewed_just_now and ends is not None and ends > parts.clock.now():
+            # Identity gave a new token a moment ago, but its key has not reached this service:
+            # sending the browser back and forth would never end.
+            raise Unavailable(
+                "auth.key_unknown",
+                N_("Your sign-in cannot be checked at this moment."),
+                N_("Nothing was lost: wait a moment and try again."),
+            ) from refused
+        raise SignInNeeded(refused.why) from refused
+
+
+def language_of(request: Request, caller: Caller = ANONYMOUS) -> str:
+    """``?lang=``, then the cookie, then the caller's own, then what the browser prefers."""
+    parts = parts_of(request)
+    return choose(
+        request.query_params.get("lang", ""),
+        request.cookies.get(parts.cookie(LANGUAGE), ""),
+        caller.language,
+        accept=request.headers.get("accept-language", ""),
+    )

@@ -1,0 +1,174 @@
+"""One request of one caller: what an endpoint needs and nothing else.
+
+An endpoint asks for a ``Call`` by ``allow(...)`` or ``public()`` (``web.auth``), hands a plain
+function to ``command`` or ``query``, and answers with a model, ``render`` or ``redirect``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from messaging import Transaction
+from runtime.refusals import N_, Invalid, NotAllowed
+from web import answers, csrf, forms
+from web.forms import NONCE, Form
+from web.parts import Parts, parts_of
+from web.roles import Caller, Role
+from web.translations import Translator
+from web.urls import local_path
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Call:
+    """Who asks (``caller``), in which ``language``, by which ``request``."""
+
+    def __init__(self, request: Request, caller: Caller, language: str) -> None:
+        self.request = request
+        self.caller = caller
+        self.language = language
+        self._commands = 0
+
+    @property
+    def parts(self) -> Parts:
+        return parts_of(self.request)
+
+    @property
+    def to(self) -> Translator:
+        return self.parts.translations.of(self.language)
+
+    @property
+    def correlation(self) -> str:
+        """The id that follows this request through logs, events and services."""
+        return cast(str, self.request.state.correlation)
+
+    @property
+    def centre(self) -> str:
+        """The caller's centre; "" for nobody and for the whole foundation."""
+        return self.caller.centre_id
+
+    def say(self, msgid: str, **values: object) -> str:
+        """A sentence in the reader's language, ``{placeholders}`` filled."""
+        return self.to.say(msgid, **values)
+
+    # -- the work ------------------------------------------------------------------------------
+
+    async def command(self, fn: Callable[[Transaction], T], *, centre: str | None = None) -> T:
+        """Run ``fn`` in ONE transaction and give its value once that is committed.
+
+        The actor is the caller, the centre the caller's unless ``centre`` names another (the
+        foundation's administrators, public pages). With an Idempotency-Key header or a form's
+        nonce, a repetition gives the first value without running ``fn``; with other content it
+        raises Invalid("idempotency.other_content"). The value must be JSON-like, a pydantic model
+        or a dataclass (``web.answers``). A second command of one request has a key of its own.
+        """
+        once = await self._once()
+        work = once.wrap(fn) if once is not None else fn
+        return await self.parts.engine.transact(
+            work,
+            actor=self.caller.account_id,
+            centre=self.centre if centre is None else centre,
+            correlation=self.correlation,
+        )
+
+    async def query(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Run ``fn`` on a reading connection."""
+        return await self.parts.store.read(fn)
+
+    async def _once(self) -> answers.Once | None:
+        request = self.request
+        if request.method in csrf.SAFE:
+            return None
+        nonce = None
+        if csrf.is_form(request):
+            sent = await request.form()
+            nonce = sent.get(NONCE)
+            content = [
+                part
+                for name, value in sent.multi_items()
+                if name not in forms.OWN
+                for part in (name.encode(), str(getattr(value, "filename", value)).encode())
+            ]
+        else:
+            content = [await request.body()]
+        header = request.headers.get("idempotency-key")
+        if header is None and not isinstance(nonce, str):
+            return None
+        key = answers.key_of(header if header is not None else cast(str, nonce))
+        self._commands += 1
+        return answers.Once(
+            self.caller.account_id,
+            key if self._commands == 1 else f"{key} {self._commands}",
+            answers.digest(request.method.encode(), request.url.path.encode(), *content),
+        )
+
+    # -- whose it is ---------------------------------------------------------------------------
+
+    def require(self, *roles: Role) -> None:
+        """Raises NotAllowed unless the caller has one of these roles."""
+        if not self.caller.has(*roles):
+            raise NotAllowed("auth.role", N_("Your role does not allow this."), _ASK)
+
+    def require_centre(self, centre_id: str) -> None:
+        """Raises NotAllowed unless the caller works for this centre (or for the foundation)."""
+        if self.centre and self.centre != centre_id:
+            raise NotAllowed("auth.centre", N_("This belongs to another centre."), _ASK)
+        if not self.centre and not self.caller.has(Role.ADMINISTRATOR):
+            raise NotAllowed("auth.centre", N_("This belongs to another centre."), _ASK)
+
+    def require_household(self, household_id: str) -> None:
+        """Staff may; a family only its own household. Raises NotAllowed."""
+        if not self.caller.staff and self.caller.household_id != household_id:
+            raise NotAllowed("auth.household", N_("This belongs to another household."), _ASK)
+
+    def require_producer(self, producer_id: str) -> None:
+        """Staff may; a producer only what is their own. Raises NotAllowed."""
+        if not self.caller.staff and self.caller.producer_id != producer_id:
+            raise NotAllowed("auth.producer", N_("This belongs to another producer."), _ASK)
+
+    def require_organisation(self, organisation_id: str) -> None:
+        """Staff may; a partner only its own organisation. Raises NotAllowed."""
+        if not self.caller.staff and self.caller.organisation_id != organisation_id:
+            raise NotAllowed("auth.organisation", N_("This belongs to another organisation."), _ASK)
+
+    def centre_or(self, named: str | None) -> str:
+        """The centre to work in: the caller's own, or the one that the foundation names.
+
+        Raises NotAllowed when another centre than the own is named, Invalid when none is known.
+        """
+        if named:
+            self.require_centre(named)
+            return named
+        if not self.centre:
+            raise Invalid(
+                "auth.centre_missing", N_("Say for which centre this is."), field="centre_id"
+            )
+        return self.centre
+
+    # -- pages ---------------------------------------------------------------------------------
+
+    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page from a template of the service (or of web), in the reader's language."""
+        return self.parts.pages.render(self, template, status, values)
+
+    async def form(self, model: type[M]) -> Form[M]:
+        """The form that was sent, checked against ``model``; see ``web.forms.Form``."""
+        return forms.read(self, await self.request.form(), model, self.to)
+
+    def blank(self, model: type[M], values: BaseModel | Mapping[str, Any] | None = None) -> Form[M]:
+        """A form to be filled in, with first values."""
+        return Form[M](self, forms.initial(values or {}))
+
+    def redirect(self, path: str) -> Response:
+        """303 to a path of this house: what a page answers after a POST."""
+        return RedirectResponse(local_path(path), status_code=303)
+
+
+_ASK = N_("Ask the coordinator of your centre if you need it.")

@@ -1,0 +1,53 @@
+"""How numbers, money, points and times look in the reader's language, by CLDR.
+
+Moments are aware UTC datetimes and are shown in the centre's time zone. Each function takes the
+translator first; ``web.pages`` offers them as template filters without it.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from babel import dates, numbers
+
+from web.translations import Translator
+
+ZONE = ZoneInfo("Europe/Rome")
+
+
+def money(to: Translator, cents: int) -> str:
+    """Whole cents of euro: 150 is ``1,50 €``."""
+    return numbers.format_currency(Decimal(cents) / 100, "EUR", locale=to.locale)
+
+
+def number(to: Translator, value: int | float | Decimal) -> str:
+    return numbers.format_decimal(value, locale=to.locale)
+
+
+def points(to: Translator, value: int) -> str:
+    """Whole points with their word: ``1 punto``, ``120 punti``."""
+    shown = number(to, value)
+    return to.ngettext("%(num)s point", "%(num)s points", abs(value)) % {"num": shown}
+
+
+def day(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> str:
+    """``16 nov 2026``: a date, or the day of a moment in the centre's zone."""
+    return dates.format_date(_local(value, zone), format="medium", locale=to.locale)
+
+
+def clock_time(to: Translator, value: datetime | time, zone: ZoneInfo = ZONE) -> str:
+    """``16:30``; a bare time is shown as it is."""
+    shown = value.astimezone(zone) if isinstance(value, datetime) else value
+    return dates.format_time(shown, format="short", locale=to.locale)
+
+
+def moment(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
+    """``16 nov 2026, 16:30``."""
+    return f"{day(to, value, zone)}, {clock_time(to, value, zone)}"
+
+
+def _local(value: date, zone: ZoneInfo) -> date:
+    """A moment in the zone; a date stays what it is."""
+    return value.astimezone(zone) if isinstance(value, datetime) else value

@@ -1,0 +1,196 @@
+"""Forms: from what was typed to a model, and back to the page with nothing lost.
+
+An empty field counts as not filled in. Names with dots make rows: ``members.0.given_name`` is the
+given name of the first of a list ``members``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import FormData
+
+from messaging import Transaction
+from runtime.refusals import Refusal
+from web.sentences import field_of, sentence
+from web.translations import Translator
+
+if TYPE_CHECKING:
+    from web.call import Call
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+CSRF = "_csrf"
+NONCE = "_nonce"
+OWN = frozenset({CSRF, NONCE})
+"""Hidden fields of the house, never part of a model."""
+
+_AMOUNT = re.compile(r"^(-?)(\d{1,9}|\d{1,3}(?:\.\d{3})+)(?:,(\d{1,2}))?$")
+
+
+def cents(typed: object) -> object:
+    """Cents of an amount as people write it: ``1,50``, ``1.50``, ``€ 1.234,5``; ints stay."""
+    if not isinstance(typed, str):
+        return typed
+    text = typed.replace("€", "").replace("\u00a0", "").replace(" ", "")
+    if re.fullmatch(r"-?\d+\.\d{1,2}", text):
+        text = text.replace(".", ",")
+    found = _AMOUNT.match(text)
+    if found is None:
+        raise PydanticCustomError("euros", "not an amount")
+    sign, whole, part = found.groups()
+    amount = int(whole.replace(".", "")) * 100 + int((part or "0").ljust(2, "0"))
+    return -amount if sign else amount
+
+
+Euros = Annotated[int, BeforeValidator(cents)]
+"""A form field of money: typed in euros, held in whole cents. In JSON, cents are an int."""
+
+
+@dataclass
+class Form(Generic[M]):
+    """A form as it was sent (or is about to be shown).
+
+    ``values`` holds every field as typed, ``errors`` a sentence by field; the key "" holds what
+    belongs to no field.
+    """
+
+    call: Call
+    values: dict[str, Any] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    model: M | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.model is not None and not self.errors
+
+    @property
+    def data(self) -> M:
+        """The checked model. Only when the fields were right."""
+        if self.model is None:
+            raise ValueError("the form has errors: look at .ok first")
+        return self.model
+
+    @property
+    def status(self) -> int:
+        """200, or 422 when there is something to mend."""
+        return 422 if self.errors else 200
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Show a refusal of the domain at its field, or above the form."""
+        said = self.call.say(refusal.sentence, **refusal.values)
+        step = self.call.say(refusal.next_step, **refusal.values)
+        self.errors[refusal.field or ""] = f"{said} {step}".strip()
+
+    async def command(self, fn: Callable[[Transaction], T]) -> T | None:
+        """Run a command if the form is right; a refusal comes back as an error of the form.
+
+        Look at ``ok`` afterwards: redirect when it holds, else show the page again.
+        """
+        if not self.ok:
+            return None
+        return await self.attempt(self.call.command(fn))
+
+    async def attempt(self, work: Awaitable[T]) -> T | None:
+        """Await anything that may refuse; a refusal becomes an error of the form."""
+        try:
+            return await work
+        except Refusal as refusal:
+            if refusal.status >= 500 or refusal.reason.startswith("idempotency."):
+                raise
+            self.refuse(refusal)
+            return None
+
+
+def read(call: Call, sent: FormData, model: type[M], to: Translator) -> Form[M]:
+    """The form of what was sent. Fields that the model does not know are kept, not checked."""
+    values: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
+    lists = _list_fields(model)
+    for name in dict.fromkeys(sent.keys()):
+        if name in OWN:
+            continue
+        typed = [item.strip() if isinstance(item, str) else item for item in sent.getlist(name)]
+        values[name] = typed if name in lists else typed[-1]
+        filled = [item for item in typed if item != ""]
+        if name in lists:
+            _place(nested, name, filled)
+        elif filled:
+            _place(nested, name, filled[-1])
+    form = Form[M](call, values)
+    try:
+        form.model = model.model_validate(_listed(nested))
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            form.errors.setdefault(_name_of(found["loc"], nested, values), sentence(found, to))
+    except Refusal as refusal:
+        form.refuse(refusal)
+    return form
+
+
+def initial(model: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """Values to show first, from a model or a mapping."""
+    return model.model_dump() if isinstance(model, BaseModel) else dict(model)
+
+
+def _list_fields(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(
+        info.alias or name
+        for name, info in model.model_fields.items()
+        if _is_scalar_list(info.annotation)
+    )
+
+
+def _is_scalar_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _is_scalar_list(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return any(_is_scalar_list(part) for part in get_args(annotation))
+    if origin not in (list, tuple, set, frozenset):
+        return False
+    inner = get_args(annotation)[0]
+    return not (isinstance(inner, type) and issubclass(inner, BaseModel))
+
+
+def _place(into: dict[str, Any], name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    for part in path[:4]:
+        into = into.setdefault(part, {})
+        if not isinstance(into, dict):
+            return
+    into[last] = value
+
+
+def _listed(value: Any) -> Any:
+    """Rows of {"0": …, "2": …} become a list in the order of their numbers."""
+    if not isinstance(value, dict):
+        return value
+    if value and all(key.isascii() and key.isdigit() and len(key) < 6 for key in value):
+        return [_listed(value[key]) for key in sorted(value, key=int)]
+    return {key: _listed(item) for key, item in value.items()}
+
+
+def _name_of(location: tuple[int | str, ...], nested: Any, values: Mapping[str, Any]) -> str:
+    """The name of the field at fault as it was typed.
+
+    Rows left empty are not in the model, so its row numbers are led back to those of the form; the
+    item number of a plain list and the tags of a union are left out.
+    """
+    names: list[str] = []
+    for part in location:
+        if isinstance(nested, dict) and isinstance(part, int):
+            part = sorted(nested, key=int)[part]
+        nested = nested.get(str(part)) if isinstance(nested, dict) else None
+        names.append(str(part))
+    for length in range(len(names), 0, -1):
+        if field_of(names[:length]) in values:
+            return field_of(names[:length])
+    return field_of(names)

@@ -1,0 +1,106 @@
+"""The published keys and the revoked sessions, in memory.
+
+Both are rows that a projection of ``identity.events`` keeps in the service's own store, so a token
+is checked without asking anybody. They are read again when that projection has changed them, when
+a key is unknown, and once a second for what another replica wrote: a sign-out is honoured within
+2 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from messaging import tables
+from runtime.clock import Clock
+from runtime.failures import is_transient
+from runtime.logging import get_logger
+from runtime.store import Store
+from web.tokens import Claims, TokenRefused, key_id_of, public_key, verify
+
+POLL = 1.0
+UNKNOWN_KEY_PAUSE = timedelta(seconds=1)
+"""An unknown key makes us look at the store once in this time at most."""
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Key:
+    key: Ed25519PublicKey
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class _Known:
+    keys: dict[str, Key]
+    revoked: frozenset[str]
+
+
+class KeyRing:
+    """What is known of keys and revocations, and the check of a token against it."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known = _Known({}, frozenset())
+        self._read_at: datetime | None = None
+        self._stale = asyncio.Event()
+
+    def changed(self) -> None:
+        """Ask for a fresh look at once; call it on the loop's thread after the commit."""
+        self._stale.set()
+
+    async def refresh(self) -> None:
+        now = self._clock.now()
+        self._known = await self._store.read(lambda connection: _read(connection, now))
+        self._read_at = now
+
+    async def keep_fresh(self) -> None:
+        """Run for ever: read when told to, and every second."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), POLL)
+            self._stale.clear()
+            try:
+                await self.refresh()
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("web.keys.unreadable")
+
+    async def check(self, token: str) -> Claims:
+        """The claims of a token that holds now; TokenRefused with the reason otherwise."""
+        now = self._clock.now()
+        name = key_id_of(token)
+        key = self._known.keys.get(name)
+        if key is None:
+            if self._read_at is None or abs(now - self._read_at) > UNKNOWN_KEY_PAUSE:
+                await self.refresh()
+                key = self._known.keys.get(name)
+            if key is None:
+                raise TokenRefused("unknown_key")
+        if not key.not_before <= now < key.not_after:
+            raise TokenRefused("unknown_key")
+        claims = verify(token, key.key, now)
+        if claims.sid in self._known.revoked:
+            raise TokenRefused("revoked")
+        return claims
+
+
+def _read(connection: sa.Connection, now: datetime) -> _Known:
+    keys: dict[str, Key] = {}
+    for row in connection.execute(sa.select(tables.auth_key)):
+        try:
+            keys[row.key_id] = Key(public_key(row.public_key), row.not_before, row.not_after)
+        except ValueError:
+            log.warning("web.keys.damaged", key=row.key_id)
+    revoked = connection.execute(
+        sa.select(tables.auth_revoked.c.session_id).where(tables.auth_revoked.c.until > now)
+    ).scalars()
+    return _Known(keys, frozenset(revoked))

@@ -1,0 +1,131 @@
+"""What surrounds every request: correlation, a limit to its size, safe headers, one log line.
+
+Plain ASGI, so that streams stay streams. Errors that no handler knew end here, inside the safe
+headers, and not in the server's.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runtime.ids import Ids
+from runtime.logging import get_logger
+from web.errors import answer
+
+LARGEST_BODY = 1024 * 1024
+CORRELATION = "X-Correlation-ID"
+
+_WELL_FORMED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{7,63}$")
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+SAFE_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+
+log = get_logger()
+
+
+class Edge:
+    """The outermost layer of an app."""
+
+    def __init__(self, app: ASGIApp, *, ids: Ids, secure: bool) -> None:
+        self._app = app
+        self._ids = ids
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        correlation = _correlation(headers) or self._ids.new()
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state["correlation"] = correlation
+        started = time.perf_counter()
+        status = 0
+        taken = 0
+
+        async def limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > LARGEST_BODY:
+                raise HTTPException(413)
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._protect(MutableHeaders(scope=message), scope["path"], correlation)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(correlation=correlation):
+            try:
+                if _announced(headers) > LARGEST_BODY:
+                    raise HTTPException(413)
+                await self._app(scope, limited, guarded)
+            except Exception as error:
+                if status:
+                    raise
+                response = await answer(Request(scope, receive), error)
+                await response(scope, receive, guarded)
+            finally:
+                self._tell(scope, status, time.perf_counter() - started)
+
+    def _protect(self, headers: MutableHeaders, path: str, correlation: str) -> None:
+        for name, value in SAFE_HEADERS.items():
+            headers.setdefault(name, value)
+        if self._secure:
+            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
+        if not path.startswith("/static/"):
+            headers.setdefault("Cache-Control", "no-store")
+            headers.add_vary_header("Cookie, Accept-Language, Authorization")
+        headers[CORRELATION] = correlation
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        """One line per request: the route, never the path with its ids, and no query."""
+        route = scope.get("route")
+        path = getattr(route, "path", None) or "-"
+        if path.endswith(("/livez", "/readyz", "/metrics")):
+            return
+        log.info(
+            "web.request",
+            method=scope["method"],
+            route=path,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+        )
+
+
+def _correlation(headers: Headers) -> str:
+    given = headers.get(CORRELATION, "")
+    if _WELL_FORMED.match(given):
+        return given
+    traced = _TRACEPARENT.match(headers.get("traceparent", ""))
+    return traced.group(1) if traced and traced.group(1) != "0" * 32 else ""
+
+
+def _announced(headers: Headers) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isascii() and length.isdigit() else 0

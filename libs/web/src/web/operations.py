@@ -1,0 +1,85 @@
+"""What the machinery around a service asks: alive, ready, figures, and its two contracts.
+
+``/livez`` says that the process answers; ``/readyz`` that the store does too (Kafka is soft: with
+it away, tills and desks go on). ``/metrics`` is on the service's own port only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from messaging import asyncapi
+from runtime import telemetry
+from web.errors import ProblemAnswer
+from web.parts import parts_of
+
+_UNSAFE = frozenset({"post", "put", "patch", "delete"})
+
+
+def router(prefix: str) -> APIRouter:
+    made = APIRouter(include_in_schema=False)
+
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    async def readyz(request: Request) -> JSONResponse:
+        parts = parts_of(request)
+        try:
+            await parts.store.read(lambda connection: connection.execute(sa.text("SELECT 1")))
+        except Exception:
+            return JSONResponse({"status": "not ready", "store": "away"}, 503)
+        return JSONResponse({"status": "ready", "store": "there"})
+
+    async def metrics() -> Response:
+        return Response(generate_latest(telemetry.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(request: Request) -> JSONResponse:
+        return JSONResponse(request.app.openapi())
+
+    async def async_api(request: Request) -> JSONResponse:
+        return JSONResponse(asyncapi.document(parts_of(request).service))
+
+    made.add_api_route("/metrics", metrics)
+    for base in ("", prefix):
+        made.add_api_route(f"{base}/livez", livez)
+        made.add_api_route(f"{base}/readyz", readyz)
+        made.add_api_route(f"{base}/openapi.json", openapi)
+        made.add_api_route(f"{base}/asyncapi.json", async_api)
+    return made
+
+
+def document(app: FastAPI, prefix: str, *, title: str) -> dict[str, Any]:
+    """OpenAPI of the JSON endpoints: pages are left out, problems and Idempotency-Key are in."""
+    routes = [r for r in app.routes if getattr(r, "path", "").startswith(f"{prefix}/api/")]
+    made = get_openapi(title=title, version="1", routes=routes)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in made.get("paths", {}).values():
+        for method, operation in path.items():
+            responses = operation.setdefault("responses", {})
+            responses.pop("422", None)
+            responses["default"] = {"description": "Why it was not done", "content": content}
+            if method in _UNSAFE:
+                operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    return made
+
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repeated with the same content: done once, answered the same. Kept 7 days.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 190},
+}

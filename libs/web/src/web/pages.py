@@ -1,0 +1,105 @@
+"""Pages: templates of the service and of the house, rendered in the reader's language.
+
+Templates see ``call``, ``caller``, ``language``, ``direction``, the functions ``_``, ``ngettext``
+(Jinja's: ``{{ _("Hello %(name)s", name=n) }}``), ``csrf()``, ``nonce()``, and the filters
+``money``, ``points``, ``number``, ``date``, ``time``, ``datetime``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse
+
+from web import csrf, formats
+from web.navigation import links
+from web.translations import LANGUAGES, NAMES, current
+
+if TYPE_CHECKING:
+    from web.call import Call
+
+_call: ContextVar[Call] = ContextVar("call")
+
+
+class Pages:
+    """The templates of one service."""
+
+    def __init__(self, package: str, prefix: str) -> None:
+        self.prefix = prefix
+        loaders = [PackageLoader("web")]
+        if package != "web":
+            with contextlib.suppress(ValueError):  # a service without pages has no templates
+                loaders.insert(0, PackageLoader(package))
+        self.environment = Environment(
+            loader=ChoiceLoader(loaders),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            extensions=["jinja2.ext.i18n"],
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.install_gettext_callables(  # type: ignore[attr-defined]
+            lambda msgid: current.get().gettext(msgid),
+            lambda one, many, n: current.get().ngettext(one, many, n),
+            newstyle=True,
+        )
+        self.environment.filters.update(
+            money=_said(formats.money),
+            points=_said(formats.points),
+            number=_said(formats.number),
+            date=_said(formats.day),
+            time=_said(formats.clock_time),
+            datetime=_said(formats.moment),
+            euros=euros,
+        )
+        self.environment.globals.update(
+            csrf=lambda: csrf.token_of(_call.get().caller.session_id),
+            nonce=lambda: _call.get().parts.ids.new(),
+            languages=[(code, NAMES[code]) for code in LANGUAGES],
+        )
+
+    def render(
+        self, call: Call, template: str, status: int, values: dict[str, Any]
+    ) -> HTMLResponse:
+        """The page; its language, direction and headers are those of the call."""
+        to = call.to
+        translator, this = current.set(to), _call.set(call)
+        try:
+            text = self.environment.get_template(template).render(
+                {
+                    "call": call,
+                    "caller": call.caller,
+                    "language": to.language,
+                    "direction": to.direction,
+                    "navigation": links(call.caller, call.request.url.path, self.prefix),
+                    "prefix": self.prefix,
+                    "path": call.request.url.path,
+                    "now": call.parts.clock.now(),
+                    **values,
+                }
+            )
+        finally:
+            current.reset(translator)
+            _call.reset(this)
+        return HTMLResponse(text, status, headers={"Content-Language": to.language})
+
+
+def euros(cents: Any) -> Any:
+    """Cents as one types them, ``1,50``, for the value of a field; text stays as typed."""
+    if not isinstance(cents, int):
+        return "" if cents is None else cents
+    whole, part = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{whole},{part:02}"
+
+
+def _said(shown: Callable[..., str]) -> Callable[..., str]:
+    """A format as a filter: nothing is shown for nothing."""
+
+    def filtered(value: Any, *args: Any) -> str:
+        return "" if value is None else shown(current.get(), value, *args)
+
+    return filtered
