@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from runtime.failures import StoreClosed, StoreGone, is_transient
 from runtime.store import Store, WriteTimes, insert_ignore, lock_rows, upsert
-from runtime.testing import eventually
+from runtime.testing import eventually, eventually_async
 from runtime.types import Id, Json, UtcDateTime
 
 metadata = sa.MetaData()
@@ -117,8 +117,7 @@ async def test_a_caller_who_leaves_the_queue_is_forgotten(file_store: Store) -> 
     busy = asyncio.create_task(file_store.write(slow))
     await asyncio.to_thread(begun.wait, 10)
     queued = asyncio.create_task(file_store.write(lambda c: add(c, "never")))
-    await asyncio.sleep(0)
-    assert file_store.waiting == 1
+    await eventually_async(lambda: file_store.waiting == 1, why="one waits behind the first")
     queued.cancel()
     with pytest.raises(asyncio.CancelledError):
         await queued
@@ -153,13 +152,15 @@ async def test_a_batch_sees_that_somebody_waits(file_store: Store) -> None:
     def batch(connection: sa.Connection) -> int:
         done = 0
         while file_store.waiting == 0:
+            begun.set()
             done += 1
         return done
 
+    begun = threading.Event()
     consumer = asyncio.create_task(file_store.write(batch))
-    await asyncio.sleep(0)
+    await asyncio.to_thread(begun.wait, 10)
     await file_store.write(lambda c: add(c, "till"))
-    assert await consumer >= 0
+    assert await consumer > 0
     assert file_store.waiting == 0
 
 
@@ -271,8 +272,14 @@ def test_rows_locked_in_id_order_do_not_deadlock(people: Store) -> None:
 async def test_a_closed_store_ends_its_queue_and_takes_no_more(store_url: str) -> None:
     store = Store(store_url)
     await store.write(metadata.create_all)
-    last = asyncio.create_task(store.write(lambda c: add(c, "a")))
-    await asyncio.sleep(0)
+    begun = threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        begun.set()
+        add(connection, "a")
+
+    last = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
     await store.close()
     await last
     with pytest.raises(StoreClosed):

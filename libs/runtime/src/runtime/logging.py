@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, TextIO
 
 import psycopg
@@ -69,6 +69,7 @@ def configure(
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
+            pass_foreign_args=True,
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _foreign],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -87,8 +88,13 @@ def configure(
         taken.propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    route(shared)
+
+
+def route(processors: Sequence[structlog.typing.Processor] = ()) -> None:
+    """Hand our events to the logging of the standard library; tests do no more than this."""
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
@@ -130,15 +136,13 @@ def told(error: BaseException) -> str:
 
 def _foreign(_logger: object, _method: str, event: Event) -> Event:
     """A line of another library: an access line in our keys, else its cleaned text."""
-    record = event.get("_record")
-    if isinstance(record, logging.LogRecord) and record.name == "uvicorn.access":
-        arguments = record.args
-        if isinstance(arguments, tuple) and len(arguments) == 5:
-            _client, method, path, _http, status = arguments
-            event["event"] = "http.request"
-            event["method"], event["status"] = method, status
-            event["path"] = str(path).partition("?")[0]
-            return event
+    arguments = event.pop("positional_args", None)
+    if event.get("logger") == "uvicorn.access" and arguments and len(arguments) == 5:
+        _client, method, path, _http, status = arguments
+        event["event"] = "http.request"
+        event["method"], event["status"] = method, status
+        event["path"] = str(path).partition("?")[0]
+        return event
     event["event"] = clean(str(event.get("event", "")))
     return event
 

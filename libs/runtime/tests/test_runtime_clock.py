@@ -1,0 +1,167 @@
+"""Clocks and ids are passed in; a date that cannot be trusted is noticed."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+
+from runtime.clock import ClockGuard, FixedClock, PlayedClock, SystemClock
+from runtime.ids import SequenceIds, SystemIds, derived
+
+START = datetime(2026, 11, 16, 9, tzinfo=UTC)
+NO_CONNECTION = cast(sa.Connection, None)
+
+
+class Machine:
+    """A machine with a wall clock that can be set and a monotonic one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall = START
+        self.ticks = 0.0
+        self.meta: dict[str, str] = {}
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def passes(self, span: timedelta) -> None:
+        self.wall += span
+        self.ticks += span.total_seconds()
+
+    def guard(self, clock: Any = None) -> ClockGuard:
+        return ClockGuard(
+            clock or self,
+            read=lambda c, key: self.meta.get(key),
+            write=lambda c, key, value: self.meta.__setitem__(key, value),
+            monotonic=lambda: self.ticks,
+        )
+
+
+def test_time_that_passes_is_no_jump() -> None:
+    machine = Machine()
+    guard = machine.guard()
+    guard.open(NO_CONNECTION)
+    for _ in range(50):
+        machine.passes(timedelta(days=1))
+        assert not guard.suspicious
+
+
+@pytest.mark.parametrize("jump", [timedelta(minutes=6), timedelta(minutes=-6), timedelta(days=900)])
+def test_a_jump_is_doubted_until_staff_confirm(jump: timedelta) -> None:
+    machine = Machine()
+    guard = machine.guard()
+    machine.wall += jump
+    assert guard.suspicious
+    assert "jumped" in guard.reason
+    machine.passes(timedelta(hours=1))
+    assert guard.suspicious, "time alone does not mend a doubt"
+    guard.confirm(NO_CONNECTION)
+    assert not guard.suspicious
+    assert machine.meta[ClockGuard.KEY] == machine.wall.isoformat()
+
+
+def test_a_small_correction_is_no_jump() -> None:
+    machine = Machine()
+    guard = machine.guard()
+    machine.wall += timedelta(minutes=4)
+    assert not guard.suspicious
+
+
+@pytest.mark.parametrize(
+    ("away", "doubted"),
+    [
+        (timedelta(minutes=-4), False),
+        (timedelta(minutes=-6), True),
+        (timedelta(days=29), False),
+        (timedelta(days=31), True),
+    ],
+)
+def test_a_start_far_from_the_last_time_seen_is_doubted(away: timedelta, doubted: bool) -> None:
+    machine = Machine()
+    machine.guard().save(NO_CONNECTION)
+    machine.wall += away
+    guard = machine.guard()
+    guard.open(NO_CONNECTION)
+    assert guard.suspicious is doubted
+
+
+def test_a_clock_before_the_product_existed_is_doubted_even_at_the_first_start() -> None:
+    machine = Machine()
+    machine.wall = datetime(2000, 1, 1, tzinfo=UTC)
+    guard = machine.guard()
+    guard.open(NO_CONNECTION)
+    assert guard.suspicious
+
+
+def test_a_doubted_time_is_not_remembered() -> None:
+    machine = Machine()
+    guard = machine.guard()
+    guard.save(NO_CONNECTION)
+    machine.wall += timedelta(days=400)
+    guard.save(NO_CONNECTION)
+    assert machine.meta[ClockGuard.KEY] == START.isoformat()
+
+
+def test_a_played_day_is_no_jump(tmp_path: Path) -> None:
+    machine = Machine()
+    played = PlayedClock(tmp_path / "offset", under=machine)
+    guard = machine.guard(played)
+    played.play(timedelta(days=3))
+    assert played.now() == START + timedelta(days=3)
+    assert not guard.suspicious
+
+
+def test_a_played_clock_follows_its_file(tmp_path: Path) -> None:
+    machine = Machine()
+    file = tmp_path / "offset"
+    played = PlayedClock(file, under=machine)
+    assert played.now() == START
+    file.write_text("3600\n")
+    assert played.now() == START + timedelta(hours=1)
+    file.write_text("nonsense")
+    assert played.now() == START + timedelta(hours=1), "the last offset stays in force"
+    machine.passes(timedelta(minutes=5))
+    assert played.now() == START + timedelta(hours=1, minutes=5)
+    file.unlink()
+    assert played.now() == START + timedelta(minutes=5)
+
+
+def test_a_fixed_clock_moves_when_told() -> None:
+    clock = FixedClock(START)
+    assert clock.advance(timedelta(minutes=1)) == clock.now() == START + timedelta(minutes=1)
+    clock.set(START)
+    assert clock.now() == START
+    with pytest.raises(ValueError, match="without a zone"):
+        clock.set(datetime(2026, 11, 16))  # noqa: DTZ001
+    assert SystemClock().now().tzinfo is UTC
+
+
+@pytest.mark.parametrize("ids", [SystemIds(), SystemIds(FixedClock(START)), SequenceIds()])
+def test_ids_are_uuid7_and_sort_as_they_were_made(ids: SystemIds) -> None:
+    made = [ids.new() for _ in range(2_000)]
+    assert made == sorted(made)
+    assert len(set(made)) == len(made)
+    assert all(uuid.UUID(one).version == 7 for one in made)
+
+
+def test_ids_keep_growing_when_the_clock_goes_back() -> None:
+    clock = FixedClock(START)
+    ids = SystemIds(clock)
+    before = ids.new()
+    clock.advance(timedelta(days=-1))
+    assert ids.new() > before
+
+
+def test_sequences_are_the_same_in_every_run() -> None:
+    first, second = SequenceIds(), SequenceIds()
+    assert [first.new() for _ in range(5)] == [second.new() for _ in range(5)]
+
+
+def test_a_derived_id_follows_from_its_parts() -> None:
+    assert derived("a", "b") == derived("a", "b")
+    assert len({derived("a", "b"), derived("b", "a"), derived("ab"), derived("a", "b", "")}) == 4
+    assert derived("a") == "6487f73d-91d7-52e7-b68c-26331911655d", "for ever"
