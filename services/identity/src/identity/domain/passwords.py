@@ -1,0 +1,74 @@
+"""What a password must be: long, and not the address itself. Nothing about kinds of characters
+(NIST SP 800-63B: length helps, composition rules do not)."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from contracts.identity import Role
+from runtime.refusals import N_, Invalid
+
+FOR_STAFF = 12
+FOR_FAMILIES = 8
+LONGEST = 128
+
+
+def shortest_for(roles: Iterable[Role]) -> int:
+    """Characters needed: 8 for who is nothing but a family, 12 for everybody else."""
+    return FOR_FAMILIES if set(roles) == {Role.FAMILY} else FOR_STAFF
+
+
+def prepared(password: str) -> str:
+    """The form that is hashed: NFKC, so that the same word typed on another keyboard is the same.
+
+    Never refused: what cannot be text becomes something that no stored password equals.
+    """
+    return unicodedata.normalize("NFKC", password.encode("utf-8", "replace").decode("utf-8"))
+
+
+def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
+    """The prepared form of a *new* password. Raises Invalid with the reason, field "password"."""
+    try:
+        password.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Invalid(
+            "password.not_text",
+            N_("The password has characters that cannot be stored."),
+            N_("Choose another one."),
+            field="password",
+        ) from error
+    ready = prepared(password)
+    shortest = shortest_for(roles)
+    if len(ready) < shortest:
+        raise Invalid(
+            "password.too_short",
+            N_("The password is too short: it needs at least {shortest} characters."),
+            N_("Three or four words in a row are easy to remember."),
+            field="password",
+            shortest=shortest,
+        )
+    if len(ready) > LONGEST:
+        raise Invalid(
+            "password.too_long",
+            N_("The password is too long: {longest} characters at most."),
+            N_("Choose a shorter one."),
+            field="password",
+            longest=LONGEST,
+        )
+    if not ready.strip():
+        raise Invalid(
+            "password.blank",
+            N_("The password is made of spaces only."),
+            N_("Choose another one."),
+            field="password",
+        )
+    address = prepared(email).strip().casefold()
+    if address and ready.strip().casefold() in {address, address.partition("@")[0]}:
+        raise Invalid(
+            "password.is_email",
+            N_("The password is the e-mail address."),
+            N_("Choose another one."),
+            field="password",
+        )
+    return ready
