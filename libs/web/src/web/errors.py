@@ -39,7 +39,7 @@ TITLES = {
     400: N_("The request cannot be understood"),
     401: N_("You are not signed in"),
     403: N_("This is not allowed"),
-    404: N_("This page does not exist"),
+    404: N_("There is nothing here"),
     405: N_("This cannot be done here"),
     409: N_("This cannot be done now"),
     413: N_("This is too large"),

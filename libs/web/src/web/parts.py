@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from messaging.engine import Engine
 from starlette.requests import HTTPConnection
 
 from messaging import Service
@@ -17,6 +16,8 @@ from web.keys import KeyRing
 from web.translations import Translations
 
 if TYPE_CHECKING:
+    from messaging.engine import Engine
+
     from web.pages import Pages
 
 
