@@ -26,8 +26,8 @@ from runtime.clock import Clock, PlayedClock, SystemClock
 from runtime.store import database_address
 
 PREFIX = "VICINATO_"
-STARTERS = f"{PREFIX}UP_"
-"""Names of what starts the services; these do not look at them."""
+NOT_OURS = (f"{PREFIX}UP_", f"{PREFIX}NO_SKIPS")
+"""Names of what starts the services (VICINATO_UP_...) and of test runs; services pass them over."""
 
 
 class SettingsError(Exception):
@@ -188,7 +188,7 @@ def _refuse_unknown(service: str, environ: Mapping[str, str], model: type[Settin
         if one.name != service
     )
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in known or name.startswith((STARTERS, *others)):
+        if not name.startswith(PREFIX) or name in known or name.startswith(NOT_OURS + others):
             continue
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import psycopg
 import pytest
@@ -85,7 +85,17 @@ def postgresql_server() -> _TestServer:
         data = _folder() / "postgresql"
         data.mkdir(exist_ok=True)
         _server = _TestServer(data)
+        _drop_leftovers(_server)
     return _server
+
+
+def _drop_leftovers(server: _TestServer) -> None:
+    """Databases of test processes that were killed."""
+    with psycopg.connect(server.get_uri(database="postgres"), autocommit=True) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 't\\_%'")
+        for (name,) in found.fetchall():
+            if not _is_alive(int(name.split("_")[1])):
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -104,7 +114,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @contextlib.contextmanager
 def postgresql_database() -> Iterator[str]:
     """The URL of a fresh database, dropped at the end."""
-    name = f"t_{uuid.uuid4().hex}"
+    name = f"t_{os.getpid()}_{uuid.uuid4().hex}"
     with _administration() as connection:
         connection.execute(f"CREATE DATABASE {name}")
     try:
@@ -134,10 +144,12 @@ def migrated(url: str, package: str, metadata: sa.MetaData) -> None:
         digest.update(path.read_bytes())
     name = f"tpl_{package}_{digest.hexdigest()[:16]}"
     address = sa.make_url(url)
-    with _machine_lock(name):
+    with _machine_lock(f"tpl_{package}"):
         if address.get_backend_name() == "sqlite":
             template = _folder() / f"{name}.db"
             if not template.exists():
+                for old in _folder().glob(f"tpl_{package}_*.db"):
+                    old.unlink()
                 part = template.with_suffix(".part")
                 part.unlink(missing_ok=True)
                 migrations.upgrade(f"sqlite:///{part}", package, metadata)
@@ -147,12 +159,21 @@ def migrated(url: str, package: str, metadata: sa.MetaData) -> None:
         with _administration() as connection:
             there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if there.fetchone() is None:
+                _drop_templates(connection, package)
                 connection.execute(f"DROP DATABASE IF EXISTS {name}_part")
                 connection.execute(f"CREATE DATABASE {name}_part")
                 migrations.upgrade(_postgresql_url(f"{name}_part"), package, metadata)
                 connection.execute(f"ALTER DATABASE {name}_part RENAME TO {name}")
             connection.execute(f"DROP DATABASE {address.database} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {address.database} TEMPLATE {name}")
+
+
+def _drop_templates(connection: psycopg.Connection, package: str) -> None:
+    """What older revisions of a package left behind."""
+    found = connection.execute("SELECT datname FROM pg_database")
+    for (name,) in found.fetchall():
+        if name.startswith(f"tpl_{package}_"):
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
@@ -217,15 +238,19 @@ def eventually(probe: Callable[[], T], within: float = 10, why: str = "") -> T:
         pause = min(pause * 1.5, 0.2)
 
 
+@overload
 async def eventually_async(
-    probe: Callable[[], T | Awaitable[T]], within: float = 10, why: str = ""
-) -> T:
+    probe: Callable[[], Awaitable[T]], within: float = 10, why: str = ""
+) -> T: ...
+@overload
+async def eventually_async(probe: Callable[[], T], within: float = 10, why: str = "") -> T: ...
+async def eventually_async(probe: Callable[[], Any], within: float = 10, why: str = "") -> Any:
     """`eventually` beside a running event loop; the probe may be a coroutine function."""
     deadline = time.monotonic() + within
     pause = 0.005
     while True:
         failed: AssertionError | None = None
-        answer: T | None = None
+        answer: Any = None
         try:
             asked = probe()
             answer = await asked if isinstance(asked, Awaitable) else asked
