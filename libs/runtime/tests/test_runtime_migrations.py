@@ -123,12 +123,10 @@ def test_a_revision_that_fails_leaves_the_schema_as_it_was(package: Path, store_
 def test_data_of_a_newer_version_is_refused_in_one_sentence(package: Path, store_url: str) -> None:
     migrations.upgrade(store_url, PACKAGE, SECOND)
     (package / "0002_holds_have_a_reason.py").unlink()
-    for attempt in (
-        lambda: migrations.upgrade(store_url, PACKAGE, FIRST),
-        lambda: migrations.check(store_url, PACKAGE),
-    ):
-        with pytest.raises(MigrationError, match="written by a newer version"):
-            attempt()
+    with pytest.raises(MigrationError, match="written by a newer version"):
+        migrations.upgrade(store_url, PACKAGE, FIRST)
+    with pytest.raises(MigrationError, match="written by a newer version"):
+        migrations.check(store_url, PACKAGE)
     assert migrations.current(store_url) == "0002"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -52,6 +52,14 @@ def runner(store: Store, jobs: Jobs, clock: FixedClock, **more: ClockGuard) -> J
     return JobRunner(store, jobs, in_transaction(store), clock, **more)
 
 
+def schedule_all(store: Store, name: str, subjects: Iterable[str], at: datetime) -> None:
+    def work(connection: sa.Connection) -> None:
+        for subject in subjects:
+            schedule(connection, name, subject, at)
+
+    store.write_now(work)
+
+
 def record(tx: Tx, what: str) -> None:
     tx.connection.execute(sa.insert(effect), {"what": what})
 
@@ -88,7 +96,9 @@ def test_a_period_is_done_once_for_ever(
 ) -> None:
     run = runner(jobs_store, recording, clock)
     for period in ("2026-11", "2026-11", "2026-12"):
-        jobs_store.write_now(lambda c, p=period: schedule(c, "record", "a", clock.now(), period=p))
+        jobs_store.write_now(
+            lambda c: schedule(c, "record", "a", clock.now(), period=period)  # noqa: B023
+        )
         run.run_due()
     assert effects(jobs_store) == ["a 2026-11", "a 2026-12"]
 
@@ -96,9 +106,7 @@ def test_a_period_is_done_once_for_ever(
 def test_more_than_a_slice_is_done_in_one_go(
     jobs_store: Store, clock: FixedClock, recording: Jobs
 ) -> None:
-    jobs_store.write_now(
-        lambda c: [schedule(c, "record", f"{n:03}", clock.now()) for n in range(120)]
-    )
+    schedule_all(jobs_store, "record", (f"{n:03}" for n in range(120)), clock.now())
     assert runner(jobs_store, recording, clock).run_due() == 120
     assert len(effects(jobs_store)) == 120
 
@@ -160,7 +168,7 @@ def test_one_that_fails_does_not_stop_the_others(jobs_store: Store, clock: Fixed
         if job.subject == "b":
             raise LookupError(job.subject)
 
-    jobs_store.write_now(lambda c: [schedule(c, "picky", s, clock.now()) for s in "abc"])
+    schedule_all(jobs_store, "picky", "abc", clock.now())
     assert runner(jobs_store, jobs, clock).run_due() == 2
     assert effects(jobs_store) == ["a", "c"]
 
@@ -201,7 +209,7 @@ def test_two_runners_share_the_work_and_pass_over_locked_rows(
             held.set()
             assert go_on.wait(20)
 
-    jobs_store.write_now(lambda c: [schedule(c, "shared", s, clock.now()) for s in "abc"])
+    schedule_all(jobs_store, "shared", "abc", clock.now())
     first = threading.Thread(target=runner(jobs_store, jobs, clock).run_due)
     first.start()
     assert held.wait(20)
@@ -216,9 +224,7 @@ def test_two_runners_share_the_work_and_pass_over_locked_rows(
 def test_two_runners_at_once_do_every_row_once(
     jobs_store: Store, store_url: str, clock: FixedClock, recording: Jobs
 ) -> None:
-    jobs_store.write_now(
-        lambda c: [schedule(c, "record", f"{n:02}", clock.now()) for n in range(60)]
-    )
+    schedule_all(jobs_store, "record", (f"{n:02}" for n in range(60)), clock.now())
     other = Store(store_url)
     done: list[int] = []
     threads = [

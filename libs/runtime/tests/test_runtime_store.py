@@ -141,7 +141,7 @@ async def test_a_till_is_served_in_turn_beside_a_busy_consumer(file_store: Store
     consumers = [asyncio.create_task(consumer("batch")) for _ in range(2)]
     for number in range(20):
         before = len(turns)
-        await file_store.write(lambda c, n=number: turns.append(f"till {n}"))
+        await file_store.write(lambda c: turns.append(f"till {number}"))  # noqa: B023
         between = turns[before:].index(f"till {number}")
         assert between <= 3, f"the till waited for {between} batches"
     stop.set()
@@ -242,7 +242,7 @@ def test_a_lost_connection_is_replaced(people: Store) -> None:
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_rows_locked_in_id_order_do_not_deadlock(people: Store) -> None:
-    people.write_now(lambda c: [add(c, f"{n:02}") for n in range(20)])
+    people.write_now(lambda c: insert_ignore(c, person, [{"id": f"{n:02}"} for n in range(20)]))
 
     def change(connection: sa.Connection, order: list[str]) -> None:
         lock_rows(connection, person, order)
@@ -345,7 +345,9 @@ def test_upsert_takes_many_rows_of_one_key_in_order(people: Store) -> None:
     ]
     people.write_now(lambda c: upsert(c, person, rows, key=["id"], newer="seen_at"))
     found = people.read_now(
-        lambda c: c.execute(sa.select(person.c["id", "name", "traits"]).order_by("id")).all()
+        lambda c: c.execute(
+            sa.select(person.c.id, person.c.name, person.c.traits).order_by("id")
+        ).all()
     )
     assert [tuple(row) for row in found] == [("a", "second", {"k": [1]}), ("b", "b", None)]
 
@@ -383,5 +385,7 @@ def test_writes_are_durable(people: Store) -> None:
         return
     settings = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
     for name, value in settings.items():
-        found = people.write_now(lambda c, n=name: c.exec_driver_sql(f"PRAGMA {n}").scalar())
+        found = people.write_now(
+            lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: B023
+        )
         assert found == value, name
