@@ -1,0 +1,98 @@
+"""Cards and balances as others told them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import sqlalchemy as sa
+
+from solidarity_shop import store
+from solidarity_shop.domain.closing import DEFAULT_ZONE
+from solidarity_shop.domain.sale import State
+from solidarity_shop.views import CardView
+
+CARD, HOUSEHOLD, BALANCE = store.card_seen, store.household_seen, store.balance_seen
+
+
+def token_digest(token: str) -> str:
+    """SHA-256 of a scanned token, as ``cards.card.issued`` carries it.
+
+    Tokens are base32: a scanner whose keyboard types small letters means the same.
+    """
+    return hashlib.sha256(token.strip().upper().encode()).hexdigest()
+
+
+def plain_number(number: str) -> str:
+    """A card number without the spaces that people type."""
+    return re.sub(r"[\s.-]", "", number)
+
+
+def find_card(
+    connection: sa.Connection,
+    centre_id: str,
+    *,
+    card_id: str = "",
+    number: str = "",
+    token: str = "",
+) -> sa.RowMapping | None:
+    """The card by one of its keys; None when it is not known, or is of another centre's household.
+
+    A card of an erased household is shown as blocked.
+    """
+    if card_id:
+        key = CARD.c.card_id == card_id
+    elif token:
+        key = CARD.c.token_digest == token_digest(token)
+    elif plain_number(number):
+        key = CARD.c.number == plain_number(number)
+    else:
+        return None
+    return (
+        connection.execute(
+            sa.select(
+                CARD.c.card_id,
+                CARD.c.household_id,
+                CARD.c.number,
+                sa.or_(CARD.c.blocked, HOUSEHOLD.c.erased).label("blocked"),
+            )
+            .join(HOUSEHOLD, HOUSEHOLD.c.household_id == CARD.c.household_id)
+            .where(key, CARD.c.number != "", HOUSEHOLD.c.centre_id == centre_id)
+            .order_by("blocked", CARD.c.card_id)
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+
+
+def spendable(connection: sa.Connection, household_id: str) -> int:
+    """The household's last known points less what it has asked for and cards has not answered."""
+    available = connection.scalar(
+        sa.select(BALANCE.c.available).where(BALANCE.c.household_id == household_id)
+    )
+    asked = connection.scalar(
+        sa.select(sa.func.coalesce(sa.func.sum(store.sale.c.points), 0)).where(
+            store.sale.c.household_id == household_id,
+            store.sale.c.state == State.WAITING.value,
+        )
+    )
+    return int(available or 0) - int(asked or 0)
+
+
+def card_view(connection: sa.Connection, row: sa.RowMapping) -> CardView:
+    return CardView(
+        card_id=row["card_id"],
+        household_id=row["household_id"],
+        number=row["number"],
+        available=max(spendable(connection, row["household_id"]), 0),
+        blocked=row["blocked"],
+    )
+
+
+def time_zone(connection: sa.Connection, centre_id: str) -> str:
+    """The centre's zone; that of Italy until the centre is known."""
+    zone = connection.scalar(
+        sa.select(store.centre_seen.c.time_zone).where(store.centre_seen.c.centre_id == centre_id)
+    )
+    return zone or DEFAULT_ZONE
