@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED, Event, event_type
 from messaging import aside
+from messaging.attempt import Live, Outcome
 from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
-from messaging.rebuild import MemoryLog, differences
 from messaging.service import Service
-from messaging.settle import Outcome, Settler
+from messaging.settle import Settler
+from messaging.shadow import MemoryLog, differences
 from messaging.tables import outbox
 from messaging.transaction import Transaction
 from runtime.clock import Clock
@@ -41,8 +42,7 @@ class Bench:
         self.ids = ids
         self.store = Store(store_url)
         self.store.write_now(lambda c: service.metadata.create_all(c))
-        self.settler = Settler(service, clock=clock, ids=ids)
-        self.store.write_now(self.settler.load)
+        self.settler = Settler(service, clock=clock, ids=ids, live=Live(service))
         self.log: list[Record] = []
         self._ends: dict[tuple[str, int], int] = {}
         self._last: dict[tuple[str, str], str] = {}

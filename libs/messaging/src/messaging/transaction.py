@@ -55,6 +55,7 @@ class Transaction:
         self.cause: Received[Event] | None = None
         self.memo: dict[str, Any] = {}
         self.callbacks: list[Callable[[], None]] = []
+        self.scheduled = False
         self._connection = connection
         self._before_flush: list[Callable[[sa.Connection], None]] = []
         self._collected: dict[sa.Table, list[Mapping[str, Any]]] = {}
@@ -141,6 +142,7 @@ class Transaction:
         data: dict[str, Any] | None = None,
     ) -> None:
         """Have the job `name` run for `subject` at a time, once per (name, period, subject)."""
+        self.scheduled = True
         scheduler.schedule(self.connection, name, subject, at, period=period, data=data)
 
     def unschedule(self, name: str, subject: str, *, period: str = "") -> None:
@@ -164,6 +166,6 @@ class Transaction:
         return outbox.write(self._connection, list(self._drafts.values()))
 
     @property
-    def emitted(self) -> int:
-        """How many events this transaction tells so far."""
-        return len(self._drafts)
+    def told(self) -> list[tuple[str, str]]:
+        """Id and type of every event that this transaction tells so far."""
+        return [(draft.id, draft.type) for draft in self._drafts.values()]

@@ -1,0 +1,183 @@
+"""The way to Kafka: who we are there, and clients with the settings that keep what they say.
+
+Every default that loses messages is changed here (`FACTS`: acks, idempotence, earliest, metadata
+age). Nothing else in the house makes a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from faststream.kafka import KafkaBroker
+from faststream.security import SASLScram512
+
+from messaging.envelope import Record
+from runtime.settings import Settings, secret
+
+METADATA_MAX_AGE_MS = 5_000
+"""With the default of 300 s a topic made anew, or partitions added, are seen five minutes late."""
+
+MAX_BATCH = 512 * 1024
+"""Bytes; with aiokafka's 16 KiB and fsync per append, 4,500 records/s instead of 25,000."""
+
+READ_TIMEOUT = 10.0
+READ_AT_ONCE = 1_000
+
+
+class BusAway(Exception):  # noqa: N818 - named as the staff would
+    """Kafka does not answer, or a topic is not there (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """Where Kafka is and who we are there. ``user`` empty: no sign-in (tests on a plain broker)."""
+
+    address: str
+    user: str = ""
+    password: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bus | None:
+        """The bus of these settings; None when there is none, and the outbox fills."""
+        if not settings.kafka:
+            return None
+        password = secret(settings.kafka_secret_file, "kafka_secret_file")
+        return cls(settings.kafka, settings.kafka_user, password)
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.address.split(","),
+            "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+            "request_timeout_ms": 20_000,
+            "retry_backoff_ms": 100,
+        }
+        if self.user:
+            options |= {
+                "security_protocol": "SASL_PLAINTEXT",
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_plain_username": self.user,
+                "sasl_plain_password": self.password,
+            }
+        return options
+
+    def producer(self) -> AIOKafkaProducer:
+        """A producer whose acknowledgement means: on the disk of every replica in sync."""
+        return AIOKafkaProducer(
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=MAX_BATCH,
+            max_request_size=1_048_576,
+            **self._options(),
+        )
+
+    def broker(self, client: str) -> KafkaBroker:
+        """FastStream's broker, for the one subscriber of a service."""
+        security = SASLScram512(username=self.user, password=self.password) if self.user else None
+        return KafkaBroker(
+            self.address.split(","),
+            client_id=client,
+            security=security,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            logger=None,
+            apply_types=False,
+        )
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Reader]:
+        """A reader without a group, for looking records up and for rebuilding."""
+        consumer = AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            **self._options(),
+        )
+        try:
+            async with asyncio.timeout(READ_TIMEOUT * 2):
+                await consumer.start()
+            yield Reader(consumer)
+        finally:
+            await consumer.stop()
+
+
+class Reader:
+    """Reads records where they lie."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def partitions(self, topic: str) -> list[int]:
+        """The partitions of a topic. Raises BusAway when it is not there."""
+        async with asyncio.timeout(READ_TIMEOUT):
+            await self._consumer.topics()
+        found = self._consumer.partitions_for_topic(topic)
+        if not found:
+            raise BusAway(f"the topic {topic} is not there")
+        return sorted(found)
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset that is there and the one after the last."""
+        tp = TopicPartition(topic, partition)
+        async with asyncio.timeout(READ_TIMEOUT):
+            begin = await self._consumer.beginning_offsets([tp])
+            end = await self._consumer.end_offsets([tp])
+        return begin[tp], end[tp]
+
+    async def at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at an offset, or the first behind it when compaction took that one."""
+        begin, end = await self.bounds(topic, partition)
+        if offset < begin or offset >= end:
+            return None
+        async for batch in self.read({(topic, partition): offset}, {(topic, partition): end}):
+            return batch[0]
+        return None
+
+    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """The offset after the last record, of every partition of these topics."""
+        return {
+            (topic, partition): (await self.bounds(topic, partition))[1]
+            for topic in topics
+            for partition in await self.partitions(topic)
+        }
+
+    async def read(
+        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        """All records from `starts` (inclusive; else the first) up to `ends` (exclusive), a
+        partition after the other, in batches.
+
+        Raises BusAway when nothing comes for a while although something should.
+        """
+        for (topic, partition), end in sorted(ends.items()):
+            begin, there = await self.bounds(topic, partition)
+            position = max(starts.get((topic, partition), 0), begin)
+            end = min(end, there)
+            if position >= end:
+                continue
+            tp = TopicPartition(topic, partition)
+            self._consumer.assign([tp])
+            self._consumer.seek(tp, position)
+            while position < end:
+                got = await self._consumer.getmany(
+                    tp, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
+                )
+                records = [record_of(r) for r in got.get(tp, ()) if r.offset < end]
+                reached = await self._consumer.position(tp)
+                if not got and reached <= position:
+                    raise BusAway(f"{topic}/{partition} gives nothing from {position} on")
+                position = max(reached, position)
+                if records:
+                    yield records
+
+
+def record_of(raw: ConsumerRecord) -> Record:
+    """A record of the client library as ours."""
+    return Record(
+        raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, raw.headers
+    )

@@ -1,0 +1,391 @@
+"""What runs beside the requests of a service: relay, subscribers, retries, jobs, rebuilds.
+
+The application starts it once the store is open and stops it before the store closes, in this
+order: subscribers (after the batch at hand), jobs, relay with its producer. With Kafka away it
+goes on trying; commands work meanwhile and the outbox fills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from messaging import aside, marks, rebuild
+from messaging.attempt import BEGINNING, Live, Outcome
+from messaging.bus import Bus
+from messaging.consumer import Subscription
+from messaging.reactions import Projection
+from messaging.relay import Relay
+from messaging.service import Service
+from messaging.settle import Settler
+from messaging.tables import place, read_meta, set_aside, write_meta
+from messaging.transaction import Transaction
+from runtime import correlation as correlations
+from runtime.clock import Clock, ClockGuard
+from runtime.failures import is_transient
+from runtime.ids import Ids
+from runtime.logging import get_logger
+from runtime.refusals import N_, NotFound, Refusal
+from runtime.scheduler import JobRunner
+from runtime.settings import Settings
+from runtime.store import Store
+
+log = get_logger()
+
+T = TypeVar("T")
+
+IDENTITY = "identity.events"
+"""Read by a subscriber of its own, so that a sign-out is not behind a million events."""
+
+RETRY_EVERY = 5.0
+STALLED = 120.0
+
+
+class Engine:
+    """The way of a fact in one running service."""
+
+    def __init__(
+        self, service: Service, store: Store, settings: Settings, clock: Clock, ids: Ids
+    ) -> None:
+        self.service = service
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self.guard = ClockGuard(clock, read=read_meta, write=write_meta)
+        self.jobs = JobRunner(store, service.jobs, self._job, clock, guard=self.guard)
+        self.bus: Bus | None = Bus.of(settings)
+        self.relay: Relay | None = None
+        self.subscriptions: list[Subscription] = []
+        self.live = Live(service)
+        self._retrier = Settler(service, clock=clock, ids=ids, live=self.live)
+        self._turn = asyncio.Lock()
+        self._identity_turn = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Callable[[Outcome], None]] = []
+        self._rebuilds: dict[str, rebuild.Progress] = {}
+
+    # commands
+
+    async def transact(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        actor: str = "system",
+        centre: str = "",
+        correlation: str = "",
+    ) -> T:
+        """Run a command in one transaction; when it returns, the change and its events are on the
+        disk. Raises what `work` raises; then nothing is kept."""
+        return self._after(
+            *await self.store.write(lambda c: self._perform(c, work, actor, centre, correlation))
+        )
+
+    def transact_now(
+        self, work: Callable[[Transaction], T], *, actor: str = "system", centre: str = ""
+    ) -> T:
+        """`transact` for synchronous callers."""
+        return self._after(
+            *self.store.write_now(lambda c: self._perform(c, work, actor, centre, ""))
+        )
+
+    def _job(self, work: Callable[[Transaction], None]) -> None:
+        self.transact_now(work)
+
+    def _perform(
+        self,
+        connection: sa.Connection,
+        work: Callable[[Transaction], T],
+        actor: str,
+        centre: str,
+        correlation: str,
+    ) -> tuple[T, Transaction]:
+        tx = Transaction(
+            self.service,
+            connection,
+            now=self.clock.now(),
+            ids=self.ids,
+            actor=actor,
+            centre=centre,
+            correlation=correlation,
+        )
+        result = work(tx)
+        tx.close()
+        return result, tx
+
+    def _after(self, result: T, tx: Transaction) -> T:
+        for event_id, event_type in tx.told[:20]:
+            with correlations.bind(tx.correlation):
+                log.info("event.written", event_id=event_id, event_type=event_type)
+        if tx.told and self.relay is not None:
+            self.relay.wake()
+        if tx.scheduled:
+            self.jobs.wake()
+        for call in tx.callbacks:
+            call()
+        return result
+
+    # running
+
+    def listen(self, listener: Callable[[Outcome], None]) -> None:
+        """Be told after each batch that was settled, in the thread that settled it."""
+        self._listeners.append(listener)
+
+    def _told(self, outcome: Outcome) -> None:
+        if outcome.emitted and self.relay is not None:
+            self.relay.wake()
+        self.jobs.wake()
+        for listener in self._listeners:
+            listener(outcome)
+
+    async def start(self, *, bus: bool = True) -> None:
+        """Start everything. Needs the store; does not wait for Kafka."""
+        await self.store.write(self.guard.open)
+        await self.store.write(lambda c: rebuild.declare(c, self.service))
+        await self.store.read(self.live.load)
+        if bus and self.bus is not None:
+            self._start_bus(self.bus)
+        self._spawn(self.jobs.work(), "jobs")
+        self._spawn(self._retries(), "retries")
+
+    def _start_bus(self, bus: Bus) -> None:
+        self.relay = Relay(self.service, self.store, bus, clock=self.clock, ids=self.ids)
+        self._spawn(self.relay.run(), "relay")
+        others = [t for t in self.service.reads if t != IDENTITY]
+        for topics, group in (([IDENTITY], f"{self.service.name}.identity"), (others, "")):
+            wanted = [t for t in topics if t in self.service.reads]
+            if not wanted:
+                continue
+            subscription = Subscription(
+                Settler(self.service, clock=self.clock, ids=self.ids, live=self.live),
+                self.store,
+                bus,
+                topics=wanted,
+                group=group or self.service.name,
+                turn=self._identity_turn if group else self._turn,
+                told=self._told,
+            )
+            self.subscriptions.append(subscription)
+            self._spawn(subscription.run(), f"consumer {wanted[0]}")
+        self._spawn(self._rebuild_what_must(bus), "rebuilds")
+
+    def _spawn(self, work: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def stop(self) -> None:
+        """Stop in order; what was committed stays, what was not is asked for again."""
+        self.jobs.stop()
+        order = sorted(self._tasks, key=lambda t: not t.get_name().startswith("consumer"))
+        for task in order:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        self._tasks.clear()
+        self.subscriptions.clear()
+        self.relay = None
+
+    async def _retries(self) -> None:
+        """What is due among the set-aside events; at the start also what this build may read."""
+        with contextlib.suppress(Exception):
+            for event_id in await self.store.read(_perhaps_readable):
+                await self._retry(event_id)
+        while True:
+            try:
+                for event_id in await self.store.read(self._retrier.due):
+                    await self._retry(event_id)
+            except Exception as error:
+                log.warning("retries.wait", reason=type(error).__name__, error=error)
+            await asyncio.sleep(RETRY_EVERY)
+
+    async def _retry(self, event_id: str) -> str:
+        async with self._turn:
+            return await asyncio.shield(
+                asyncio.to_thread(
+                    self._retrier.retry, self.store.write_now, event_id, told=self._told
+                )
+            )
+
+    # what staff may do
+
+    async def send_again(self, event_id: str) -> None:
+        """Try a set-aside event now.
+
+        Raises:
+            NotFound: there is none of that id.
+            Refusal: it failed again; it stays where it is.
+        """
+        if await self.store.read(lambda c: aside.show(c, event_id)) is None:
+            raise NotFound("set_aside.unknown", N_("There is no such event."))
+        why = await self._retry(event_id)
+        if why:
+            raise Refusal(
+                "set_aside.failed_again",
+                N_("The event could not be taken this time either: {why}."),
+                N_("Mend the cause and try again, or discard it with a reason."),
+                why=why,
+            )
+
+    async def discard(self, event_id: str, reason: str) -> None:
+        """Give a set-aside event up; what waited for it passes. Raises NotFound."""
+        if await self.store.read(lambda c: aside.show(c, event_id)) is None:
+            raise NotFound("set_aside.unknown", N_("There is no such event."))
+        async with self._turn:
+            await asyncio.to_thread(
+                self._retrier.discard, self.store.write_now, event_id, reason, told=self._told
+            )
+
+    async def replay(self, topic: str, *, key: str = "", since: datetime | None = None) -> int:
+        """Send own events of a topic once more; everybody drops what is known. How many."""
+        if topic not in self.service.topics:
+            raise NotFound("topic.unknown", N_("This service does not write such a topic."))
+        count = await self.store.write(lambda c: marks.replay(c, topic, key=key, since=since))
+        if self.relay is not None:
+            self.relay.wake()
+        log.warning("outbox.replayed", topic=topic, count=count)
+        return count
+
+    async def reread(self) -> None:
+        """Read all topics from their beginning; ids drop what was done."""
+
+        def back(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(place)
+                .where(place.c.side == "in")
+                .values(record_offset=BEGINNING, event_id="", stamp=0)
+            )
+
+        await self.store.write(back)
+        for subscription in self.subscriptions:
+            subscription.rewind()
+        log.warning("log.reread")
+
+    async def compare(self) -> None:
+        """Compare the whole log with the outbox at the relay's next turn."""
+        if self.relay is not None:
+            self.relay.compare()
+
+    def begin_rebuild(self, name: str) -> rebuild.Progress:
+        """Begin (or look at) the rebuild of a projection; the old model answers meanwhile.
+
+        Raises:
+            NotFound: there is no such projection.
+            Refusal: there is no bus to read from.
+        """
+        chosen = [p for p in self.service.all_projections if p.name == name]
+        if not chosen:
+            raise NotFound("projection.unknown", N_("There is no such read model."))
+        if self.bus is None:
+            raise Refusal(
+                "bus.away",
+                N_("The message bus is not connected."),
+                N_("Connect it and try again."),
+            )
+        running = self._rebuilds.get(name)
+        if running is not None and not running.done:
+            return running
+        progress = rebuild.Progress()
+        self._rebuilds[name] = progress
+        self._spawn(self._rebuild(self.bus, chosen[0], progress), f"rebuild {name}")
+        return progress
+
+    async def _rebuild_what_must(self, bus: Bus) -> None:
+        for read_model in self.live.missing():
+            progress = self._rebuilds.setdefault(read_model.name, rebuild.Progress())
+            await self._rebuild(bus, read_model, progress)
+
+    async def _rebuild(self, bus: Bus, read_model: Projection, progress: rebuild.Progress) -> None:
+        while True:
+            try:
+                async with bus.reader() as reader:
+                    await rebuild.rebuild(
+                        self.store, read_model, reader, self.live, self._all_turns, progress
+                    )
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                progress.failures += 1
+                log.warning("projection.rebuild_waits", projection=read_model.name, error=error)
+                if not is_transient(error) and progress.failures > rebuild.GIVE_UP:
+                    progress.done, progress.failed = True, type(error).__name__
+                    log.exception("projection.rebuild_failed", projection=read_model.name)
+                    return
+                await asyncio.sleep(min(5.0, 0.5 * progress.failures))
+            else:
+                log.info("projection.rebuilt", projection=read_model.name, count=progress.records)
+                return
+
+    @contextlib.asynccontextmanager
+    async def _all_turns(self) -> AsyncIterator[None]:
+        """Nothing is settled while this is held."""
+        async with self._identity_turn, self._turn:
+            yield
+
+    # what it looks like
+
+    def figures(self, connection: sa.Connection) -> Figures:
+        """What metrics and `vicinato status` show, as far as the store knows it."""
+        oldest = marks.oldest_unsent(connection)
+        age = 0.0 if oldest is None else (self.clock.now() - oldest).total_seconds()
+        return Figures(
+            outbox_age=max(0.0, age),
+            outbox_unsent=marks.count_unsent(connection),
+            set_aside=aside.counts(connection),
+            gauges={name: ask(connection) for name, ask in self.service.gauges.items()},
+        )
+
+    def lags(self) -> dict[tuple[str, int], int]:
+        """Records not settled yet, by partition."""
+        found: dict[tuple[str, int], int] = {}
+        for subscription in self.subscriptions:
+            found.update(subscription.lags())
+        return found
+
+    @property
+    def connected(self) -> bool:
+        """Whether the relay and all subscribers are on the bus."""
+        return (
+            self.relay is not None
+            and self.relay.connected
+            and all(s.connected for s in self.subscriptions)
+        )
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a subscriber has been at one batch for too long, or a task has ended."""
+        now = time.monotonic()
+        return any(s.working and now - s.progressed > STALLED for s in self.subscriptions) or any(
+            t.done() and t.get_name() in ("relay", "jobs", "retries") for t in self._tasks
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How a service stands. Ages in seconds."""
+
+    outbox_age: float
+    outbox_unsent: int
+    set_aside: dict[str, int]
+    gauges: dict[str, float]
+
+
+def _perhaps_readable(connection: sa.Connection) -> list[str]:
+    """Dead only because an older build did not know their type or version."""
+    return list(
+        connection.scalars(
+            sa.select(set_aside.c.event_id)
+            .where(
+                set_aside.c.state == "dead",
+                sa.or_(
+                    set_aside.c.reason.startswith("version.newer"),
+                    set_aside.c.reason.startswith("type.unknown"),
+                ),
+            )
+            .order_by(set_aside.c.at, set_aside.c.record_offset)
+        )
+    )

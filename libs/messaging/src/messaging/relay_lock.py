@@ -1,0 +1,135 @@
+"""One relay per service: a lock file beside a SQLite store, an advisory lock on PostgreSQL.
+
+What the relay marks goes through the session that holds the lock, so that one which lost it cannot
+mark anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from runtime.store import Store, database_address
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+
+RELAY = 0x7265_6C61_79
+"""The number of the advisory lock; each service has its own database."""
+
+TRY_EVERY = 1.0
+
+
+class RelayLock(Protocol):
+    """Held by the one relay that may publish."""
+
+    async def acquire(self) -> None:
+        """Wait until this process holds the lock; nothing to do when it does."""
+
+    async def write(self, work: Work[T]) -> T:
+        """One transaction, through the holder."""
+
+    async def release(self) -> None:
+        """Let another take over."""
+
+
+def relay_lock(store: Store) -> RelayLock:
+    """The lock that fits the store."""
+    return _Session(store) if store.dialect == "postgresql" else _File(store)
+
+
+class _File:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = Path(f"{database_address(store.url).database}.relay")
+        self._held: int | None = None
+
+    async def acquire(self) -> None:
+        while self._held is None:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._held = descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                await asyncio.sleep(TRY_EVERY)
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._store.write(work)
+
+    async def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+class _Session:
+    def __init__(self, store: Store) -> None:
+        self._engine = sa.create_engine(
+            database_address(store.url),
+            poolclass=sa.NullPool,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "options": "-c timezone=UTC"},
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay")
+        self._connection: sa.Connection | None = None
+
+    async def acquire(self) -> None:
+        while True:
+            if await self._run(self._try):
+                return
+            await asyncio.sleep(TRY_EVERY)
+
+    def _try(self) -> bool:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            held = self._connection.scalar(
+                sa.text(
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'"
+                    " AND pid = pg_backend_pid() AND granted AND objsubid = 1"
+                    " AND ((classid::bigint << 32) | objid::bigint) = :n)"
+                    " OR pg_try_advisory_lock(:n)"
+                ),
+                {"n": RELAY},
+            )
+            self._connection.commit()
+        except sa.exc.DBAPIError:
+            self._close()
+            raise
+        return bool(held)
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._run(lambda: self._write(work))
+
+    def _write(self, work: Work[T]) -> T:
+        if self._connection is None:
+            raise ConnectionError("the relay's session is closed")
+        try:
+            with self._connection.begin():
+                return work(self._connection)
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                self._close()
+            raise
+
+    async def release(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+        self._engine.dispose()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
