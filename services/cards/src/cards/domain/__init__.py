@@ -1,0 +1,1 @@
+"""The rules of cards, without any I/O: points, earning, cards, households."""

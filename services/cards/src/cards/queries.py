@@ -1,0 +1,3 @@
+"""The read side: what the desk, the family and programs see."""
+
+from __future__ import annotations
