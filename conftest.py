@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["runtime.testing"]
+pytest_plugins = ["runtime.testing", "vicinato.testing"]

@@ -115,8 +115,9 @@ class Reader:
     async def partitions(self, topic: str) -> list[int]:
         """The partitions of a topic. Raises BusAway when it is not there."""
         async with asyncio.timeout(READ_TIMEOUT):
-            await self._consumer.topics()
-        found = self._consumer.partitions_for_topic(topic)
+            # `partitions_for_topic` only knows subscribed topics; this asks for all, as `topics()`.
+            cluster = await self._consumer._client.fetch_all_metadata()
+        found = cluster.partitions_for_topic(topic)
         if not found:
             raise BusAway(f"the topic {topic} is not there")
         return sorted(found)

@@ -18,12 +18,7 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    InvalidRecord,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordTooLargeError,
-)
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 
 from contracts import COMPACTED
@@ -48,7 +43,7 @@ BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 MARKER_KEY = b"era"
 """Compacted topics refuse records without a key."""
 
-_UNSENDABLE = (MessageSizeTooLargeError, RecordTooLargeError, InvalidRecord)
+_UNSENDABLE = (MessageSizeTooLargeError,)
 
 Partition = tuple[str, int]
 
@@ -102,7 +97,7 @@ class Relay:
                     pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
                     failures += 1
                     log.warning("relay.waits", reason=type(error).__name__, error=error)
-                    await self._sleep(pause)
+                    await asyncio.sleep(pause)
                 finally:
                     self.connected = False
         finally:

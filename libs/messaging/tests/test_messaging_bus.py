@@ -1,0 +1,264 @@
+"""Two small services over the real Kafka: what one tells, the other hears, through every mishap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from contracts.activities import ActivityCreated
+from contracts.network import NeedRecorded
+from messaging import Policies, Projection, ProjectionTransaction, Received, Service
+from messaging.engine import Engine
+from messaging.tables import inbox, metadata_with_messaging, outbox
+from messaging.transaction import Transaction
+from runtime.clock import SystemClock
+from runtime.ids import SystemIds
+from runtime.settings import Settings
+from runtime.store import Store
+from runtime.testing import eventually_async
+from vicinato.testing import OwnKafka, TestKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+
+TELLER = Service(
+    name="activities",
+    prefix="/activities",
+    package="activities",
+    metadata=metadata_with_messaging(),
+    topics=("activities.events",),
+)
+
+HEARD = metadata_with_messaging()
+heard = sa.Table("heard", HEARD, sa.Column("event_id", sa.String, primary_key=True))
+counted = sa.Table(
+    "counted",
+    HEARD,
+    sa.Column("activity_id", sa.String, primary_key=True),
+    sa.Column("titles", sa.String, nullable=False, index=True),
+)
+POLICIES = Policies()
+COUNTED = Projection("counted", version=1, tables=(counted,))
+
+
+@POLICIES.on(ActivityCreated)
+def note_need(tx: Transaction, received: Received[ActivityCreated]) -> None:
+    tx.collect(heard, {"event_id": received.id})
+    tx.emit(
+        NeedRecorded(
+            need_id=received.event.activity_id,
+            centre_id=received.event.centre_id,
+            zone="z",
+            area="a",
+            recorded_at=tx.now,
+        )
+    )
+
+
+@COUNTED.on(ActivityCreated)
+def count_it(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
+    table = p.table(counted)
+    key = received.event.activity_id
+    was = p.connection.scalar(sa.select(table.c.titles).where(table.c.activity_id == key)) or ""
+    p.upsert(
+        table, {"activity_id": key, "titles": was + received.event.title}, key=("activity_id",)
+    )
+
+
+HEARER = Service(
+    name="notifications",
+    prefix="/notifications",
+    package="notifications",
+    metadata=HEARD,
+    topics=("notifications.events", "network.events"),
+    policies=POLICIES,
+    projections=(COUNTED,),
+)
+
+
+class House:
+    """A teller and a hearer on one broker, each with a store of its own."""
+
+    def __init__(self, kafka: TestKafka, folder: Path) -> None:
+        self.kafka = kafka
+        self.folder = folder
+        self.stores: dict[str, Store] = {}
+        self.clock = SystemClock()
+
+    def settings(self, service: Service) -> Settings:
+        return Settings(
+            service=service.name,
+            database_url=f"sqlite:///{self.folder / service.name}.db",
+            kafka=self.kafka.bootstrap,
+            kafka_user="admin",
+            kafka_secret_file=self.kafka.secret_file("admin"),
+        )
+
+    @asynccontextmanager
+    async def running(self, service: Service) -> AsyncIterator[Engine]:
+        settings = self.settings(service)
+        store = Store(settings.database_url)
+        self.stores[service.name] = store
+        await store.write(lambda c: service.metadata.create_all(c))
+        engine = Engine(service, store, settings, self.clock, SystemIds(self.clock))
+        await engine.start()
+        try:
+            yield engine
+        finally:
+            await engine.stop()
+            await store.close()
+
+
+async def tell(engine: Engine, activity: str, title: str) -> None:
+    def command(tx: Transaction) -> None:
+        tx.emit(
+            ActivityCreated(activity_id=activity, centre_id="c", title=title, created_at=tx.now)
+        )
+
+    await engine.transact(command, centre="c")
+
+
+async def titles(engine: Engine) -> dict[str, str]:
+    rows = await engine.store.read(
+        lambda c: c.execute(sa.select(counted.c.activity_id, counted.c.titles)).all()
+    )
+    return dict(map(tuple, rows))
+
+
+async def number(engine: Engine, table: sa.Table) -> int:
+    return await engine.store.read(
+        lambda c: c.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+    )
+
+
+def is_heard(engine: Engine, expected: dict[str, str]) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        return await titles(engine) == expected
+
+    return probe
+
+
+@pytest.fixture
+def house(own_kafka: OwnKafka, tmp_path: Path) -> House:
+    own_kafka.provision()
+    return House(own_kafka, tmp_path)
+
+
+async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        for n in range(20):
+            await tell(teller, f"a{n % 4}", chr(97 + n))
+        wanted = {f"a{k}": "".join(chr(97 + n) for n in range(k, 20, 4)) for k in range(4)}
+        await eventually_async(is_heard(hearer, wanted), within=20, why="twenty facts arrive")
+        assert await number(hearer, heard) == 20
+
+        async def all_sent() -> bool:
+            rows = await hearer.store.read(
+                lambda c: c.scalars(sa.select(outbox.c.record_offset)).all()
+            )
+            return len(rows) == 20 and None not in rows
+
+        await eventually_async(all_sent, within=10, why="the reactions are sent and marked")
+
+
+async def test_with_the_bus_away_commands_work_and_nothing_is_lost(
+    house: House, own_kafka: OwnKafka
+) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        await tell(teller, "a", "1")
+        await eventually_async(is_heard(hearer, {"a": "1"}), within=20, why="the first arrives")
+        own_kafka.kill()
+        for title in "2345":
+            await asyncio.wait_for(tell(teller, "a", title), 5)
+        own_kafka.restart()
+        await eventually_async(is_heard(hearer, {"a": "12345"}), within=60, why="all arrive")
+
+
+async def test_the_loss_of_the_whole_bus_costs_time_and_no_facts(
+    house: House, own_kafka: OwnKafka
+) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        for title in "123":
+            await tell(teller, "a", title)
+        await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="three arrive")
+        own_kafka.wipe()
+        own_kafka.restart()
+        own_kafka.provision()
+        await tell(teller, "a", "4")
+        await tell(teller, "b", "5")
+        await eventually_async(
+            is_heard(hearer, {"a": "1234", "b": "5"}), within=90, why="the rest arrives after it"
+        )
+        assert await number(hearer, heard) == 5, "nothing had its effect twice"
+        async with AsyncExitStack() as stack:
+            assert teller.bus is not None
+            reader = await stack.enter_async_context(teller.bus.reader())
+            ends = await reader.ends(["activities.events"])
+            ids = {
+                header
+                async for batch in reader.read({}, ends)
+                for record in batch
+                for name, header in record.headers
+                if name == "ce_type" and header.startswith(b"activities.")
+            }
+            assert ids, "the outbox was sent again into the new log"
+
+
+async def test_a_rebuild_equals_what_was_there(house: House) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        for n in range(30):
+            await tell(teller, f"a{n % 3}", str(n % 10))
+        wanted = {f"a{k}": "".join(str(n % 10) for n in range(k, 30, 3)) for k in range(3)}
+        await eventually_async(is_heard(hearer, wanted), within=20, why="thirty facts arrive")
+        await hearer.store.write(
+            lambda c: c.execute(sa.update(counted).values(titles="spoilt")) and None
+        )
+        progress = hearer.begin_rebuild("counted")
+
+        async def rebuilt() -> bool:
+            return progress.done
+
+        await eventually_async(rebuilt, within=20, why="the rebuild ends")
+        assert await titles(hearer) == wanted
+        await tell(teller, "a0", "x")
+        wanted["a0"] += "x"
+        await eventually_async(is_heard(hearer, wanted), within=20, why="the model goes on")
+
+
+async def test_a_replay_and_a_reread_change_nothing(house: House) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        for title in "12345":
+            await tell(teller, "a", title)
+        await eventually_async(is_heard(hearer, {"a": "12345"}), within=20, why="five arrive")
+        assert await teller.replay("activities.events") == 5
+        await hearer.reread()
+        await tell(teller, "a", "6")
+        await eventually_async(is_heard(hearer, {"a": "123456"}), within=30, why="the sixth comes")
+        assert await number(hearer, heard) == 6
+        assert await number(hearer, inbox) == 6
+
+
+async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_path: Path) -> None:
+    async with house.running(HEARER) as hearer:
+        async with house.running(TELLER) as teller:
+            await tell(teller, "a", "1")
+            await eventually_async(is_heard(hearer, {"a": "1"}), within=20, why="the first arrives")
+        backup = (tmp_path / "activities.db").read_bytes()
+        async with house.running(TELLER) as teller:
+            await tell(teller, "a", "2")
+            await eventually_async(is_heard(hearer, {"a": "12"}), within=20, why="the second too")
+        for left in tmp_path.glob("activities.db*"):
+            left.unlink()
+        (tmp_path / "activities.db").write_bytes(backup)
+        async with house.running(TELLER) as teller:
+
+            async def adopted() -> bool:
+                return await number(teller, outbox) == 2
+
+            await eventually_async(adopted, within=20, why="the forgotten fact is adopted")
+            await tell(teller, "a", "3")
+            await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")
