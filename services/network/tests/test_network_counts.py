@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from network.domain.counts import ALL, Cell, bounds, published
 
 ZONES = ("east", "north", "west")
@@ -41,8 +42,8 @@ def full_table(counts: Mapping[Cell, int]) -> dict[Cell, int]:
 def solutions(
     shown: Mapping[Cell, int | None], most: int, least: int = 1
 ) -> Iterator[dict[Cell, int]]:
-    """Every table of whole numbers (hidden ones from `least` to `most`) with the published cells: what a
-    patient reader would write down, with nothing of the code under test."""
+    """Every table of whole numbers (hidden ones from `least` to `most`) with the published cells:
+    what a patient reader would write down, with nothing of the code under test."""
     inner = [cell for cell in shown if ALL not in cell]
     zones = sorted({zone for zone, _ in inner})
     areas = sorted({area for _, area in inner})
@@ -109,7 +110,8 @@ def test_every_hidden_count_or_sum_stays_as_open_as_the_threshold_leaves_it(
     hidden = {cell for cell, value in result.cells.items() if value is None}
     for cell in hidden:
         left = bounds(table, hidden, cell)
-        assert left.least <= table[cell] and (left.most is None or table[cell] <= left.most)
+        assert left.least <= table[cell]
+        assert left.most is None or table[cell] <= left.most
         assert left.values is None or left.values >= max(threshold, 3) - 1
 
 
@@ -132,7 +134,7 @@ def test_what_is_shown_is_true_and_no_small_count_is_shown(
 def test_the_bounds_are_those_that_trying_everything_gives(counts: dict[Cell, int]) -> None:
     """The flows against brute force, where everything hidden is held by published sums."""
     table = full_table(counts)
-    hidden = {cell for cell in table if ALL not in cell and 0 < table[cell]}
+    hidden = {cell for cell in table if ALL not in cell and table[cell] > 0}
     zones = sorted({cell[0] for cell in hidden})[:2]
     hidden = {cell for cell in hidden if cell[0] in zones}
     shown = {cell: None if cell in hidden else value for cell, value in table.items()}
@@ -152,8 +154,10 @@ def test_large_counts_are_all_shown() -> None:
 
 
 def test_one_small_count_takes_others_with_it_and_leaves_the_rest() -> None:
-    counts = {(zone, area): 20 + place for place, (zone, area) in enumerate(
-        itertools.product(ZONES, AREAS))}
+    counts = {
+        (zone, area): 20 + place
+        for place, (zone, area) in enumerate(itertools.product(ZONES, AREAS))
+    }
     counts["north", "home"] = 2
     cells = published(counts).cells
     hidden = {cell for cell, value in cells.items() if value is None}

@@ -7,8 +7,8 @@ Sources: HL7 SDOH, Primero and ReferNet as told in the rules of the field. What 
 - The sender (the centre) requests, cancels and asks somebody else; the receiver accepts, rejects,
   starts, holds and completes; either may cancel what was taken on; time expires what nobody
   answered; a consent that is withdrawn cancels whatever is unfinished.
-- Asking somebody else keeps the id and begins a new *round*; the organisation of an earlier round is
-  no longer party.
+- Asking somebody else keeps the id and begins a new *round*; the organisation of an earlier round
+  is no longer party.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from network.domain.words import CANCEL_REASONS, REJECT_REASONS, Outcome, Reason
-from runtime.refusals import Invalid, N_, NotAllowed, Refusal
+from runtime.refusals import N_, Invalid, NotAllowed, Refusal
 
 
 class State(StrEnum):
@@ -52,6 +52,7 @@ STATES: dict[str, str] = {
 class Action(StrEnum):
     """What can be done to a referral."""
 
+    DRAFT = "draft"
     REQUEST = "request"
     ACCEPT = "accept"
     REJECT = "reject"
@@ -64,6 +65,7 @@ class Action(StrEnum):
 
 
 ACTIONS: dict[str, str] = {
+    Action.DRAFT: N_("Written down"),
     Action.REQUEST: N_("Asked"),
     Action.ACCEPT: N_("Accepted"),
     Action.REJECT: N_("Rejected"),

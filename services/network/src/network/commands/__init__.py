@@ -1,0 +1,27 @@
+"""What can be asked of the network, one plain function each; none commits."""
+
+from network.commands.directory import (
+    change_organisation,
+    change_service,
+    register_organisation,
+    register_service,
+    say_capacity,
+)
+from network.commands.needs import record_need
+from network.commands.referrals import act_on, expire, mark_overdue, record_referral, remind
+from network.commands.rules import set_rules
+
+__all__ = [
+    "act_on",
+    "change_organisation",
+    "change_service",
+    "expire",
+    "mark_overdue",
+    "record_need",
+    "record_referral",
+    "register_organisation",
+    "register_service",
+    "remind",
+    "say_capacity",
+    "set_rules",
+]
