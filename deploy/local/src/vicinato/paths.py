@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def deploy_folder() -> Path:
-    """The `deploy/` folder: VICINATO_DEPLOY, else the one of the checkout this package lives in."""
-    named = os.environ.get("VICINATO_DEPLOY")
+    """The `deploy/` folder: VICINATO_UP_DEPLOY, else that of the checkout we live in."""
+    named = os.environ.get("VICINATO_UP_DEPLOY")
     return Path(named).resolve() if named else Path(__file__).resolve().parents[3]
 
 
 def topics_file() -> Path:
-    return Path(os.environ.get("VICINATO_TOPICS") or deploy_folder() / "kafka" / "topics.toml")
+    return Path(os.environ.get("VICINATO_UP_TOPICS") or deploy_folder() / "kafka" / "topics.toml")
 
 
 def kafka_lock_file() -> Path:
@@ -25,8 +25,8 @@ def caddyfile() -> Path:
 
 
 def cache_folder() -> Path:
-    """What can be fetched again: VICINATO_CACHE, else `vicinato` in the user's cache folder."""
-    named = os.environ.get("VICINATO_CACHE")
+    """What can be fetched again: VICINATO_UP_CACHE, else `vicinato` in the user's cache folder."""
+    named = os.environ.get("VICINATO_UP_CACHE")
     if named:
         return Path(named).resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

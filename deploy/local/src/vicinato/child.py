@@ -1,0 +1,241 @@
+"""One child process and its lives: started, probed, watched, started again with backoff, stopped.
+
+It dies with the supervisor (`processes.die_with_parent`). Its output goes to a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from vicinato.processes import die_with_parent, environment
+
+
+class State(StrEnum):
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    BACKING_OFF = "backing off"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class NotReadyError(Exception):
+    """A probe's answer: not ready, and why (shown when it never gets ready)."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Seconds between the lives of a child that keeps dying: doubled from `first` up to `most`,
+    and forgotten once a life was healthy for `healthy`."""
+
+    first: float = 0.5
+    most: float = 30.0
+    healthy: float = 60.0
+
+    def delay(self, deaths: int) -> float:
+        return min(self.first * 2.0 ** max(deaths - 1, 0), self.most)
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _first(tasks: set[asyncio.Task[Any]], within: float | None = None) -> None:
+    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to be run. `probe` returns when it is ready and raises NotReadyError when it is not;
+    `alive` the same for one that was ready: silent for `silence` seconds, it is killed and started
+    again."""
+
+    name: str
+    command: Callable[[], list[str]]
+    log: Path
+    port: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    probe: Callable[[], Awaitable[None]] = _nothing
+    alive: Callable[[], Awaitable[None]] | None = None
+    ready_within: float = 60.0
+    silence: float = 60.0
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within: float = 20.0
+    user: int | None = None
+    group: int | None = None
+
+
+class Child:
+    """Runs a program until `stop`; `tell` hears of every change of state."""
+
+    def __init__(
+        self,
+        program: Program,
+        tell: Callable[[Child], None] = lambda _: None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.program = program
+        self.backoff = backoff or Backoff()
+        self.state = State.WAITING
+        self.restarts = 0
+        self.reason = ""
+        self.pid: int | None = None
+        self.born = 0.0
+        self.took = 0.0
+        self._tell = tell
+        self._deaths = 0
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+    def start(self) -> None:
+        self._life = asyncio.create_task(self._live(), name=self.name)
+
+    async def ready(self) -> None:
+        """Returns when it is ready for the first time (or again)."""
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        """Asks it to end, insists after `stop_within`; returns when it is gone."""
+        self._stopping.set()
+        if self._life is not None:
+            await self._life
+        self._become(State.STOPPED)
+
+    def kill(self) -> None:
+        """At once, whatever it is doing."""
+        self._stopping.set()
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    async def _live(self) -> None:
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            self.reason = ""
+            self._become(State.STARTING)
+            try:
+                await self.program.prepare()
+                why = await self._one_life(began)
+            except Exception as error:
+                why = f"{error}"
+            self.pid = None
+            self._ready.clear()
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began >= self.backoff.healthy:
+                self._deaths = 0
+            self._deaths += 1
+            self.restarts += 1
+            delay = self.backoff.delay(self._deaths)
+            self.reason = f"{why}; again in {delay:g} s"
+            self._become(State.BACKING_OFF)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+
+    async def _one_life(self, began: float) -> str:
+        """From start to end of one process; returns why it ended."""
+        process = await self._spawn()
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        heard = time.monotonic()
+        try:
+            while not (ended.done() or stopping.done()):
+                asking = asyncio.create_task(self._ask(began))
+                await _first({ended, stopping, asking})
+                if not asking.done():
+                    asking.cancel()
+                    continue
+                silent = time.monotonic() - heard
+                if self._answered(asking):
+                    heard = time.monotonic()
+                elif silent > self._patience:
+                    process.kill()
+                    return f"gave no answer for {silent:.0f} s ({self.reason})"
+                await _first({ended, stopping}, 5.0 if self.state is State.READY else 0.1)
+            if not ended.done():
+                await self._end(process, ended)
+            return f"ended with code {process.returncode}"
+        finally:
+            stopping.cancel()
+            if not ended.done():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            await ended
+
+    @property
+    def _patience(self) -> float:
+        ready = self.state is State.READY
+        return self.program.silence if ready else self.program.ready_within
+
+    def _answered(self, asked: asyncio.Task[None]) -> bool:
+        """Keeps the reason of a NotReadyError; any other error is a fault of ours and goes on."""
+        try:
+            asked.result()
+        except NotReadyError as not_yet:
+            self.reason = str(not_yet)
+            return False
+        self.reason = ""
+        return True
+
+    async def _ask(self, began: float) -> None:
+        if self.state is State.STARTING:
+            await self.program.probe()
+            self.took = time.monotonic() - began
+            self._ready.set()
+            self._become(State.READY)
+        elif self.program.alive is not None:
+            await self.program.alive()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self.program.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.program.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *self.program.command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.program.env),
+                start_new_session=True,  # Ctrl-C on the terminal is for us: we stop in order
+                preexec_fn=die_with_parent(),
+                user=self.program.user,
+                group=self.program.group,
+                extra_groups=[] if self.program.user is not None else None,
+            )
+        self.pid = process.pid
+        with contextlib.suppress(psutil.Error):
+            self.born = psutil.Process(process.pid).create_time()
+        self._become(State.STARTING)
+        return process
+
+    async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+        self._become(State.STOPPING)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)  # a frozen one could not hear the next
+            process.send_signal(self.program.stop_signal)
+        done, _ = await asyncio.wait({ended}, timeout=self.program.stop_within)
+        if not done:
+            self.reason = f"did not stop within {self.program.stop_within:g} s and was killed"
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await ended
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._tell(self)

@@ -1,0 +1,57 @@
+"""`vicinato`: one module of `vicinato.commands` for each group of commands.
+
+A new command is a function in such a module, registered by its `register(app)`, and the module's
+name in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from vicinato.checks import python_version
+from vicinato.refusals import CommandError
+
+COMMANDS = ("up", "status", "logs", "kafka")
+
+
+def main() -> None:
+    """Runs the command line; a CommandError becomes its two sentences and its exit code."""
+    try:
+        python_version()
+        code = run(sys.argv[1:])
+    except CommandError as refusal:
+        code = _show(refusal)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    import typer
+
+    app = typer.Typer(
+        name="vicinato",
+        help="Vicinato on this machine: start it, look at it, stop it.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+    for name in COMMANDS:
+        importlib.import_module(f"vicinato.commands.{name}").register(app)
+    result = app(arguments, standalone_mode=False)
+    return int(result or 0)
+
+
+def _show(refusal: CommandError) -> int:
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(refusal.english, style="bold red", markup=False)
+    console.print(refusal.italian, style="dim", markup=False)
+    return int(refusal.code)
+
+
+if __name__ == "__main__":
+    main()

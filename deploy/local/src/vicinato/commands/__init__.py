@@ -1,0 +1,1 @@
+"""The commands of `vicinato`, a module for each group."""

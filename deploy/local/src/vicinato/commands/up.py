@@ -1,0 +1,176 @@
+"""`vicinato up` and `vicinato stop`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from datetime import datetime
+from typing import TextIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vicinato import checks, first_start, settings
+from vicinato.child import Child, State
+from vicinato.folder import Folder
+from vicinato.kafka.jars import JarError, fetch
+from vicinato.refusals import CommandError, Exit
+from vicinato.steps import StepError
+from vicinato.supervisor import House
+
+COLOURS = {State.READY: "green", State.BACKING_OFF: "bold red", State.STOPPED: "dim"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(stop)
+
+
+def up() -> int:
+    """Start everything and keep it up, until Ctrl-C or SIGTERM.
+
+    Settings come from the environment: PORT, BIND, PUBLIC_URL, DATA, KAFKA, DATABASE, DEMO and the
+    others of the README's table. The first start makes the data folder, its secrets and an
+    administrator, and loads the demonstration centre.
+    """
+    began = time.monotonic()
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    folder.open()
+    with folder.locked():
+        folder.end_leftovers()
+        checks.ports_are_free(wanted)
+        _jars(wanted)
+        first_start.administrator(wanted, folder)
+        with folder.log("supervisor").open("a", encoding="utf-8") as log:
+            return asyncio.run(_run(wanted, folder, Screen(log, began)))
+
+
+def stop() -> int:
+    """Stop the copy that runs on DATA, in order, and wait until it is gone."""
+    folder = Folder(settings.load().data)
+    if not folder.is_locked():
+        raise not_running(folder)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(folder.holder(), signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while folder.is_locked():
+        if time.monotonic() > deadline:
+            raise CommandError(
+                Exit.NOT_READY,
+                f"Vicinato (process {folder.holder()}) does not stop; see {folder.logs}.",
+                f"Vicinato (processo {folder.holder()}) non si ferma; i dettagli in {folder.logs}.",
+            )
+        time.sleep(0.1)
+    print("Vicinato has stopped.")
+    return 0
+
+
+def not_running(folder: Folder) -> CommandError:
+    return CommandError(
+        Exit.NOT_RUNNING,
+        f"Vicinato is not running on {folder.root}.",
+        f"Vicinato non è in funzione su {folder.root}.",
+    )
+
+
+def _jars(wanted: settings.Settings) -> None:
+    if not wanted.own_kafka:
+        return
+    try:
+        fetch()
+    except JarError as error:
+        raise CommandError(
+            Exit.NO_NETWORK,
+            f"Kafka is not on this machine yet and cannot be fetched: {error}"
+            " The first start needs a network.",
+            "Kafka non è ancora su questa macchina e non si riesce a scaricarlo:"
+            " al primo avvio serve la rete.",
+        ) from error
+
+
+class Screen:
+    """Shows states as they change, on the terminal and in `logs/supervisor.log`."""
+
+    def __init__(self, log: TextIO, began: float) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.log = log
+        self.began = began
+        self._shown: dict[str, tuple[State, str]] = {}
+
+    def __call__(self, child: Child) -> None:
+        now = (child.state, child.reason if child.state is State.BACKING_OFF else "")
+        if self._shown.get(child.name) == now:
+            return
+        self._shown[child.name] = now
+        said = f"{child.name:<14} {child.state:<11} {self._detail(child)}".rstrip()
+        self.say(said, COLOURS.get(child.state, "") if child.state in COLOURS else None)
+
+    def say(self, text: str, style: str | None = "") -> None:
+        """To the log, and to the terminal unless `style` is None."""
+        self.log.write(f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} {text}\n")
+        self.log.flush()
+        if style is not None:
+            self.console.print(f"  {text}", style=style, markup=False)
+
+    def _detail(self, child: Child) -> str:
+        if child.state is State.READY:
+            return f"{child.took:.1f} s"
+        return child.reason
+
+    def opened(self, wanted: settings.Settings, folder: Folder) -> None:
+        console = self.console
+        console.print(
+            f"\nVicinato is open at [bold]{wanted.address}[/bold]"
+            f" (ready in {time.monotonic() - self.began:.1f} s; data in {folder.root})"
+        )
+        table = Table(box=None, pad_edge=False)
+        for heading in ("who", "e-mail", "password"):
+            table.add_column(heading)
+        admin = first_start.administrator(wanted, folder)
+        table.add_row("administrator", admin["email"], admin["password"])
+        for one in first_start.sign_ins(folder):
+            table.add_row(one["role"], one["email"], one["password"])
+        console.print(table)
+        console.print("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
+
+
+async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> int:
+    stopping = asyncio.Event()
+    house = House(wanted, folder, screen)
+
+    def asked() -> None:
+        if stopping.is_set():  # asked twice: whoever insists gets it
+            house.supervisor.kill()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, asked)
+
+    async def life() -> None:
+        await house.open()
+        try:
+            await first_start.demonstration(wanted, folder, fresh=house.fresh)
+        except StepError as error:
+            screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
+        screen.opened(wanted, folder)
+        await house.supervisor.keep_logs_small()
+
+    living, asked_to_stop = asyncio.create_task(life()), asyncio.create_task(stopping.wait())
+    await asyncio.wait({living, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not living.done():
+        screen.say("stopping", "")
+    asked_to_stop.cancel()
+    living.cancel()
+    try:
+        await living
+    except asyncio.CancelledError:
+        return 0
+    finally:
+        await house.supervisor.stop()
+    return 0

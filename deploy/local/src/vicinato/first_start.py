@@ -1,0 +1,73 @@
+"""The very first start: an administrator, then the demonstration centre. Each once.
+
+`first-start.json` in the data folder remembers how far it came; the passwords lie in `secrets/`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import secrets
+from typing import Any
+
+from vicinato import steps
+from vicinato.folder import Folder
+from vicinato.secrets import write_private
+from vicinato.settings import Settings
+
+ADMINISTRATOR = "first-admin.json"
+SIGN_INS = "demonstration-sign-ins.json"
+
+
+def readable_password() -> str:
+    """Ten syllables, 66 bits: can be read out over the telephone."""
+    consonants, vowels = "bcdfglmnprstvz", "aeiou"
+    pairs = [secrets.choice(consonants) + secrets.choice(vowels) for _ in range(10)]
+    return "-".join("".join(pairs[k : k + 2]) for k in range(0, 10, 2))
+
+
+def administrator(settings: Settings, folder: Folder) -> dict[str, str]:
+    """E-mail and password of the first administrator; identity makes the account at its first start
+    from the same file."""
+    path = folder.secrets.folder / ADMINISTRATOR
+    if not path.exists():
+        made = {"email": settings.admin_email, "password": readable_password()}
+        write_private(path, json.dumps(made) + "\n")
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+async def demonstration(settings: Settings, folder: Folder, *, fresh: bool) -> None:
+    """Loads the demonstration centre if the stores were empty; goes on with a load that was broken
+    off. Raises StepError."""
+    state = read(folder)
+    if not state:
+        wanted = fresh and settings.demo and importlib.util.find_spec("vicinato.demo") is not None
+        state = {"demonstration": "loading" if wanted else "none"}
+        _write(folder, state)
+    if state["demonstration"] != "loading":
+        return
+    order = {"address": settings.address, "administrator": administrator(settings, folder)}
+    sign_ins = await steps.run("demonstration", order, folder.log("supervisor"), within=300.0)
+    write_private(folder.secrets.folder / SIGN_INS, json.dumps(sign_ins, ensure_ascii=False))
+    _write(folder, {"demonstration": "loaded"})
+
+
+def sign_ins(folder: Folder) -> list[dict[str, str]]:
+    """Role, e-mail and password of each sign-in of the demonstration centre."""
+    path = folder.secrets.folder / SIGN_INS
+    if not path.exists():
+        return []
+    found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def read(folder: Folder) -> dict[str, Any]:
+    if not folder.first_start.exists():
+        return {}
+    found: dict[str, Any] = json.loads(folder.first_start.read_text(encoding="utf-8"))
+    return found
+
+
+def _write(folder: Folder, state: dict[str, Any]) -> None:
+    write_private(folder.first_start, json.dumps(state) + "\n")

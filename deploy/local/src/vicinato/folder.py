@@ -1,0 +1,156 @@
+"""The data folder: ours, writable, and used by one supervisor at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from vicinato.refusals import CommandError, Exit
+from vicinato.secrets import Secrets
+
+FORMAT = 1
+MARKER = "vicinato.json"
+
+
+class Folder:
+    """Where everything of one installation lies; nothing is kept outside of it but fetched jars."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.run = root / "run"
+        self.logs = root / "logs"
+        self.stores = root / "stores"
+        self.kafka = root / "kafka"
+        self.postgres = root / "postgresql"
+        self.front_door = root / "front-door"
+        self.first_start = root / "first-start.json"
+
+    @property
+    def secrets(self) -> Secrets:
+        return Secrets(self.root / "secrets")
+
+    @property
+    def kafka_secrets(self) -> Secrets:
+        return Secrets(self.secrets.folder / "kafka")
+
+    @property
+    def state_file(self) -> Path:
+        return self.run / "state.json"
+
+    def service(self, name: str) -> Path:
+        """What a service keeps besides its store."""
+        return self.root / "services" / name
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def open(self) -> None:
+        """Makes the folder, or checks that it is one of ours and can be written."""
+        if self.root.exists() and not self.root.is_dir():
+            raise _foreign(self.root)
+        marker = self.root / MARKER
+        try:
+            if not marker.exists():
+                if self.root.is_dir() and any(self.root.iterdir()):
+                    raise _foreign(self.root)
+                self.root.mkdir(parents=True, exist_ok=True)
+                marker.write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
+            self._check_format(marker)
+            for folder in (self.run, self.logs, self.stores, self.front_door):
+                folder.mkdir(exist_ok=True)
+            probe = self.run / ".writable"
+            probe.write_text("", encoding="utf-8")
+            probe.unlink()
+        except OSError as error:
+            raise CommandError(
+                Exit.READ_ONLY_FOLDER,
+                f"The data folder {self.root} cannot be written ({error.strerror});"
+                " choose another with DATA=folder.",
+                f"Non si può scrivere nella cartella dei dati {self.root};"
+                " se ne può scegliere un'altra con DATA=cartella.",
+            ) from error
+
+    def _check_format(self, marker: Path) -> None:
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+            newer = int(found) > FORMAT
+        except (ValueError, KeyError, TypeError) as error:
+            raise _foreign(self.root) from error
+        if newer:
+            raise CommandError(
+                Exit.NEWER_DATA,
+                f"The data in {self.root} was written by a newer Vicinato (format {found}, this one"
+                f" knows {FORMAT}); update Vicinato.",
+                f"I dati in {self.root} sono di una versione più nuova di Vicinato: va aggiornato.",
+            )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder against a second copy; the kernel frees it when we die."""
+        with (self.run / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CommandError(
+                    Exit.SECOND_COPY,
+                    f"Vicinato is already running on {self.root} (process {self.holder()});"
+                    " `make stop` ends it.",
+                    f"Vicinato è già in funzione su {self.root} (processo {self.holder()});"
+                    " `make stop` lo ferma.",
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def is_locked(self) -> bool:
+        try:
+            with (self.run / "lock").open("r", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def holder(self) -> int:
+        """The process that holds the folder, 0 when nobody can be named."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.run / "lock").read_text(encoding="utf-8"))
+        return 0
+
+    def read_state(self) -> dict[str, object]:
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.state_file.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def end_leftovers(self) -> None:
+        """Ends what a killed supervisor left behind, known by process id and moment of birth."""
+        children = self.read_state().get("children", [])
+        left = []
+        for child in children if isinstance(children, list) else []:
+            with contextlib.suppress(psutil.Error, KeyError, TypeError):
+                process = psutil.Process(child["pid"])
+                if abs(process.create_time() - child["born"]) < 1.0:
+                    process.kill()
+                    left.append(process)
+        psutil.wait_procs(left, timeout=10)
+        self.state_file.unlink(missing_ok=True)
+
+
+def _foreign(root: Path) -> CommandError:
+    return CommandError(
+        Exit.FOREIGN_FOLDER,
+        f"{root} is not a data folder of Vicinato and not empty; nothing was touched."
+        " Choose another with DATA=folder.",
+        f"{root} non è una cartella di dati di Vicinato e non è vuota; non è stato toccato nulla."
+        " Se ne può scegliere un'altra con DATA=cartella.",
+    )

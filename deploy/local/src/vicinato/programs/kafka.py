@@ -1,0 +1,60 @@
+"""Our own Kafka under the supervisor: ready when topics, users and rights are as the file says."""
+
+from __future__ import annotations
+
+import asyncio
+
+from vicinato import steps
+from vicinato.child import NotReadyError, Program
+from vicinato.folder import Folder
+from vicinato.kafka.broker import ADMIN, Broker
+from vicinato.ports import answers
+from vicinato.settings import SERVICES, Settings
+
+
+def kafka(settings: Settings, folder: Folder) -> Program:
+    """What is not formatted is formatted at every start: a log that was lost is made anew, and the
+    services notice it by the era."""
+    broker = Broker(
+        folder.kafka, settings.kafka_port, settings.controller_port, folder.kafka_secrets
+    )
+
+    async def probe() -> None:
+        if not await asyncio.to_thread(answers, settings.kafka_port):
+            raise NotReadyError("nobody listens yet")
+        await provision(settings, folder)
+
+    async def alive() -> None:
+        if not await asyncio.to_thread(answers, settings.kafka_port, within=2.0):
+            raise NotReadyError("does not answer")
+
+    return Program(
+        name="kafka",
+        command=broker.command,
+        log=folder.log("kafka"),
+        port=settings.kafka_port,
+        prepare=lambda: asyncio.to_thread(broker.prepare),
+        probe=probe,
+        alive=alive,
+        ready_within=settings.ready_within,
+    )
+
+
+async def provision(settings: Settings, folder: Folder) -> None:
+    """Applies `topics.toml` to our Kafka, or to the one of KAFKA. Raises NotReadyError."""
+    secrets = folder.kafka_secrets
+    if settings.kafka_admin_secret_file is not None:
+        user = settings.kafka_admin_user
+        secret = settings.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
+    else:
+        user, secret = ADMIN, secrets.get(ADMIN)
+    order = {
+        "bootstrap": settings.bootstrap,
+        "user": user,
+        "secret": secret,
+        "secrets": {service: secrets.get(service) for service in SERVICES},
+    }
+    try:
+        await steps.run("provision", order, folder.log("supervisor"))
+    except steps.StepError as error:
+        raise NotReadyError(str(error)) from error

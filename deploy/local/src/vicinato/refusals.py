@@ -1,0 +1,36 @@
+"""Why Vicinato does not start: one clear sentence in two languages, and an exit code of its own.
+
+The exit codes are stable; scripts may rely on them. 1 stays for what nobody foresaw, 2 for a
+command line or a setting that cannot be.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    SETTING = 2
+    NOT_RUNNING = 3
+    SECOND_COPY = 10
+    FOREIGN_FOLDER = 11
+    READ_ONLY_FOLDER = 12
+    PORT_IN_USE = 13
+    OLD_PYTHON = 14
+    NO_NETWORK = 15
+    NEWER_DATA = 16
+    DATABASE = 17
+    KAFKA = 18
+    MIGRATION = 19
+    NOT_READY = 20
+    REFUSED = 21
+
+
+class CommandError(Exception):
+    """Ends the command line with `code`; shown as it is, without a traceback."""
+
+    def __init__(self, code: Exit, english: str, italian: str) -> None:
+        super().__init__(english)
+        self.code = code
+        self.english = english
+        self.italian = italian

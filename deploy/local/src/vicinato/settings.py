@@ -1,0 +1,177 @@
+"""The settings of one installation, from the environment, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime import settings as services
+from vicinato.refusals import CommandError, Exit
+
+SERVICES = ("identity", "cards", "shop", "activities", "notifications", "network")
+"""In the order of their ports, PORT + 1 to PORT + 6."""
+
+_OF_TESTS = {"VICINATO_NO_SKIPS"}
+_SET_BY_US = {
+    "VICINATO_SERVICE",
+    "VICINATO_DATABASE_URL",
+    "VICINATO_KAFKA",
+    "VICINATO_KAFKA_USER",
+    "VICINATO_KAFKA_SECRET_FILE",
+    "VICINATO_HOST",
+    "VICINATO_PORT",
+    "VICINATO_PUBLIC_URL",
+    "VICINATO_DATA",
+    "VICINATO_FIRST_ADMIN_FILE",
+}
+_HOST_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*")
+
+
+class Settings(BaseSettings):
+    """Field names are the names of the environment's variables, in capitals there."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    port: Annotated[int, Field(ge=1, le=65535 - 12)] = 8080
+    """The front door; services follow at +1 to +6, Kafka +10 and +11, PostgreSQL +12."""
+    bind: str = "127.0.0.1"
+    """The address on which the front door listens; 0.0.0.0 for the whole local network."""
+    public_url: str = ""
+    """The address that people type; made from PORT when empty."""
+    data: Path = Path("data")
+    kafka: str = ""
+    """host:port of a cluster that exists; empty for our own."""
+    kafka_admin_user: str = ""
+    kafka_admin_secret_file: Path | None = None
+    database: str = "sqlite"
+    """sqlite, postgres (our own, from the wheel) or postgresql://… (one that exists)."""
+    demo: bool = True
+    """Whether a first start with empty stores loads the demonstration centre."""
+    admin_email: str = "amministrazione@vicinato.example"
+    """The first administrator's address, used at the very first start only."""
+    ready_within: Annotated[int, Field(ge=5, le=3600)] = 60
+    """Seconds that a part may take until it answers."""
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("kafka")
+    @classmethod
+    def _is_host_and_port(cls, value: str) -> str:
+        if value and not _HOST_PORT.fullmatch(value):
+            raise ValueError("must be host:port (several with commas)")
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _is_a_database(cls, value: str) -> str:
+        if value not in ("sqlite", "postgres") and not value.startswith("postgresql://"):
+            raise ValueError("must be sqlite, postgres or postgresql://…")
+        return value
+
+    @model_validator(mode="after")
+    def _cluster_needs_an_administrator(self) -> Settings:
+        if self.kafka and not (self.kafka_admin_user and self.kafka_admin_secret_file):
+            raise ValueError(
+                "KAFKA=host:port also needs KAFKA_ADMIN_USER and KAFKA_ADMIN_SECRET_FILE,"
+                " to make topics, users and rights there"
+            )
+        if self.kafka_admin_secret_file and not self.kafka_admin_secret_file.is_file():
+            raise ValueError(f"KAFKA_ADMIN_SECRET_FILE: no file {self.kafka_admin_secret_file}")
+        return self
+
+    @property
+    def own_kafka(self) -> bool:
+        return not self.kafka
+
+    @property
+    def own_postgres(self) -> bool:
+        return self.database == "postgres"
+
+    @property
+    def engine(self) -> Literal["sqlite", "postgresql"]:
+        return "sqlite" if self.database == "sqlite" else "postgresql"
+
+    @property
+    def address(self) -> str:
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def kafka_port(self) -> int:
+        return self.port + 10
+
+    @property
+    def controller_port(self) -> int:
+        return self.port + 11
+
+    @property
+    def postgres_port(self) -> int:
+        return self.port + 12
+
+    @property
+    def bootstrap(self) -> str:
+        return self.kafka or f"127.0.0.1:{self.kafka_port}"
+
+    def service_port(self, service: str) -> int:
+        return self.port + 1 + SERVICES.index(service)
+
+    def ports(self) -> Iterator[tuple[str, int]]:
+        """Every port that we are going to listen on, with the name of who will."""
+        yield "front-door", self.port
+        for service in SERVICES:
+            yield service, self.service_port(service)
+        if self.own_kafka:
+            yield "kafka", self.kafka_port
+            yield "kafka", self.controller_port
+        if self.own_postgres:
+            yield "postgresql", self.postgres_port
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings, or one sentence with the name of the first that cannot be."""
+    environ = os.environ if environ is None else environ
+    _of_the_services(environ)
+    names = {
+        name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ
+    }
+    given: dict[str, Any] = {name: value for name, value in names.items() if value != ""}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else ""
+        why = str(first["msg"]).removeprefix("Value error, ")
+        value = f" (it is {given.get(name.lower())!r})" if name else ""
+        raise CommandError(
+            Exit.SETTING,
+            f"{name}{': ' if name else ''}{why}{value}.",
+            f"L'impostazione {name or 'KAFKA'} non va bene; l'elenco è nel README.",
+        ) from error
+
+
+def _of_the_services(environ: Mapping[str, str]) -> None:
+    """Settings that go on to the services, checked before any of them starts. A misspelt one is
+    worse than none: it is believed to hold."""
+    for name in sorted(_SET_BY_US & set(environ)):
+        raise CommandError(
+            Exit.SETTING,
+            f"{name} is set by Vicinato itself for each service and cannot be given here.",
+            f"{name} è deciso da Vicinato per ogni servizio e non si può impostare qui.",
+        )
+    told = {name: value for name, value in environ.items() if name not in _OF_TESTS}
+    try:
+        services.load("vicinato", {**told, "VICINATO_DATABASE_URL": "sqlite:////nowhere.db"})
+    except services.SettingsError as error:
+        raise CommandError(
+            Exit.SETTING,
+            f"{error}.",
+            "Un'impostazione non va bene; l'elenco è nel README.",
+        ) from error

@@ -1,0 +1,113 @@
+"""What is done once and needs large libraries, each in a short process of its own.
+
+So the supervisor stays small, and a step that fails cannot take it along. A step reads its order as
+JSON from its standard input and answers JSON on its standard output: `{"done": …}` or
+`{"failed": "one sentence"}`; anything else it says goes to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from vicinato.processes import die_with_parent, environment
+
+
+class StepError(Exception):
+    """One sentence: which step, why."""
+
+
+async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0) -> Any:
+    """Runs a step in its own process and returns what it answered. Raises StepError."""
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "vicinato.steps",
+            step,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env=environment({}),
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+        try:
+            async with asyncio.timeout(within):
+                out, _ = await process.communicate(json.dumps(order).encode())
+        except TimeoutError as error:
+            raise StepError(f"{step} took longer than {within:.0f} s") from error
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+    try:
+        answer = json.loads(out.decode().splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise StepError(f"{step} ended with code {process.returncode}; see {log}") from error
+    if "failed" in answer:
+        raise StepError(answer["failed"])
+    return answer["done"]
+
+
+def provision(order: dict[str, Any]) -> dict[str, Any]:
+    """Topics, users and rights; `secrets` holds the password of each service."""
+    from vicinato.kafka.provision import admin_client
+    from vicinato.kafka.provision import provision as apply
+    from vicinato.kafka.topics import Topics
+
+    admin = admin_client(order["bootstrap"], order["user"], order["secret"])
+    done = apply(admin, Topics.read(), order["secrets"])
+    return {
+        "topics_made": done.topics_made,
+        "topics_changed": done.topics_changed,
+        "rights_given": done.rights_given,
+        "rights_taken": done.rights_taken,
+    }
+
+
+def stores(order: dict[str, Any]) -> dict[str, Any]:
+    """A database and a role for each service where PostgreSQL is used; then every store's schema
+    brought to what the code needs. `fresh`: no service had a store before."""
+    from vicinato.databases import create, migrate
+
+    urls: dict[str, str] = order["urls"]
+    if order["server"]:
+        create(order["server"], urls)
+    return {"fresh": migrate(urls)}
+
+
+def demonstration(order: dict[str, Any]) -> list[dict[str, str]]:
+    """Loads the demonstration centre through the public HTTP API; returns its sign-ins."""
+    module = importlib.import_module("vicinato.demo")
+    sign_ins: list[dict[str, str]] = module.load(order["address"], order["administrator"])
+    return sign_ins
+
+
+STEPS = {"provision": provision, "stores": stores, "demonstration": demonstration}
+
+
+def main() -> int:
+    order = json.loads(sys.stdin.read())
+    answers, sys.stdout = sys.stdout, sys.stderr  # nobody's print may spoil the answer
+    try:
+        answer = {"done": STEPS[sys.argv[1]](order)}
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        answer = {"failed": f"{error or type(error).__name__}".splitlines()[0]}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

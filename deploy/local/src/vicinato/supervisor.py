@@ -1,0 +1,174 @@
+"""Starts the whole house in order, keeps it up, stops it in the reverse order.
+
+Order: Kafka and PostgreSQL at once; the services when the stores have their schema (they do not
+wait for Kafka: it is soft for them); the front door with them. Stop: front door, services, Kafka,
+PostgreSQL, so that nobody loses what stands below while it still needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from vicinato import programs, steps
+from vicinato.child import Backoff, Child, NotReadyError, Program, State
+from vicinato.folder import Folder
+from vicinato.logs import rotate
+from vicinato.programs.kafka import provision
+from vicinato.programs.service import store_url
+from vicinato.refusals import CommandError, Exit
+from vicinato.settings import SERVICES, Settings
+
+ROTATE_EVERY = 30.0
+
+
+class Supervisor:
+    """Groups of children, started and stopped as wholes. `tell` hears every change of state."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        address: str,
+        tell: Callable[[Child], None] = lambda _: None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.folder = folder
+        self.address = address
+        self.groups: list[list[Child]] = []
+        """In the order of stopping: the last started first."""
+        self.began = time.time()
+        self._tell = tell
+        self._backoff = backoff
+
+    @property
+    def children(self) -> list[Child]:
+        return [child for group in reversed(self.groups) for child in group]
+
+    def start(self, *group: Program) -> list[Child]:
+        children = [Child(program, self._heard, self._backoff) for program in group]
+        self.groups.insert(0, children)
+        for child in children:
+            child.start()
+        return children
+
+    async def stop(self) -> None:
+        for group in self.groups:
+            await asyncio.gather(*(child.stop() for child in group))
+        self.folder.state_file.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        for child in self.children:
+            child.kill()
+
+    async def keep_logs_small(self) -> None:
+        while True:
+            for child in self.children:
+                await asyncio.to_thread(rotate, child.program.log)
+            await asyncio.sleep(ROTATE_EVERY)
+
+    def _heard(self, child: Child) -> None:
+        self.write_state()
+        self._tell(child)
+
+    def write_state(self) -> None:
+        """For `vicinato status`; written whole or not at all."""
+        state = {
+            "pid": os.getpid(),
+            "began": self.began,
+            "address": self.address,
+            "children": [
+                {
+                    "name": child.name,
+                    "pid": child.pid,
+                    "born": child.born,
+                    "port": child.program.port,
+                    "state": child.state,
+                    "restarts": child.restarts,
+                    "reason": child.reason,
+                }
+                for child in self.children
+            ],
+        }
+        draft = self.folder.state_file.with_suffix(".draft")
+        draft.write_text(json.dumps(state), encoding="utf-8")
+        draft.replace(self.folder.state_file)
+
+
+class House:
+    """The parts of Vicinato on this machine, for one run."""
+
+    def __init__(self, settings: Settings, folder: Folder, tell: Callable[[Child], None]) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.supervisor = Supervisor(folder, settings.address, tell)
+        self.fresh = False
+
+    async def open(self) -> None:
+        """Returns when every part is ready. Raises CommandError when one is not in time."""
+        settings, folder = self.settings, self.folder
+        below: list[Program] = []
+        if settings.own_kafka:
+            below.append(programs.kafka(settings, folder))
+        if settings.own_postgres:
+            below.append(programs.postgresql(settings, folder))
+        started = self.supervisor.start(*below)
+        try:
+            self.fresh = await self._stores()
+            above = [programs.service(name, settings, folder) for name in SERVICES]
+            started += self.supervisor.start(*above)
+            started += self.supervisor.start(programs.front_door(settings, folder))
+            await self._all_ready(started)
+        except CommandError:
+            await self.supervisor.stop()
+            raise
+
+    async def _stores(self) -> bool:
+        settings, folder = self.settings, self.folder
+        urls = {name: store_url(name, settings, folder) for name in SERVICES}
+        server = ""
+        if settings.engine == "postgresql":
+            server = programs.server_url(settings, folder.secrets)
+        order = {"server": server, "urls": urls}
+        try:
+            done = await steps.run("stores", order, folder.log("supervisor"), within=600.0)
+        except steps.StepError as error:
+            raise CommandError(
+                Exit.MIGRATION if settings.engine == "sqlite" else Exit.DATABASE,
+                f"The databases could not be made ready: {error}",
+                f"Le basi di dati non sono pronte; i dettagli sono in {folder.log('supervisor')}.",
+            ) from error
+        return bool(done["fresh"])
+
+    async def _all_ready(self, children: Sequence[Child]) -> None:
+        waits: list[asyncio.Task[None]] = [asyncio.create_task(c.ready()) for c in children]
+        if not self.settings.own_kafka:
+            waits.append(asyncio.create_task(self._foreign_cluster()))
+        try:
+            async with asyncio.timeout(self.settings.ready_within):
+                await asyncio.gather(*waits)
+        except (TimeoutError, NotReadyError) as error:
+            late = [child for child in children if child.state is not State.READY]
+            names = ", ".join(child.name for child in late) or "kafka"
+            whys = "; ".join(c.reason for c in late if c.reason) or str(error)
+            raise CommandError(
+                Exit.KAFKA if names == "kafka" else Exit.NOT_READY,
+                f"Not ready within {self.settings.ready_within} s: {names} ({whys})."
+                f" Look into {self.folder.logs}.",
+                f"Non pronti entro {self.settings.ready_within} s: {names}."
+                f" I dettagli sono in {self.folder.logs}.",
+            ) from error
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _foreign_cluster(self) -> None:
+        """Topics, users and rights on the cluster named by KAFKA, tried until it answers."""
+        while True:
+            with contextlib.suppress(NotReadyError):
+                await provision(self.settings, self.folder)
+                return
+            await asyncio.sleep(1.0)

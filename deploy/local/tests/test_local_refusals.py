@@ -1,0 +1,192 @@
+"""Bad beginnings: each one sentence, in English and Italian, an exit code of its own, no traceback,
+and nothing touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vicinato import checks, settings
+from vicinato.folder import MARKER, Folder
+from vicinato.kafka.topics import Topics, TopicsError
+from vicinato.ports import free_port
+from vicinato.refusals import CommandError, Exit
+
+
+def vicinato(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("VICINATO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "vicinato.cli", *words],
+        env={**kept, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    english, italian = done.stderr.strip().splitlines()
+    assert english != italian
+    for word in words:
+        assert word in english, english
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("PORT", "eighty", "PORT"),
+        ("PORT", "70000", "PORT"),
+        ("KAFKA", "somewhere", "KAFKA"),
+        ("KAFKA", "host:9092", "KAFKA_ADMIN_USER"),
+        ("DATABASE", "mysql://x", "DATABASE"),
+        ("DEMO", "perhaps", "DEMO"),
+        ("VICINATO_SMPT_HOST", "x", "VICINATO_SMPT_HOST"),
+        ("VICINATO_SMTP_PORT", "x", "VICINATO_SMTP_PORT"),
+        ("VICINATO_KAFKA_USER", "x", "VICINATO_KAFKA_USER"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(name: str, value: str, word: str) -> None:
+    with pytest.raises(CommandError) as refusal:
+        settings.load({name: value})
+    assert refusal.value.code is Exit.SETTING
+    assert word in refusal.value.english
+
+
+def test_a_secret_in_a_setting_is_not_repeated() -> None:
+    with pytest.raises(CommandError) as refusal:
+        settings.load({"DATABASE": "postgres://admin:hidden@host/db"})
+    assert "hidden" not in refusal.value.english
+
+
+def test_settings_not_given_have_their_defaults() -> None:
+    found = settings.load({"PORT": "", "DATA": "x"})
+    assert (found.port, found.database, found.address) == (8080, "sqlite", "http://localhost:8080")
+    assert found.data == Path.cwd() / "x"
+    assert dict(found.ports())["network"] == 8086
+
+
+def test_the_command_line_says_it_in_two_languages(tmp_path: Path) -> None:
+    refused(vicinato("up", PORT="eighty", DATA=str(tmp_path / "d")), Exit.SETTING, "PORT")
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos.txt").write_text("x")
+    done = vicinato("up", DATA=str(tmp_path), PORT=str(free_port()))
+    refused(done, Exit.FOREIGN_FOLDER, str(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["photos.txt"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    file.write_text("")
+    refused(vicinato("up", DATA=str(file)), Exit.FOREIGN_FOLDER, str(file))
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    # A path below a device can be made by nobody, root included.
+    refused(vicinato("up", DATA="/dev/null/data"), Exit.READ_ONLY_FOLDER, "DATA=")
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        refused(vicinato("up", DATA=str(tmp_path / "d")), Exit.READ_ONLY_FOLDER, "DATA=")
+
+
+def test_data_of_a_newer_version(tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_text(json.dumps({"format": 99}))
+    refused(vicinato("up", DATA=str(tmp_path)), Exit.NEWER_DATA, "99")
+
+
+def test_a_second_copy_is_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    with folder.locked():
+        done = vicinato("up", DATA=str(folder.root))
+        refused(done, Exit.SECOND_COPY, str(os.getpid()))
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = vicinato("up", DATA=str(tmp_path / "data"), PORT=str(port))
+        refused(done, Exit.PORT_IN_USE, str(port), "front-door", "PORT=")
+
+
+def test_no_network_at_the_first_start(tmp_path: Path) -> None:
+    """Without the jars and without a way to Maven Central."""
+    done = vicinato(
+        "up",
+        DATA=str(tmp_path / "data"),
+        PORT=str(free_port()),
+        VICINATO_UP_CACHE=str(tmp_path / "cache"),
+        HTTPS_PROXY="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    refused(done, Exit.NO_NETWORK, "network")
+
+
+def test_an_old_python() -> None:
+    with pytest.raises(CommandError) as refusal:
+        checks.python_version((3, 10))
+    assert refusal.value.code is Exit.OLD_PYTHON
+    assert "3.10" in refusal.value.english
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_a_command_for_one_that_does_not_run(tmp_path: Path, command: str) -> None:
+    refused(vicinato(command, DATA=str(tmp_path / "data")), Exit.NOT_RUNNING, "not running")
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unknown_command_or_log_is_no_traceback(tmp_path: Path) -> None:
+    done = vicinato("dance")
+    assert done.returncode == Exit.SETTING
+    assert "Traceback" not in done.stderr
+    refused(vicinato("logs", "dance", DATA=str(tmp_path)), Exit.REFUSED, "dance")
+
+
+def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    path = folder.kafka_secrets.path("cards")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert folder.secrets.folder.stat().st_mode & 0o777 == 0o700
+    assert folder.kafka_secrets.get("cards") == folder.kafka_secrets.get("cards")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[topics", "line 1"),
+        ("", "no topic"),
+        ("[themes.x]\n", "themes"),
+        ("[topics.x]\nreaders = []\n", "x: needs a writer"),
+        ('[topics.x]\nwriter = "a"\n', "x: needs a list of readers"),
+        ('[topics.x]\nwriter = "a"\nreaders = []\npartitions = 0\n', "x: partitions"),
+        ('[topics.x]\nwriter = "a"\nreaders = []\ncolour = "red"\n', "x: unknown key colour"),
+        ('[topics.x]\nwriter = "a"\nreaders = []\nconfig = { a = 1 }\n', "x: config"),
+        ("[topics]\nx = 1\n", "x: is not a table"),
+    ],
+)
+def test_a_list_of_topics_that_cannot_be_says_where(text: str, word: str) -> None:
+    with pytest.raises(TopicsError, match=word):
+        Topics.parse(text)
+
+
+def test_event_topics_keep_everything_and_people_are_compacted() -> None:
+    for topic in Topics.read():
+        if topic.name == "cards.people":
+            assert topic.config["cleanup.policy"] == "compact"
+        else:
+            assert topic.config["retention.ms"] == topic.config["retention.bytes"] == "-1"
