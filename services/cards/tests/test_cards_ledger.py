@@ -216,7 +216,10 @@ def test_a_refund_gives_back_what_was_spent_and_takes_back_what_was_earned(bench
     assert house.points == (40 + 5 - 3, 0)  # 7 whole euros stay paid, 10 were
     bench.deliver(house.returns(money=700, points=15, refund="r2"))
     assert house.points == (50, 0)
-    assert [c.points for c in bench.emitted(facts.PointsCredited) if c.reason == "refund"] == [5, 15]
+    assert [c.points for c in bench.emitted(facts.PointsCredited) if c.reason == "refund"] == [
+        5,
+        15,
+    ]
     assert [d.points for d in bench.emitted(facts.PointsDebited)] == [3, 7]
 
 
@@ -270,10 +273,11 @@ def test_points_expire_when_their_day_is_over_but_not_in_a_hold(
     bench: Any, clock: FixedClock
 ) -> None:
     house = bench.household()
-    house.give(30, clock.now() + DAY)
+    half_a_day = timedelta(hours=12)
+    house.give(30, clock.now() + half_a_day)
     house.give(10)
     bench.deliver(house.asks(20))
-    clock.advance(DAY)
+    clock.advance(half_a_day)
     assert house.points == (10, 20)  # not to be spent, though not booked yet
     bench.tick()
     assert house.points == (10, 20)

@@ -250,9 +250,7 @@ def test_the_last_rule_that_has_begun_holds() -> None:
         ("2027-03-27T09:00Z", 2, "2027-03-29T21:59:59Z"),  # summer time begins between
     ],
 )
-def test_points_live_to_the_end_of_the_centres_day(
-    moment: str, days: int, expected: str
-) -> None:
+def test_points_live_to_the_end_of_the_centres_day(moment: str, days: int, expected: str) -> None:
     ends = earning.expiry_of(datetime.fromisoformat(moment), days, ROME)
     assert ends == datetime.fromisoformat(expected)
 

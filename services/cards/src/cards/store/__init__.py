@@ -124,6 +124,12 @@ entry = sa.Table(
     sa.Column("account", sa.String(20), nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Index(
+        "entry_uncovered",
+        "transfer_id",
+        sqlite_where=sa.text("account = 'uncovered'"),
+        postgresql_where=sa.text("account = 'uncovered'"),
+    ),
     sqlite_with_rowid=False,
 )
 
