@@ -14,12 +14,14 @@ from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
 from messaging import Policies, Projection, ProjectionTransaction, Received, Service
 from messaging.engine import Engine
+from messaging.metrics import EngineMetrics
 from messaging.tables import inbox, metadata_with_messaging, outbox
 from messaging.transaction import Transaction
 from runtime.clock import SystemClock
 from runtime.ids import SystemIds
 from runtime.settings import Settings
 from runtime.store import Store
+from runtime.telemetry import Metrics
 from runtime.testing import eventually_async
 from vicinato.testing import OwnKafka, TestKafka
 
@@ -163,6 +165,13 @@ async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) 
             return len(rows) == 20 and None not in rows
 
         await eventually_async(all_sent, within=10, why="the reactions are sent and marked")
+        metrics = Metrics()
+        await EngineMetrics(hearer, metrics).refresh()
+        page = metrics.render().decode()
+        assert 'vicinato_outbox_unsent 0.0' in page
+        assert 'vicinato_bus_connected 1.0' in page
+        assert "vicinato_cluster_info{cluster=" in page
+        assert 'vicinato_consumer_lag{partition="0",topic=' in page
 
 
 async def test_with_the_bus_away_commands_work_and_nothing_is_lost(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram512
 
@@ -86,6 +87,16 @@ class Bus:
             logger=None,
             apply_types=False,
         )
+
+    async def cluster(self) -> str:
+        """The id of the cluster; "" when the broker does not tell it."""
+        admin = AIOKafkaAdminClient(**self._options())
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                await admin.start()
+                return str((await admin.describe_cluster()).get("cluster_id") or "")
+        finally:
+            await admin.close()
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:

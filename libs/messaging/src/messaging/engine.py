@@ -33,7 +33,7 @@ from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import N_, NotFound, Refusal
-from runtime.scheduler import JobRunner
+from runtime.scheduler import JobRunner, count_by_state
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -336,6 +336,7 @@ class Engine:
             outbox_age=max(0.0, age),
             outbox_unsent=marks.count_unsent(connection),
             set_aside=aside.counts(connection),
+            jobs=count_by_state(connection),
             gauges={name: ask(connection) for name, ask in self.service.gauges.items()},
         )
 
@@ -356,6 +357,11 @@ class Engine:
         )
 
     @property
+    def cluster(self) -> str:
+        """The id of the Kafka cluster, once the relay was on it; the same in every service."""
+        return self.relay.cluster if self.relay is not None else ""
+
+    @property
     def stalled(self) -> bool:
         """Whether a subscriber has been at one batch for too long, or a task has ended."""
         now = time.monotonic()
@@ -371,6 +377,7 @@ class Figures:
     outbox_age: float
     outbox_unsent: int
     set_aside: dict[str, int]
+    jobs: dict[str, int]
     gauges: dict[str, float]
 
 

@@ -69,6 +69,7 @@ class Relay:
         self._compare = False
         self.blocked: set[tuple[str, str]] = set()
         self.connected = False
+        self.cluster = ""
 
     def wake(self) -> None:
         """Something was committed. From any thread."""
@@ -109,6 +110,7 @@ class Relay:
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await producer.start()
+            self.cluster = await self._bus.cluster()
             await self._reconcile(producer)
             self.connected = True
             checked = time.monotonic()
