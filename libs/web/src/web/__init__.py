@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from web.auth import SignInNeeded, allow, public
 from web.call import Call
-from web.forms import Euros, Form
+from web.forms import Day, Euros, Form
 from web.paging import Page, Paged, Paging
 from web.roles import Caller, Role
 from web.urls import local_path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Caller",
+    "Day",
     "Euros",
     "Form",
     "Page",

@@ -14,18 +14,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI
-from messaging.engine import Engine
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from messaging import Service
+from messaging.engine import Engine
 from runtime.clock import Clock
+from runtime.health import Health
 from runtime.ids import Ids, SystemIds
 from runtime.logging import get_logger
 from runtime.settings import Settings
 from runtime.store import Store
 from web import answers, errors, languages, live, operations, set_aside
+from web.figures import Figures
 from web.keys import KeyRing
 from web.middleware import Edge
 from web.pages import Pages
@@ -56,17 +59,22 @@ def build(
     clock = clock or settings.clock()
     ids = ids or SystemIds(clock)
     own_store = store is None
-    store = store or Store(settings.database_url)
+    figures = Figures()
+    store = store or Store(settings.database_url, observe=figures.write)
+    engine = Engine(service, store, settings, clock, ids)
+    keys = KeyRing(store, clock)
     parts = Parts(
         service=service,
         settings=settings,
         store=store,
         clock=clock,
         ids=ids,
-        engine=Engine(service, store, settings, clock, ids),
-        keys=KeyRing(store, clock),
+        engine=engine,
+        keys=keys,
         translations=Translations(service.package),
         pages=Pages(service.package, service.prefix),
+        health=_health(store, engine, bus=bus),
+        figures=figures,
     )
 
     @contextlib.asynccontextmanager
@@ -74,11 +82,16 @@ def build(
         async with contextlib.AsyncExitStack() as stack:
             if own_store:
                 stack.push_async_callback(store.close)
-            await parts.keys.refresh()
-            await parts.engine.start(bus=bus)
-            stack.push_async_callback(parts.engine.stop)
+            loop = asyncio.get_running_loop()
+            engine.listen(lambda outcome: loop.call_soon_threadsafe(keys.changed))
+            await engine.start(bus=bus)
+            stack.push_async_callback(engine.stop)
+            if service.on_start is not None:
+                start = service.on_start
+                await engine.transact(lambda tx: start(tx, settings))
+            await keys.refresh()
             tasks = [
-                asyncio.create_task(parts.keys.keep_fresh(), name="keys"),
+                asyncio.create_task(keys.keep_fresh(), name="keys"),
                 asyncio.create_task(_forget(parts), name="answers"),
                 *(
                     asyncio.create_task(_supervised(worker, app), name=worker.__name__)
@@ -96,7 +109,7 @@ def build(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Edge, ids=ids, secure=parts.secure)],
+        middleware=[Middleware(Edge, ids=ids, secure=parts.secure, figures=figures)],
     )
     app.state.parts = parts
     errors.install(app)
@@ -110,6 +123,22 @@ def build(
         app.include_router(getattr(import_module(module), name))
     app.openapi = _documented(app, service)  # type: ignore[method-assign]
     return app
+
+
+def _health(store: Store, engine: Engine, *, bus: bool) -> Health:
+    health = Health()
+    health.hard("store", lambda: store.read(lambda c: c.scalar(sa.select(1)) == 1))
+
+    async def connected() -> bool:
+        return engine.connected
+
+    async def moving() -> bool:
+        return not engine.stalled
+
+    if bus and engine.bus is not None:
+        health.soft("bus", connected)
+    health.live("messaging", moving)
+    return health
 
 
 def _documented(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:

@@ -8,6 +8,7 @@ the form it was sending (307), so that nothing typed is lost.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -107,6 +108,21 @@ async def _call(
         if caller.signed_in:
             await csrf.refuse_forged(request, caller.session_id)
     return call
+
+
+async def seen(request: Request) -> Call:
+    """The call of a request that was refused: whoever the cookie names, else nobody.
+
+    Only good to word and dress an answer. It never raises.
+    """
+    known = getattr(request.state, "call", None)
+    if isinstance(known, Call):
+        return known
+    caller = ANONYMOUS
+    with contextlib.suppress(Exception):
+        parts = parts_of(request)
+        caller = await _caller(request, parts, request.cookies.get(parts.cookie(TOKEN), ""))
+    return Call(request, caller, language_of(request, caller))
 
 
 async def _caller(request: Request, parts: Parts, token: str) -> Caller:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import sqlalchemy.exc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -21,12 +22,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from runtime.failures import is_transient
 from runtime.logging import get_logger
 from runtime.refusals import N_, Refusal
-from web.auth import RENEWING, SignInNeeded, language_of
+from web.auth import RENEWING, SignInNeeded, seen
 from web.call import Call
 from web.csrf import SAFE
 from web.parts import parts_of
 from web.rates import TooMany
-from web.roles import ANONYMOUS
 from web.sentences import field_of, sentence
 from web.translations import Translator
 from web.urls import RENEW, here, with_query
@@ -103,7 +103,7 @@ async def answer(request: Request, error: Exception) -> Response:
     wants_page = not is_api(request)
     if isinstance(error, SignInNeeded) and wants_page:
         return _renew(request)
-    call = _call_of(request)
+    call = await seen(request)
     problem = problem_of(error, call.to, call.correlation)
     if problem.status >= 500:
         _tell(problem, error)
@@ -144,6 +144,13 @@ def problem_of(error: Exception, to: Translator, correlation: str) -> Problem:
             to.say(detail),
             to.say(step),
             headers=dict(error.headers or {}),
+        )
+    if isinstance(error, sqlalchemy.exc.DataError):
+        return Problem(
+            422,
+            "input.value",
+            to.say(N_("One of the values cannot be kept as it is.")),
+            to.say(N_("Look for unusual characters or very large numbers.")),
         )
     if is_transient(error):
         return Problem(
@@ -197,11 +204,6 @@ def _invalid(error: RequestValidationError, to: Translator) -> Problem:
             )
         )
     return problem
-
-
-def _call_of(request: Request) -> Call:
-    call = getattr(request.state, "call", None)
-    return call if isinstance(call, Call) else Call(request, ANONYMOUS, language_of(request))
 
 
 def _renew(request: Request) -> Response:

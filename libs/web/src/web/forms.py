@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
@@ -34,6 +35,8 @@ OWN = frozenset({CSRF, NONCE})
 
 _AMOUNT = re.compile(r"^(-?)(\d{1,9}|\d{1,3}(?:\.\d{3})+)(?:,(\d{1,2}))?$")
 
+_DAY = re.compile(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})$")
+
 
 def cents(typed: object) -> object:
     """Cents of an amount as people write it: ``1,50``, ``1.50``, ``€ 1.234,5``; ints stay."""
@@ -50,8 +53,17 @@ def cents(typed: object) -> object:
     return -amount if sign else amount
 
 
+def _day(typed: object) -> object:
+    """``31/12/2026``, as people write it where the browser has no calendar, becomes ISO."""
+    found = _DAY.match(typed) if isinstance(typed, str) else None
+    return f"{found[3]}-{int(found[2]):02}-{int(found[1]):02}" if found else typed
+
+
 Euros = Annotated[int, BeforeValidator(cents)]
 """A form field of money: typed in euros, held in whole cents. In JSON, cents are an int."""
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A form field of a date: from the browser's calendar, or typed as 31/12/2026."""
 
 
 @dataclass
@@ -117,7 +129,7 @@ def read(call: Call, sent: FormData, model: type[M], to: Translator) -> Form[M]:
     for name in dict.fromkeys(sent.keys()):
         if name in OWN:
             continue
-        typed = [item.strip() if isinstance(item, str) else item for item in sent.getlist(name)]
+        typed = [_clean(item) for item in sent.getlist(name)]
         values[name] = typed if name in lists else typed[-1]
         filled = [item for item in typed if item != ""]
         if name in lists:
@@ -138,6 +150,11 @@ def read(call: Call, sent: FormData, model: type[M], to: Translator) -> Form[M]:
 def initial(model: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """Values to show first, from a model or a mapping."""
     return model.model_dump() if isinstance(model, BaseModel) else dict(model)
+
+
+def _clean(item: Any) -> Any:
+    """Typed text without what nobody types: outer space, NUL (which PostgreSQL refuses)."""
+    return item.replace("\0", "").strip() if isinstance(item, str) else item
 
 
 def _list_fields(model: type[BaseModel]) -> frozenset[str]:
@@ -163,9 +180,10 @@ def _is_scalar_list(annotation: Any) -> bool:
 def _place(into: dict[str, Any], name: str, value: Any) -> None:
     *path, last = name.split(".")
     for part in path[:4]:
-        into = into.setdefault(part, {})
-        if not isinstance(into, dict):
+        below = into.setdefault(part, {})
+        if not isinstance(below, dict):  # "a" and "a.b" were both sent: the first one stands
             return
+        into = below
     into[last] = value
 
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from web.errors import answer
+from web.figures import Figures
 
 LARGEST_BODY = 1024 * 1024
 CORRELATION = "X-Correlation-ID"
@@ -48,10 +49,11 @@ log = get_logger()
 class Edge:
     """The outermost layer of an app."""
 
-    def __init__(self, app: ASGIApp, *, ids: Ids, secure: bool) -> None:
+    def __init__(self, app: ASGIApp, *, ids: Ids, secure: bool, figures: Figures) -> None:
         self._app = app
         self._ids = ids
         self._secure = secure
+        self._figures = figures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -109,6 +111,7 @@ class Edge:
         path = getattr(route, "path", None) or "-"
         if path.endswith(("/livez", "/readyz", "/metrics")):
             return
+        self._figures.request(scope["method"], path, status, seconds)
         log.info(
             "web.request",
             method=scope["method"],

@@ -29,7 +29,7 @@ ITEMS = (
     _item("/cards/desk", N_("Desk"), Role.RECEPTION, *_LEADS),
     _item("/cards/me", N_("My points"), Role.FAMILY),
     _item("/activities/", N_("Activities"), Role.RECEPTION, Role.EDUCATOR, Role.FAMILY, *_LEADS),
-    _item("/activities/today", N_("Register"), Role.EDUCATOR, *_LEADS),
+    _item("/activities/today", N_("Attendance register"), Role.EDUCATOR, *_LEADS),
     _item("/notifications/inbox", N_("Messages")),
     _item("/network/referrals", N_("Referrals"), Role.CASE_WORKER, Role.PARTNER, *_LEADS),
     _item("/identity/accounts", N_("Accounts"), Role.ADMINISTRATOR),
@@ -49,7 +49,7 @@ def links(caller: Caller, path: str, prefix: str) -> list[Link]:
         return []
     shown = [item for item in ITEMS if not item.roles or caller.roles & item.roles]
     if caller.has(*_LEADS):
-        shown.append(_item(f"{prefix}/set-aside", N_("Set aside")))
+        shown.append(_item(f"{prefix}/set-aside", N_("Events set aside")))
     fitting = [item.path for item in shown if _within(path, item.path)]
     best = max(fitting, key=len, default="")
     return [Link(item.path, item.label, item.path == best) for item in shown]

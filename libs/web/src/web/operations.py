@@ -1,22 +1,20 @@
 """What the machinery around a service asks: alive, ready, figures, and its two contracts.
 
-``/livez`` says that the process answers; ``/readyz`` that the store does too (Kafka is soft: with
-it away, tills and desks go on). ``/metrics`` is on the service's own port only.
+``/livez`` says that the process makes progress; ``/readyz`` that the store answers too (Kafka is
+soft: with it away, tills and desks go on). ``/metrics`` is on the service's own port only.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from messaging import asyncapi
-from runtime import telemetry
+from runtime.telemetry import Metrics
 from web.errors import ProblemAnswer
 from web.parts import parts_of
 
@@ -26,19 +24,18 @@ _UNSAFE = frozenset({"post", "put", "patch", "delete"})
 def router(prefix: str) -> APIRouter:
     made = APIRouter(include_in_schema=False)
 
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
+    async def livez(request: Request) -> JSONResponse:
+        good, told = await parts_of(request).health.livez()
+        return JSONResponse(told, 200 if good else 503)
 
     async def readyz(request: Request) -> JSONResponse:
-        parts = parts_of(request)
-        try:
-            await parts.store.read(lambda connection: connection.execute(sa.text("SELECT 1")))
-        except Exception:
-            return JSONResponse({"status": "not ready", "store": "away"}, 503)
-        return JSONResponse({"status": "ready", "store": "there"})
+        good, told = await parts_of(request).health.readyz()
+        return JSONResponse(told, 200 if good else 503)
 
-    async def metrics() -> Response:
-        return Response(generate_latest(telemetry.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        parts = parts_of(request)
+        text = await parts.figures.page(parts.engine, parts.store)
+        return Response(text, media_type=Metrics.CONTENT_TYPE)
 
     async def openapi(request: Request) -> JSONResponse:
         return JSONResponse(request.app.openapi())
@@ -57,8 +54,9 @@ def router(prefix: str) -> APIRouter:
 
 def document(app: FastAPI, prefix: str, *, title: str) -> dict[str, Any]:
     """OpenAPI of the JSON endpoints: pages are left out, problems and Idempotency-Key are in."""
-    routes = [r for r in app.routes if getattr(r, "path", "").startswith(f"{prefix}/api/")]
-    made = get_openapi(title=title, version="1", routes=routes)
+    made = get_openapi(title=title, version="1", routes=app.routes)
+    paths = {path: item for path, item in made.get("paths", {}).items() if _is_api(path, prefix)}
+    made["paths"] = paths
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -66,14 +64,18 @@ def document(app: FastAPI, prefix: str, *, title: str) -> dict[str, Any]:
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for path in made.get("paths", {}).values():
-        for method, operation in path.items():
+    for item in paths.values():
+        for method, operation in item.items():
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
             responses["default"] = {"description": "Why it was not done", "content": content}
             if method in _UNSAFE:
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return made
+
+
+def _is_api(path: str, prefix: str) -> bool:
+    return path.startswith(f"{prefix}/api/")
 
 
 _IDEMPOTENCY_KEY = {

@@ -103,11 +103,18 @@ def _decoded(after: str, by: Sequence[sa.ColumnElement[Any]]) -> list[Any]:
 
 
 def _typed(value: Any, column: sa.ColumnElement[Any]) -> Any:
-    wanted = column.type.python_type
+    """A value of a key as its column holds it; ValueError when it cannot be one."""
+    kind = column.type
+    wanted = (kind.impl_instance if isinstance(kind, sa.TypeDecorator) else kind).python_type
     if wanted is datetime:
-        return datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError(value)
+        return moment
     if wanted is date:
         return date.fromisoformat(value)
-    if not isinstance(value, wanted):
+    if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+        raise ValueError(value)
+    if (isinstance(value, int) and abs(value) >= 2**63) or "\0" in str(value):
         raise ValueError(value)
     return value

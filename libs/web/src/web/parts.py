@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from messaging import Service
 from runtime.clock import Clock
+from runtime.health import Health
 from runtime.ids import Ids
 from runtime.settings import Settings
 from runtime.store import Store
@@ -17,7 +18,7 @@ from web.translations import Translations
 
 if TYPE_CHECKING:
     from messaging.engine import Engine
-
+    from web.figures import Figures
     from web.pages import Pages
 
 
@@ -32,6 +33,8 @@ class Parts:
     keys: KeyRing
     translations: Translations
     pages: Pages
+    health: Health
+    figures: Figures
 
     @property
     def secure(self) -> bool:

@@ -23,8 +23,7 @@ class TooMany(Refusal):
         super().__init__(
             "rate.too_many",
             N_("There were too many attempts."),
-            N_("Try again in {minutes} minutes."),
-            minutes=-(-after // 60),
+            N_("Wait a few minutes, then try again."),
         )
         self.after = after
 

@@ -21,10 +21,12 @@ _CHOICE = N_("Choose one of the values offered.")
 _TEXT = N_("Write some text.")
 _YES_NO = N_("Answer yes or no.")
 _OTHER = N_("This value is not valid.")
+_EMAIL = N_("Write an e-mail address, for example maria@example.org.")
 
 SENTENCES: Mapping[str, str] = {
     "missing": N_("Fill in this field."),
     "string_type": _TEXT,
+    "string_unicode": _TEXT,
     "string_too_short": _TEXT_SHORT,
     "string_too_long": _TEXT_LONG,
     "string_pattern_mismatch": N_("This is not written in the form that is expected."),
@@ -77,7 +79,6 @@ SENTENCES: Mapping[str, str] = {
     "uuid_parsing": N_("This is not a valid identifier."),
     "url_parsing": N_("This is not a valid address."),
     "euros": N_("Write an amount, for example 1,50."),
-    "email": N_("Write an e-mail address, for example maria@example.org."),
 }
 
 
@@ -92,7 +93,7 @@ def sentence(error: ErrorDetails | Mapping[str, Any], to: Translator) -> str:
     raised = context.get("error")
     if kind in ("value_error", "assertion_error"):
         if kind == "value_error" and str(error["msg"]).startswith("value is not a valid email"):
-            return to.say(SENTENCES["email"])
+            return to.say(_EMAIL)
         return to.say(str(raised) if raised is not None else _OTHER)
     if (known := SENTENCES.get(kind)) is not None:
         return to.say(known, **context)

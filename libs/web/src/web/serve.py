@@ -1,0 +1,84 @@
+"""``python -m web.serve SERVICE``: one service, served until it is told to stop.
+
+SIGTERM and SIGINT end it within 15 s: no new requests, live streams closed, running requests
+finished, then consumer, relay and store. A wrong setting is one sentence on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import cast
+
+import uvicorn
+
+from messaging import Service
+from runtime import logging, telemetry
+from runtime.settings import Settings, SettingsError, load
+from web import live
+from web.app import build
+
+GRACE = 10
+"""Seconds that running requests have; the rest of the 15 is for the engine and the store."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, that ends live streams before it waits for open connections."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        live.hub.close()
+        await super().shutdown(sockets)
+
+
+def service_named(name: str) -> Service:
+    """The installed service of this name; SettingsError names those that there are."""
+    known = {entry.name: entry for entry in entry_points(group="vicinato.services")}
+    if name not in known:
+        raise SettingsError(f"there is no service {name!r}; there are {', '.join(sorted(known))}")
+    return cast(Service, known[name].load())
+
+
+def configuration(service: Service, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves: no lines of its own, forwarded headers from this machine only."""
+    return uvicorn.Config(
+        build(service, settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1,::1",
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=20,
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve; 0 when stopped, 1 when it could not start, 2 for a wrong call or setting."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m web.serve SERVICE\n")
+        return 2
+    try:
+        service = service_named(arguments[0])
+        settings = load(service.name, model=service.settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logging.configure(service.name, level=settings.log_level, format=settings.log_format)
+    telemetry.configure_traces(service.name, settings.otlp_endpoint)
+    server = Server(configuration(service, settings))
+    try:
+        server.run()
+    finally:
+        telemetry.stop_traces()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
