@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ from activities.commands import By, SignUpMade
 from activities.domain.waiting_list import Policy
 from contracts.cards import HouseholdRegistered
 from contracts.people import PersonDescribed
+from messaging import Transaction
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from web.roles import Role
+from web.testing import Client, token
 
 CENTRE = "centre-1"
 STAFF = By(CENTRE)
@@ -172,3 +176,106 @@ def world(store_url: str, make_world: Callable[[str], World]) -> World:
 @pytest.fixture
 def now(clock: FixedClock) -> datetime:
     return clock.now().astimezone(UTC)
+
+
+def _seen(person_id: str, household_id: str, centre_id: str) -> dict[str, Any]:
+    given, family = person_id.title(), "Rossi"
+    return {
+        "person_id": person_id,
+        "household_id": household_id,
+        "centre_id": centre_id,
+        "given_name": given,
+        "family_name": family,
+        "family_key": store.name_key(f"{family} {given}"),
+        "given_key": store.name_key(f"{given} {family}"),
+        "birth_date": date(2016, 5, 1),
+        "revision": 1,
+        "erased": False,
+    }
+
+
+class Web:
+    """The running application with two centres and some households; ways to sign in."""
+
+    def __init__(self, client: Client, clock: FixedClock) -> None:
+        self.client = client
+        self.clock = clock
+
+    async def prepare(self) -> None:
+        def rows(tx: Transaction) -> None:
+            for household_id, centre_id, people in (
+                ("h1", CENTRE, ("ada", "ida")),
+                ("h2", CENTRE, ("bruno",)),
+                ("h3", CENTRE, ("carla",)),
+                ("far", "centre-2", ("lontano",)),
+            ):
+                tx.connection.execute(
+                    sa.insert(store.household_seen).values(
+                        household_id=household_id,
+                        centre_id=centre_id,
+                        holder_id=people[0],
+                        erased=False,
+                        changed_at=tx.now,
+                    )
+                )
+                for person_id in people:
+                    tx.connection.execute(
+                        sa.insert(store.person_seen).values(
+                            _seen(person_id, household_id, centre_id)
+                        )
+                    )
+
+        await self.client.run(rows)
+
+    def as_(self, *roles: Role, centre: str = CENTRE, **more: Any) -> Client:
+        return self.client.sign_in(token(*roles, centre=centre, **more))
+
+    def staff(self) -> Client:
+        return self.as_(Role.EDUCATOR)
+
+    def family(self, household_id: str = "h1") -> Client:
+        return self.as_(Role.FAMILY, household=household_id, account=f"account-{household_id}")
+
+    async def activity(self, **more: Any) -> str:
+        body = {"title": "Spazio compiti", "default_capacity": 2} | more
+        made = await self.staff().post("/activities/api/activities", json=body)
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    async def session(
+        self, capacity: int = 2, starts_in: timedelta = timedelta(days=7), **activity: Any
+    ) -> str:
+        activity_id = await self.activity(**activity)
+        starts_at = self.clock.now() + starts_in
+        made = await self.client.post(
+            f"/activities/api/activities/{activity_id}/sessions",
+            json={
+                "starts_at": starts_at.isoformat(),
+                "ends_at": (starts_at + timedelta(hours=2)).isoformat(),
+                "capacity": capacity,
+                "place": "Sala grande",
+            },
+        )
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    async def sign_up(self, session_id: str, *person_ids: str, **more: Any) -> list[Any]:
+        made = await self.staff().post(
+            f"/activities/api/sessions/{session_id}/sign-ups",
+            json={"person_ids": person_ids, **more},
+        )
+        assert made.status_code == 201, made.text
+        return list(made.json()["sign_ups"])
+
+    async def see(self, session_id: str) -> Any:
+        return (await self.staff().get(f"/activities/api/sessions/{session_id}")).json()
+
+
+@pytest.fixture
+async def web(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Web]:
+    """The application on SQLite; the rules are tried on both engines without it."""
+    url = f"sqlite:///{tmp_path / 'web.db'}"
+    async with Client(SERVICE, url, clock=clock) as client:
+        made = Web(client, clock)
+        await made.prepare()
+        yield made

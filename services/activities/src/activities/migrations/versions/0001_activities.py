@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from runtime.types import Id
-from runtime.types import Json
-from runtime.types import UtcDateTime
+
+from runtime.types import Id, Json, UtcDateTime
 
 revision = "0001"
 down_revision = None
