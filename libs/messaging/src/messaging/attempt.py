@@ -20,7 +20,7 @@ from messaging.reactions import NotYet, Projection, ProjectionTransaction
 from messaging.service import Service
 from messaging.tables import inbox, outbox, place, projection, read_meta, set_aside
 from messaging.transaction import Transaction
-from runtime import correlation
+from runtime import correlation, telemetry
 from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.ids import Ids
@@ -313,7 +313,10 @@ class Attempt:
                     settled.append((row.event_id, row.topic))
 
     def _apply(self, item: Item, received: Received[Event]) -> None:
-        with correlation.bind(received.correlation or received.id):
+        with (
+            correlation.bind(received.correlation or received.id),
+            telemetry.continue_trace(received.traceparent, received.type),
+        ):
             self._react(item, received)
 
     def _react(self, item: Item, received: Received[Event]) -> None:
