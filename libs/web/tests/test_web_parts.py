@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from web import answers, catalogs, formats
+from web import answers, formats
 from web.forms import cents
 from web.pages import euros
 from web.rates import RateLimit, TooMany
-from web.translations import LANGUAGES, Translations, choose
+from web.translations import LANGUAGES, Translations, catalogs, choose
 
 NOW = datetime(2026, 11, 16, 9, 0, tzinfo=UTC)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
+from contracts.identity import KeyPublished, SessionRevoked
 from messaging import Service
+from messaging.attempt import Outcome
 from messaging.engine import Engine
+from messaging.metrics import EngineMetrics
 from runtime.clock import Clock
 from runtime.health import Health
 from runtime.ids import Ids, SystemIds
@@ -38,6 +42,8 @@ from web.translations import Translations
 STATIC = Path(__file__).parent / "static"
 RESTART_PAUSE = 1.0
 FORGET_EVERY = 3600.0
+
+_OF_SIGN_IN = frozenset({KeyPublished.ce_type(), SessionRevoked.ce_type()})
 
 log = get_logger()
 
@@ -62,6 +68,7 @@ def build(
     figures = Figures()
     store = store or Store(settings.database_url, observe=figures.write)
     engine = Engine(service, store, settings, clock, ids)
+    figures.engine = EngineMetrics(engine, figures.metrics)
     keys = KeyRing(store, clock)
     parts = Parts(
         service=service,
@@ -82,8 +89,7 @@ def build(
         async with contextlib.AsyncExitStack() as stack:
             if own_store:
                 stack.push_async_callback(store.close)
-            loop = asyncio.get_running_loop()
-            engine.listen(lambda outcome: loop.call_soon_threadsafe(keys.changed))
+            _look_after_each_batch(engine, keys)
             await engine.start(bus=bus)
             stack.push_async_callback(engine.stop)
             if service.on_start is not None:
@@ -152,6 +158,17 @@ def _documented(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
     return document
 
 
+def _look_after_each_batch(engine: Engine, keys: KeyRing) -> None:
+    """A sign-out or a new key counts as soon as its batch is committed."""
+    loop = asyncio.get_running_loop()
+
+    def settled(outcome: Outcome) -> None:
+        if any(item.type in _OF_SIGN_IN for item in outcome.settled):
+            loop.call_soon_threadsafe(keys.changed)
+
+    engine.listen(settled)
+
+
 async def _supervised(worker: Callable[[Any], Coroutine[Any, Any, None]], app: FastAPI) -> None:
     """A worker that fails begins again; one that returns is done."""
     while True:
@@ -168,8 +185,7 @@ async def _forget(parts: Parts) -> None:
     """Old answers to repeated requests go, now and every hour."""
     while True:
         try:
-            now = parts.clock.now()
-            await parts.store.write(lambda connection, now=now: answers.forget(connection, now))
+            await parts.store.write(partial(answers.forget, now=parts.clock.now()))
         except Exception:
             log.exception("web.answers.not_forgotten")
         await asyncio.sleep(FORGET_EVERY)

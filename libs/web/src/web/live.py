@@ -71,6 +71,12 @@ class Hub:
             if not listeners:
                 self._listeners.pop(listener.name, None)
 
+    @property
+    def listeners(self) -> int:
+        """How many streams are open."""
+        with self._lock:
+            return sum(len(some) for some in self._listeners.values())
+
     def close(self) -> None:
         """End every stream, so that none holds up the stop of the process."""
         with self._lock:

@@ -33,8 +33,7 @@ def router(prefix: str) -> APIRouter:
         return JSONResponse(told, 200 if good else 503)
 
     async def metrics(request: Request) -> Response:
-        parts = parts_of(request)
-        text = await parts.figures.page(parts.engine, parts.store)
+        text = await parts_of(request).figures.page()
         return Response(text, media_type=Metrics.CONTENT_TYPE)
 
     async def openapi(request: Request) -> JSONResponse:

@@ -6,10 +6,12 @@ finished, then consumer, relay and store. A wrong setting is one sentence on std
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from types import FrameType
 from typing import cast
 
 import uvicorn
@@ -26,6 +28,13 @@ GRACE = 10
 
 class Server(uvicorn.Server):
     """uvicorn, that ends live streams before it waits for open connections."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second Ctrl-C does not wait. (uvicorn's own would end the process by the signal
+        in the end, which a supervisor reads as a crash.)"""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         live.hub.close()

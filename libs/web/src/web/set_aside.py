@@ -88,18 +88,18 @@ def router(prefix: str) -> APIRouter:
         """Events set aside, the latest first."""
         return await _listed(call, paging, state)
 
-    @made.get(f"{api}/{{event_id}}")
+    @made.get(f"{api}/{{event_id:path}}")
     async def show_set_aside(event_id: str, call: Reader) -> SetAsideWhole:
         """One event with headers and body."""
         return await _shown(call, event_id)
 
-    @made.post(f"{api}/{{event_id}}/send-again", status_code=202)
+    @made.post(f"{api}/{{event_id:path}}/send-again", status_code=202)
     async def send_again(event_id: str, call: Decider) -> SetAsideItem:
         """Try it again now."""
         await _send_again(call, event_id)
         return await _shown(call, event_id)
 
-    @made.post(f"{api}/{{event_id}}/discard")
+    @made.post(f"{api}/{{event_id:path}}/discard")
     async def discard(event_id: str, body: Discarding, call: Decider) -> SetAsideItem:
         """Give it up; those that waited for it pass."""
         await _discard(call, event_id, body.reason)
@@ -110,16 +110,16 @@ def router(prefix: str) -> APIRouter:
         page = await _listed(call, paging, state)
         return call.render("set_aside.html", page=page, state=state, states=STATES)
 
-    @made.get(f"{pages}/{{event_id}}", include_in_schema=False)
+    @made.get(f"{pages}/{{event_id:path}}", include_in_schema=False)
     async def show_page(event_id: str, call: OnPage) -> Response:
         return await _whole_page(call, event_id, call.blank(Discarding))
 
-    @made.post(f"{pages}/{{event_id}}/send-again", include_in_schema=False)
+    @made.post(f"{pages}/{{event_id:path}}/send-again", include_in_schema=False)
     async def send_again_on_page(event_id: str, call: OnPage) -> Response:
         await _send_again(call, event_id)
         return call.redirect(f"{pages}/{quote(event_id, safe='')}")
 
-    @made.post(f"{pages}/{{event_id}}/discard", include_in_schema=False)
+    @made.post(f"{pages}/{{event_id:path}}/discard", include_in_schema=False)
     async def discard_on_page(event_id: str, call: OnPage) -> Response:
         form = await call.form(Discarding)
         if form.ok:

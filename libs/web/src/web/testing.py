@@ -80,6 +80,17 @@ def token(
     return mint(key, key_id, claims)
 
 
+def publish_key(connection: sa.Connection) -> None:
+    """Make the store believe tokens of ``token``."""
+    row = {
+        "key_id": KEY_ID,
+        "public_key": public_text(PRIVATE_KEY.public_key()),
+        "not_before": LONG_AGO,
+        "not_after": FAR_AWAY,
+    }
+    upsert(connection, tables.auth_key, [row], key=("key_id",))
+
+
 class Client:
     """A browser or a program at the application of one service, in this process.
 
@@ -139,19 +150,7 @@ class Client:
 
     def _prepare(self, connection: sa.Connection) -> None:
         self.service.metadata.create_all(connection)
-        upsert(
-            connection,
-            tables.auth_key,
-            [
-                {
-                    "key_id": KEY_ID,
-                    "public_key": public_text(PRIVATE_KEY.public_key()),
-                    "not_before": LONG_AGO,
-                    "not_after": FAR_AWAY,
-                }
-            ],
-            key=("key_id",),
-        )
+        publish_key(connection)
 
     @property
     def parts(self) -> Parts:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -93,13 +94,12 @@ def extract(package: str) -> None:
             header_comment=known.header_comment,
             project="Vicinato",
             version="1",
-            msgid_bugs_address="",
-            last_translator="",
-            language_team="",
             creation_date=FIXED,
             revision_date=FIXED,
             fuzzy=False,
         )
+        # Babel puts placeholders where it is told nothing; the headers shall name nobody.
+        made.msgid_bugs_address = made.last_translator = made.language_team = ""
         for message in _messages(wanted):
             before = known.get(message.id)
             if before is None and shared.get(message.id) is not None:
@@ -117,6 +117,10 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python -m web.translations check|extract PACKAGE...\n")
         return 2
     what, *packages = arguments
+    unknown = [package for package in packages if find_spec(package) is None]
+    if unknown:
+        sys.stderr.write(f"there is no package {', '.join(unknown)}\n")
+        return 2
     if what == "extract":
         for package in packages:
             extract(package)

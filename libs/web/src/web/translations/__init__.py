@@ -3,13 +3,12 @@
 The msgid is the English sentence. A package keeps its catalogs in
 ``locales/<language>/messages.po``; they are compiled in memory, so nothing has to be built. A
 service's own sentence wins over web's. ``python -m web.translations check PACKAGE...`` names what
-lacks a translation (``web.catalogs``).
+lacks a translation (``web.translations.catalogs``).
 """
 
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -121,9 +120,3 @@ def _catalogs(packages: Iterable[str], language: str) -> Iterable[GNUTranslation
 
 current: ContextVar[Translator] = ContextVar("translator")
 """The reader's language while a page is rendered."""
-
-
-if __name__ == "__main__":
-    from web.catalogs import main
-
-    sys.exit(main(sys.argv[1:]))

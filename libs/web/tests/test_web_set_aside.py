@@ -1,0 +1,101 @@
+"""Events set aside: seen by those who lead, sent again, discarded with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from messaging import tables
+from runtime.clock import FixedClock
+from web import Role
+from web.testing import Client, token
+
+
+@pytest.fixture
+async def lead(client: Client, clock: FixedClock) -> Client:
+    def put(connection: sa.Connection) -> None:
+        for number in range(3):
+            connection.execute(
+                sa.insert(tables.set_aside).values(
+                    event_id=f"event/{number}",
+                    topic="cards.events",
+                    partition=0,
+                    record_offset=number,
+                    key="k",
+                    type="cards.card.issued.v9",
+                    previous=None,
+                    state="dead",
+                    reason="newer version",
+                    tries=1,
+                    next_try=None,
+                    headers=[["ce_id", "ZXZlbnQ="]],
+                    record_key=b"k",
+                    body=b'{"who": "<b>Maria</b>"}',
+                    stamp=0,
+                    at=clock.now() + timedelta(seconds=number),
+                )
+            )
+
+    await client.store.write(put)
+    return client.sign_in(token(Role.COORDINATOR, centre="c1"))
+
+
+@pytest.mark.parametrize("role", [Role.TILL, Role.RECEPTION, Role.FAMILY, Role.CASE_WORKER])
+async def test_only_those_who_lead_see_them(client: Client, role: Role) -> None:
+    client.sign_in(token(role, centre="c1"))
+    assert (await client.get("/sample/set-aside")).status_code == 403
+    assert (await client.get("/sample/api/set-aside")).status_code == 403
+    assert (await client.get("/sample/api/set-aside/event%2F0")).status_code == 403
+
+
+async def test_the_list_comes_in_parts_the_latest_first(lead: Client) -> None:
+    first = (await lead.get("/sample/api/set-aside?limit=2")).json()
+    assert [item["event_id"] for item in first["items"]] == ["event/2", "event/1"]
+    assert "body" not in first["items"][0]
+    rest = (await lead.get(f"/sample/api/set-aside?limit=2&after={first['next']}")).json()
+    assert [item["event_id"] for item in rest["items"]] == ["event/0"]
+    none = (await lead.get("/sample/api/set-aside?state=waiting")).json()
+    assert none == {"items": [], "next": None}
+    assert (await lead.get("/sample/api/set-aside?state=other")).status_code == 422
+
+
+async def test_one_is_shown_whole(lead: Client) -> None:
+    whole = (await lead.get("/sample/api/set-aside/event%2F1")).json()
+    assert whole["headers"] == [["ce_id", "event"]]
+    assert whole["body"] == '{"who": "<b>Maria</b>"}'
+    assert (await lead.get("/sample/api/set-aside/none")).status_code == 404
+
+
+async def test_the_page_shows_and_escapes(lead: Client) -> None:
+    page = await lead.page("/sample/set-aside")
+    assert page.text.count("needs a decision") == 5  # three rows, the tab, the introduction
+    page = await page.follow("cards.card.issued.v9")
+    assert "newer version" in page
+    assert "<b>Maria" not in page.html
+
+
+async def test_discarding_needs_a_reason(lead: Client) -> None:
+    page = await lead.page("/sample/set-aside/event%2F0")
+    page = await page.form("discard").submit(status=422, reason=" ")
+    assert "Fill in this field." in page
+    page = await page.form("discard").submit(reason="sent by a test")
+    assert "discarded" in page
+    row: Any = await lead.read(
+        lambda c: c.execute(
+            sa.select(tables.set_aside).where(tables.set_aside.c.event_id == "event/0")
+        ).one()
+    )
+    assert row.state == "discarded"
+    assert "sent by a test" in row.reason
+
+
+async def test_what_cannot_be_taken_again_says_why_and_stays(lead: Client) -> None:
+    answer = await lead.post("/sample/api/set-aside/event%2F0/send-again")
+    assert answer.status_code == 409
+    assert answer.json()["reason"] == "set_aside.failed_again"
+    page = await lead.page("/sample/set-aside/event%2F0")
+    page = await page.form("send-again").submit(status=409)
+    assert "could not be taken this time either" in page
