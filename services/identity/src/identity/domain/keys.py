@@ -52,8 +52,3 @@ def next_span(spans: Iterable[Span], now: datetime) -> Span | None:
     if last - AHEAD > now:
         return None
     return Span(last, last + SIGNS_FOR)
-
-
-def turned(now: datetime) -> Span:
-    """The key to make when the old ones must not sign any more (a store came from a backup)."""
-    return Span(now - SKEW, now + SIGNS_FOR)

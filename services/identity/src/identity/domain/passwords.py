@@ -20,11 +20,13 @@ def shortest_for(roles: Iterable[Role]) -> int:
 
 
 def prepared(password: str) -> str:
-    """The form that is hashed: NFKC, so that the same word typed on another keyboard is the same.
+    """The form that is hashed: NFKC, so that the same word typed on another keyboard is the same,
+    and without the white space around it that copying adds.
 
     Never refused: what cannot be text becomes something that no stored password equals.
     """
-    return unicodedata.normalize("NFKC", password.encode("utf-8", "replace").decode("utf-8"))
+    text = password.encode("utf-8", "replace").decode("utf-8")
+    return unicodedata.normalize("NFKC", text).strip()
 
 
 def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
@@ -56,15 +58,8 @@ def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
             field="password",
             longest=LONGEST,
         )
-    if not ready.strip():
-        raise Invalid(
-            "password.blank",
-            N_("The password is made of spaces only."),
-            N_("Choose another one."),
-            field="password",
-        )
-    address = prepared(email).strip().casefold()
-    if address and ready.strip().casefold() in {address, address.partition("@")[0]}:
+    address = prepared(email).casefold()
+    if address and ready.casefold() in {address, address.partition("@")[0]}:
         raise Invalid(
             "password.is_email",
             N_("The password is the e-mail address."),

@@ -31,6 +31,8 @@ SCOPES: dict[str, frozenset[Role]] = {
         }
     ),
     "cards:write": frozenset({Role.ADMINISTRATOR, Role.COORDINATOR, Role.RECEPTION}),
+    "events:read": frozenset({Role.ADMINISTRATOR, Role.COORDINATOR}),
+    "events:write": frozenset({Role.ADMINISTRATOR, Role.COORDINATOR}),
     "identity:write": frozenset({Role.ADMINISTRATOR, Role.COORDINATOR, Role.RECEPTION}),
     "network:read": frozenset(
         {

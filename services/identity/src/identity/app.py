@@ -1,0 +1,53 @@
+"""Wiring: what identity is, and how it becomes an application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from contracts.identity import (
+    AccountChanged,
+    AccountCreated,
+    CentreOpened,
+    KeyPublished,
+    SessionRevoked,
+)
+from identity import checks, recover, store
+from identity.commands import first
+from identity.commands.housekeeping import jobs
+from messaging import Check, Service
+from runtime.settings import Settings
+
+SERVICE = Service(
+    name="identity",
+    prefix="/identity",
+    package="identity",
+    metadata=store.metadata,
+    topics=("identity.events",),
+    jobs=jobs,
+    recover={
+        CentreOpened: recover.centre_opened,
+        AccountCreated: recover.account_created,
+        AccountChanged: recover.account_changed,
+        SessionRevoked: recover.session_revoked,
+        KeyPublished: recover.key_published,
+    },
+    checks=(
+        Check("accounts_as_told", checks.accounts_as_told),
+        Check("centres_as_told", checks.centres_as_told),
+        Check("keys_believed", checks.keys_believed),
+        Check("revocations_told", checks.revocations_told),
+    ),
+    gauges={"sessions_live": checks.live_sessions},
+    routers=("identity.api:router", "identity.pages:router"),
+    settings=first.IdentitySettings,
+    on_start=first.start,
+)
+
+
+def build_app(settings: Settings, **replacements: Any) -> FastAPI:
+    """The application of identity; ``replacements`` as in ``web.build``."""
+    from web import build
+
+    return build(SERVICE, settings, **replacements)

@@ -1,0 +1,137 @@
+"""Signing keys: made here, told to everybody, used to sign tokens.
+
+The public part goes into ``auth_key`` in the transaction that makes the key, so that identity
+itself believes what it signs at once; everybody else learns it from ``identity.key.published``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from contracts.identity import KeyPublished
+from identity import store
+from identity.domain import keys
+from messaging import Transaction
+from messaging.tables import auth_key, auth_revoked
+from runtime.store import upsert
+from web.tokens import public_text
+
+GONE_AFTER = timedelta(days=1)
+"""How long a key that can check nothing any more is still kept."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The key that signs now."""
+
+    key_id: str
+    private: Ed25519PrivateKey
+
+
+def keep_in_turn(tx: Transaction) -> int:
+    """Make the keys that are needed now: one that signs, and its successor when it is time.
+
+    Returns how many were made; run again at once it makes none.
+    """
+    made = 0
+    while (span := keys.next_span(store.load_spans(tx.connection), tx.now)) is not None:
+        publish(tx, span)
+        made += 1
+    return made
+
+
+def publish(tx: Transaction, span: keys.Span) -> str:
+    """Make a key for a span of time and tell everybody its public part. Returns its id."""
+    private = Ed25519PrivateKey.generate()
+    key_id = tx.ids.new()
+    tx.connection.execute(
+        sa.insert(store.signing_key).values(
+            id=key_id,
+            private=private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()),
+            not_before=span.not_before,
+            signs_until=span.signs_until,
+        )
+    )
+    published = KeyPublished(
+        key_id=key_id,
+        public_key=public_text(private.public_key()),
+        not_before=span.not_before,
+        not_after=span.not_after,
+    )
+    believe(tx, published)
+    tx.emit(published, centre="")
+    return key_id
+
+
+def believe(tx: Transaction, published: KeyPublished) -> None:
+    """Check tokens by this key from now on, as the projection of the event does elsewhere."""
+    upsert(
+        tx.connection,
+        auth_key,
+        [
+            {
+                "key_id": published.key_id,
+                "public_key": published.public_key,
+                "not_before": published.not_before,
+                "not_after": published.not_after,
+            }
+        ],
+        key=("key_id",),
+    )
+
+
+def signer(tx: Transaction) -> Signer:
+    """The key to sign with now; made at once if time went on without one."""
+    keep_in_turn(tx)
+    spans = store.load_spans(tx.connection)
+    span = keys.signer(spans, tx.now)
+    assert span is not None
+    found = private_key(tx.connection, spans[span])
+    assert found is not None
+    return Signer(spans[span], found)
+
+
+def private_key(connection: sa.Connection, key_id: str) -> Ed25519PrivateKey | None:
+    """The private part of a key of ours, or None when it is gone."""
+    raw = store.load_private(connection, key_id)
+    return None if raw is None else Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def turn(tx: Transaction) -> str:
+    """End every key, token and session of everybody at once; a new key signs from now on.
+
+    For a key that may have been seen, and for a store that came from a backup. The others learn
+    the end of a key from its event, told once more with an earlier end. Returns the new key's id.
+    """
+    for row in tx.connection.execute(sa.select(auth_key).where(auth_key.c.not_after > tx.now)):
+        ended = KeyPublished(
+            key_id=row.key_id,
+            public_key=row.public_key,
+            not_before=min(row.not_before, tx.now),
+            not_after=tx.now,
+        )
+        believe(tx, ended)
+        tx.emit(ended, centre="")
+    tx.connection.execute(sa.delete(store.signing_key))
+    tx.connection.execute(
+        sa.update(store.session)
+        .where(store.session.c.ends_at > tx.now)
+        .values(ends_at=tx.now, token_until=tx.now)
+    )
+    keep_in_turn(tx)
+    return signer(tx).key_id
+
+
+def forget_ended(tx: Transaction) -> None:
+    """Delete private parts that sign no more, and what checks no token any more."""
+    before = tx.now - GONE_AFTER
+    tx.connection.execute(
+        sa.delete(store.signing_key).where(store.signing_key.c.signs_until <= before)
+    )
+    tx.connection.execute(sa.delete(auth_key).where(auth_key.c.not_after <= before))
+    tx.connection.execute(sa.delete(auth_revoked).where(auth_revoked.c.until <= before))

@@ -1,0 +1,134 @@
+"""What API and pages of identity share: passwords before transactions, cookies, who asks.
+
+Requests that hold a password do not use ``Call.command``: it would keep a quick digest of the
+whole request beside the slow hash. ``once`` keeps the digest of everything but the password.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from starlette.responses import Response
+
+from identity.commands import sign_in
+from identity.commands.sign_in import Attempt, Issued, WrongSignIn
+from identity.domain.accounts import Asker
+from identity.domain.addresses import spoken_email
+from identity.hashing import Hashing
+from messaging import Transaction
+from runtime.clock import Clock
+from web import Call, answers
+from web.auth import SESSION, TOKEN
+from web.csrf import is_form
+from web.forms import NONCE
+from web.parts import Parts
+
+T = TypeVar("T")
+
+HASHING = Hashing()
+
+
+def asker(call: Call) -> Asker:
+    """The caller, as the rules of accounts know them."""
+    return Asker(call.caller.account_id, call.caller.roles, call.caller.centre_id)
+
+
+async def transact(call: Call, fn: Callable[[Transaction], T]) -> T:
+    """Run a command that may run again, and whose value must not be kept."""
+    return await call.parts.engine.transact(
+        fn,
+        actor=call.caller.account_id or "anonymous",
+        centre=call.centre,
+        correlation=call.correlation,
+    )
+
+
+async def once(
+    call: Call,
+    fn: Callable[[Transaction], T],
+    *,
+    content: Mapping[str, object],
+    account_id: str = "",
+) -> T:
+    """Run a command once for the request's Idempotency-Key or form nonce, as ``Call.command`` does.
+
+    ``content`` is what was asked, without any password; ``account_id`` who asks when the request
+    itself is anonymous.
+    """
+    key = call.request.headers.get("idempotency-key")
+    if key is None and is_form(call.request):
+        nonce = (await call.request.form()).get(NONCE)
+        key = nonce if isinstance(nonce, str) else None
+    if key is None:
+        return await transact(call, fn)
+    asked = answers.Once(
+        account_id or call.caller.account_id,
+        answers.key_of(key),
+        answers.digest(
+            call.request.method.encode(),
+            call.request.url.path.encode(),
+            json.dumps(content, sort_keys=True, default=str).encode(),
+        ),
+    )
+    return await transact(call, asked.wrap(fn))
+
+
+async def attempt(call: Call, email: str, password: str) -> Attempt:
+    """Count an attempt and check the password. Raises TooMany or WrongSignIn.
+
+    The same steps are taken for an address that nobody has.
+    """
+    client = call.request.client.host if call.request.client else ""
+    counted = await transact(call, lambda tx: sign_in.begin(tx, spoken_email(email), client))
+    stored = counted.account.password_hash if counted.account else ""
+    if not await HASHING.matches(stored, password):
+        raise WrongSignIn()
+    return counted
+
+
+def session_cookie(call: Call) -> str:
+    """The secret of the browser's session; "" when there is none."""
+    return call.request.cookies.get(call.parts.cookie(SESSION), "")
+
+
+def keep(answer: Response, parts: Parts, issued: Issued) -> None:
+    """Put the token, and the secret of a new session, into the browser's cookies.
+
+    On a shared desk the session's cookie ends with the browser's window.
+    """
+    if issued.secret:
+        _set(
+            answer,
+            parts,
+            SESSION,
+            issued.secret,
+            _seconds(parts.clock, issued) if issued.remember else None,
+        )
+    life = (issued.token_ends - parts.clock.now()).total_seconds()
+    _set(answer, parts, TOKEN, issued.token, max(0, int(life)))
+
+
+def forget(answer: Response, parts: Parts) -> None:
+    """Take both cookies away."""
+    for name in (SESSION, TOKEN):
+        answer.delete_cookie(
+            parts.cookie(name), path="/", secure=parts.secure, httponly=True, samesite="lax"
+        )
+
+
+def _set(answer: Response, parts: Parts, name: str, value: str, life: int | None) -> None:
+    answer.set_cookie(
+        parts.cookie(name),
+        value,
+        max_age=life,
+        path="/",
+        secure=parts.secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _seconds(clock: Clock, issued: Issued) -> int:
+    return max(0, int((issued.session_ends - clock.now()).total_seconds()))

@@ -1,0 +1,67 @@
+"""Passwords are hashed by Argon2id in two threads of their own, never inside a transaction.
+
+OWASP's minimum (19 MiB, t=2, p=1) costs some 19 ms a time; the library's default would cost 101.
+Not more than a fixed number may wait: a flood of sign-ins is turned away instead of taking all
+memory and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from identity.domain.passwords import prepared
+from runtime.refusals import N_, Unavailable
+
+T = TypeVar("T")
+
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+MOST_WAITING = 100
+
+
+class Hashing:
+    """The two threads. ``most`` is how many may wait or work at once."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
+        self._room = threading.BoundedSemaphore(most)
+
+    async def hash(self, password: str) -> str:
+        """The hash of a password that was accepted (`passwords.acceptable`)."""
+        return await self._run(lambda: HASHER.hash(password))
+
+    async def matches(self, stored: str, password: str) -> bool:
+        """True when this is the password; takes the same time when nothing is ``stored``."""
+        return await self._run(lambda: matches(stored, password))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if not self._room.acquire(blocking=False):
+            raise Unavailable(
+                "sign_in.busy",
+                N_("Too many people are signing in at this moment."),
+                N_("Try again in a minute."),
+            )
+        future = self._threads.submit(work)
+        future.add_done_callback(lambda _: self._room.release())
+        return await asyncio.wrap_future(future)
+
+
+def matches(stored: str, password: str) -> bool:
+    """`Hashing.matches` for who is in a thread already."""
+    try:
+        right = HASHER.verify(stored or _nobodys(), prepared(password))
+    except (VerificationError, InvalidHashError):
+        return False
+    return right and bool(stored)
+
+
+@cache
+def _nobodys() -> str:
+    return HASHER.hash("nobody has this password")
