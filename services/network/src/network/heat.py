@@ -1,0 +1,65 @@
+"""The table of needs as a picture: the darker, the more; hatched is hidden. Made on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from markupsafe import Markup, escape
+
+from network.domain.words import AREAS
+from network.models import NeedCounts
+
+CELL, GAP, LEFT, TOP = 44, 4, 150, 110
+HATCH = Markup(
+    '<defs><pattern id="hidden" width="6" height="6" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="currentColor" '
+    'stroke-width="2" stroke-opacity="0.4"/></pattern></defs>'
+)
+
+
+def heat_table(counts: NeedCounts, say: Callable[[str], str]) -> Markup:
+    """An SVG without any number that the table does not show; empty when there is nothing."""
+    shown = [value for row in counts.cells for value in row if value]
+    if not counts.zones:
+        return Markup("")
+    most = max(shown, default=1)
+    width = LEFT + len(counts.areas) * (CELL + GAP)
+    height = TOP + len(counts.zones) * (CELL + GAP)
+    parts = [
+        Markup('<svg class="heat" viewBox="0 0 {} {}" direction="ltr" aria-hidden="true">').format(
+            width, height
+        ),
+        HATCH,
+    ]
+    for column, area in enumerate(counts.areas):
+        x = LEFT + column * (CELL + GAP) + CELL // 2
+        parts.append(
+            Markup(
+                '<text x="{x}" y="{y}" transform="rotate(-45 {x} {y})" font-size="13" '
+                'fill="currentColor">{label}</text>'
+            ).format(x=x, y=TOP - 8, label=escape(say(AREAS.get(area, area))))
+        )
+    for number, (zone, row) in enumerate(zip(counts.zones, counts.cells, strict=True)):
+        y = TOP + number * (CELL + GAP)
+        parts.append(
+            Markup(
+                '<text x="{x}" y="{y}" font-size="13" text-anchor="end" fill="currentColor">'
+                "{label}</text>"
+            ).format(x=LEFT - 8, y=y + CELL // 2 + 4, label=_short(zone))
+        )
+        for column, value in enumerate(row):
+            parts.append(_cell(LEFT + column * (CELL + GAP), y, value, most))
+    parts.append(Markup("</svg>"))
+    return Markup("").join(parts)
+
+
+def _cell(x: int, y: int, value: int | None, most: int) -> Markup:
+    fill = "url(#hidden)" if value is None else "currentColor"
+    opacity = "1" if value is None else f"{0.06 + 0.74 * value / most:.2f}"
+    return Markup(
+        '<rect x="{}" y="{}" width="{}" height="{}" rx="4" fill="{}" fill-opacity="{}"/>'
+    ).format(x, y, CELL, CELL, fill, opacity)
+
+
+def _short(zone: str) -> str:
+    return zone if len(zone) <= 20 else zone[:19] + "…"
