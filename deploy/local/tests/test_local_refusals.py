@@ -168,7 +168,7 @@ def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("[topics", "line 1"),
+        ("[topics", "table declaration"),
         ("", "no topic"),
         ("[themes.x]\n", "themes"),
         ("[topics.x]\nreaders = []\n", "x: needs a writer"),

@@ -174,7 +174,7 @@ class Child:
             return f"ended with code {process.returncode}"
         finally:
             stopping.cancel()
-            if not ended.done():
+            if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
             await ended

@@ -19,15 +19,14 @@ def main() -> None:
     """Runs the command line; a CommandError becomes its two sentences and its exit code."""
     try:
         python_version()
-        code = run(sys.argv[1:])
+        run(sys.argv[1:])
     except CommandError as refusal:
-        code = _show(refusal)
+        sys.exit(_show(refusal))
     except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+        sys.exit(130)
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> None:
     import typer
 
     app = typer.Typer(
@@ -40,8 +39,7 @@ def run(arguments: list[str]) -> int:
     )
     for name in COMMANDS:
         importlib.import_module(f"vicinato.commands.{name}").register(app)
-    result = app(arguments, standalone_mode=False)
-    return int(result or 0)
+    app(arguments)
 
 
 def _show(refusal: CommandError) -> int:

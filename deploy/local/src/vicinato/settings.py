@@ -149,10 +149,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else ""
         why = str(first["msg"]).removeprefix("Value error, ")
-        value = f" (it is {given.get(name.lower())!r})" if name else ""
         raise CommandError(
             Exit.SETTING,
-            f"{name}{': ' if name else ''}{why}{value}.",
+            f"{name}{': ' if name else ''}{why}.",
             f"L'impostazione {name or 'KAFKA'} non va bene; l'elenco è nel README.",
         ) from error
 

@@ -26,11 +26,8 @@ class StepError(Exception):
 async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0) -> Any:
     """Runs a step in its own process and returns what it answered. Raises StepError."""
     with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "vicinato.steps",
-            step,
+        starting = asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "vicinato.steps", step),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
@@ -38,6 +35,8 @@ async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0)
             start_new_session=True,
             preexec_fn=die_with_parent(),
         )
+        # Shielded: CPython 3.11 waits for ever when it is cancelled between fork and connection.
+        process = await asyncio.shield(asyncio.ensure_future(starting))
         try:
             async with asyncio.timeout(within):
                 out, _ = await process.communicate(json.dumps(order).encode())

@@ -18,6 +18,7 @@ from vicinato.child import State
 from vicinato.commands.up import not_running
 from vicinato.folder import Folder
 from vicinato.processes import memory_pss
+from vicinato.refusals import Exit
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +41,7 @@ class Row:
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> int:
+) -> None:
     """Show each process: state, port, memory, outbox age, lag, events set aside.
 
     Ends with 0 when all parts are ready, 20 when one is not, 3 when Vicinato is not running.
@@ -55,7 +56,8 @@ def status(
         print(json.dumps(shown, indent=2))
     else:
         _show(state, rows)
-    return 0 if all(row.state == State.READY for row in rows) else 20
+    if any(row.state != State.READY for row in rows):
+        raise typer.Exit(Exit.NOT_READY)
 
 
 def rows_of(state: dict[str, Any]) -> list[Row]:

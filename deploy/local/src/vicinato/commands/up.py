@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(stop)
 
 
-def up() -> int:
+def up() -> None:
     """Start everything and keep it up, until Ctrl-C or SIGTERM.
 
     Settings come from the environment: PORT, BIND, PUBLIC_URL, DATA, KAFKA, DATABASE, DEMO and the
@@ -47,10 +47,10 @@ def up() -> int:
         _jars(wanted)
         first_start.administrator(wanted, folder)
         with folder.log("supervisor").open("a", encoding="utf-8") as log:
-            return asyncio.run(_run(wanted, folder, Screen(log, began)))
+            asyncio.run(_run(wanted, folder, Screen(log, began)))
 
 
-def stop() -> int:
+def stop() -> None:
     """Stop the copy that runs on DATA, in order, and wait until it is gone."""
     folder = Folder(settings.load().data)
     if not folder.is_locked():
@@ -67,7 +67,6 @@ def stop() -> int:
             )
         time.sleep(0.1)
     print("Vicinato has stopped.")
-    return 0
 
 
 def not_running(folder: Folder) -> CommandError:
@@ -139,7 +138,7 @@ class Screen:
         console.print("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
 
 
-async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> int:
+async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> None:
     stopping = asyncio.Event()
     house = House(wanted, folder, screen)
 
@@ -163,14 +162,12 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> int
 
     living, asked_to_stop = asyncio.create_task(life()), asyncio.create_task(stopping.wait())
     await asyncio.wait({living, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    asked_to_stop.cancel()
     if not living.done():
         screen.say("stopping", "")
-    asked_to_stop.cancel()
-    living.cancel()
+        living.cancel()
     try:
-        await living
-    except asyncio.CancelledError:
-        return 0
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
     finally:
         await house.supervisor.stop()
-    return 0
