@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated
@@ -20,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from cards.domain.card import BlockReason
 from cards.domain.household import MOST_MEMBERS, check_holder, phone_of
 from contracts.cards import Purpose, Stage
-from runtime.refusals import Refusal
+from runtime.refusals import N_, Refusal
 
 
 def _ruled(rule: Callable[[str], str]) -> Callable[[str], str]:
@@ -43,11 +44,22 @@ def _stripped(most: int, *, least: int = 1) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
 
 
-Name = Annotated[str, _stripped(100)]
+def _writable(text: str) -> str:
+    """Line breaks and tabs become spaces; other control characters are nobody's name."""
+    text = " ".join(text.split())
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise PydanticCustomError(
+            "cards.characters", N_("This text has characters that cannot be kept.")
+        )
+    return text
+
+
+Text = AfterValidator(_writable)
+Name = Annotated[str, _stripped(100), Text]
 Phone = Annotated[str, _stripped(30, least=0), AfterValidator(_ruled(phone_of))]
 Language = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
-Zone = Annotated[str, _stripped(100, least=0)]
-Reason = Annotated[str, _stripped(500, least=3)]
+Zone = Annotated[str, _stripped(100, least=0), Text]
+Reason = Annotated[str, _stripped(500, least=3), Text]
 """Why points are given or taken by hand: at least a word."""
 
 

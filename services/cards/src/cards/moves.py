@@ -9,8 +9,8 @@ whether something should happen; that is done once for each cause by the callers
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from cards.domain import points as domain
 from cards.domain.points import NEVER, LedgerAccount, Part, TransferKind
@@ -41,7 +41,8 @@ DEBITS: dict[DebitReason, tuple[TransferKind, LedgerAccount]] = {
 }
 
 
-class Standing(NamedTuple):
+@dataclass(frozen=True)
+class Standing:
     """What a household has now."""
 
     available: int

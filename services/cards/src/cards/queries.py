@@ -342,9 +342,26 @@ def card_by(
     )
 
 
-def household_of_card(connection: sa.Connection, card_id: str) -> str | None:
-    """The household that a card is of."""
-    return connection.scalar(sa.select(store.card.c.household_id).where(store.card.c.id == card_id))
+def card(connection: sa.Connection, card_id: str) -> CardSeen:
+    """A card that is known to exist."""
+    row = connection.execute(sa.select(store.card).where(store.card.c.id == card_id))
+    return CardSeen.model_validate(dict(row.mappings().one()))
+
+
+def rule(connection: sa.Connection, rule_id: str) -> RuleSeen:
+    """A rule that is known to exist."""
+    table = store.earning_rule
+    row = connection.execute(sa.select(table).where(table.c.id == rule_id))
+    return RuleSeen.model_validate(dict(row.mappings().one()))
+
+
+def centres(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Ids and names of all centres, for those who work for the whole foundation."""
+    table = store.centre_seen
+    rows = connection.execute(
+        sa.select(table.c.centre_id, table.c.name).order_by(table.c.name, table.c.centre_id)
+    )
+    return [(centre_id, name) for centre_id, name in rows]
 
 
 def rules(connection: sa.Connection, centre_id: str, paging: Paging) -> Page[RuleSeen]:

@@ -1,0 +1,119 @@
+"""What the pages of cards share: who may come, which household, how a card's QR is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import segno
+from fastapi import Depends, Path
+from markupsafe import Markup
+from starlette.responses import Response
+
+from cards import commands, queries
+from cards.access import DESK, LEADS, at_centre
+from cards.domain.card import digest_of, grouped, new_token
+from messaging import Transaction
+from runtime.refusals import N_, NotFound
+from web import live
+from web.call import Call
+from web.roles import Role
+
+Id = Annotated[str, Path(max_length=64)]
+AtDesk = Annotated[Call, Depends(at_centre(*DESK))]
+Leading = Annotated[Call, Depends(at_centre(*LEADS))]
+AFamily = Annotated[Call, Depends(at_centre(Role.FAMILY))]
+
+BAR_WIDTH = 600
+BAR_HEIGHT = 28
+
+
+@live.channel("cards", "household")
+async def may_listen(call: Call, household_id: str) -> bool:
+    """The desk of the household's centre, and the family itself."""
+    if call.caller.has(*DESK):
+        return await call.query(lambda c: queries.visible(c, household_id, call.centre))
+    return call.caller.has(Role.FAMILY) and call.caller.household_id == household_id
+
+
+async def household_of(call: Call, household_id: str) -> queries.HouseholdSeen:
+    """The household, or the page that says that there is none here."""
+    found = await call.query(lambda c: queries.household(c, household_id))
+    if found is None or call.centre not in ("", found.centre_id):
+        raise NotFound(
+            "household.unknown",
+            N_("This household is not known here."),
+            N_("Look for it at the desk by name, phone or card."),
+        )
+    return found
+
+
+async def centres_of(call: Call) -> list[tuple[str, str]]:
+    """The centres to choose from; none for a caller who has one."""
+    return [] if call.centre else await call.query(queries.centres)
+
+
+def labels(call: Call, words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Values and their words in the reader's language, for a select."""
+    return [(value, call.say(word)) for value, word in words.items()]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A part of the picture of a household's points, measured in the units of the picture."""
+
+    x: int
+    width: int
+    kind: str
+    bucket: queries.BucketSeen
+
+
+def bars(seen: queries.PointsSeen) -> list[Bar]:
+    """The points as one bar, cut by expiry; what is held comes last in each part."""
+    total = sum(bucket.points + bucket.held for bucket in seen.buckets)
+    drawn: list[Bar] = []
+    done = 0
+    for bucket in seen.buckets:
+        for kind, points in (("free", bucket.points), ("held", bucket.held)):
+            if points:
+                begin, end = (BAR_WIDTH * at // total for at in (done, done + points))
+                drawn.append(Bar(begin, max(end - begin, 2), kind, bucket))
+                done += points
+    return drawn
+
+
+async def hand_out(call: Call, give: Any, household_id: str) -> Response:
+    """Give a card and show its number and QR: this once, for the token is kept nowhere.
+
+    The page is the answer to the POST itself (no redirect): the token must not be stored to
+    survive one. Sent again, the form gives the same card without its QR.
+    """
+    token = new_token()
+    digest = digest_of(token)
+
+    def command(tx: Transaction) -> commands.IssuedCard:
+        issued: commands.IssuedCard = give(tx, digest)
+        return issued
+
+    issued = await call.command(command)
+    household = await household_of(call, issued.household_id)
+    fresh = issued.token_digest == digest
+    page = call.render(
+        "card.html",
+        household=household,
+        number=grouped(issued.number),
+        token=token if fresh else "",
+        qr=Markup(qr_of(token)) if fresh else None,  # noqa: S704 - drawn here from base32
+        back=f"/cards/households/{issued.household_id}",
+    )
+    page.headers["Cache-Control"] = "no-store"
+    return page
+
+
+def qr_of(token: str) -> str:
+    """The QR of a token as SVG, black on white in every colour scheme."""
+    code = segno.make_qr(token, error="m")
+    return str(
+        code.svg_inline(scale=6, border=4, dark="#000", light="#fff", omitsize=False, title="QR")
+    )
