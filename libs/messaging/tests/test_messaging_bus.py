@@ -168,8 +168,8 @@ async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) 
         metrics = Metrics()
         await EngineMetrics(hearer, metrics).refresh()
         page = metrics.render().decode()
-        assert 'vicinato_outbox_unsent 0.0' in page
-        assert 'vicinato_bus_connected 1.0' in page
+        assert "vicinato_outbox_unsent 0.0" in page
+        assert "vicinato_bus_connected 1.0" in page
         assert "vicinato_cluster_info{cluster=" in page
         assert 'vicinato_consumer_lag{partition="0",topic=' in page
 

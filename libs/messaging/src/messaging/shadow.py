@@ -41,34 +41,6 @@ class Log(Protocol):
         ...
 
 
-class MemoryLog:
-    """A log that is a list; for tests of services."""
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._records = list(records)
-
-    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-        ends: dict[tuple[str, int], int] = {}
-        for record in self._records:
-            if record.topic in topics:
-                name = (record.topic, record.partition)
-                ends[name] = max(ends.get(name, 0), record.offset + 1)
-        return ends
-
-    async def read(
-        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
-    ) -> AsyncIterator[Sequence[Record]]:
-        chosen = [
-            r
-            for r in self._records
-            if starts.get((r.topic, r.partition), 0)
-            <= r.offset
-            < ends.get((r.topic, r.partition), 0)
-        ]
-        for start in range(0, len(chosen), SLICE):
-            yield chosen[start : start + SLICE]
-
-
 class Shadow:
     """The tables of one rebuild: a copy of each table of the projection, and what it has seen."""
 
@@ -265,26 +237,32 @@ def _rename_primary_key(connection: sa.Connection, table: str, was: str) -> None
 
 
 def differences(
-    store: Store, service: Service, read_model: Projection, source: Log
+    connection: sa.Connection,
+    service: Service,
+    read_model: Projection,
+    records: Iterable[Record],
 ) -> list[Difference]:
-    """Compare a live model with its rebuild from `source`; what differs is named by its key. Builds
-    into tables of its own and removes them."""
+    """Compare a live model with its rebuild from `records`, in the caller's transaction; what
+    differs is named by its key. Uses tables of its own and removes them."""
     shadow = Shadow(read_model, "verify")
     filler = Filler(shadow)
-
-    async def build() -> None:
-        await store.write(shadow.drop)
-        await store.write(shadow.create)
-        await store.write(filler.open)
-        topics = sorted({e.TOPIC for e in read_model.events})
-        await fill(store, shadow, source, filler, ends=await source.ends(topics))
-        await store.write(filler.finish)
-
-    asyncio.run(build())
-    try:
-        return store.read_now(lambda c: compare(c, service, shadow))
-    finally:
-        store.write_now(shadow.drop)
+    shadow.drop(connection)
+    shadow.create(connection)
+    filler.open(connection)
+    topics = {e.TOPIC for e in read_model.events}
+    part: list[Item] = []
+    for record in records:
+        if record.topic not in topics:
+            continue
+        part.append(decode(record))
+        if len(part) == SLICE:
+            filler.fill(connection, part)
+            part = []
+    filler.fill(connection, part)
+    filler.finish(connection)
+    found = compare(connection, service, shadow)
+    shadow.drop(connection)
+    return found
 
 
 def compare(connection: sa.Connection, service: Service, shadow: Shadow) -> list[Difference]:

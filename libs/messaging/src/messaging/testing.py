@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from messaging.attempt import Live, Outcome
 from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
 from messaging.service import Service
 from messaging.settle import Settler
-from messaging.shadow import MemoryLog, differences
+from messaging.shadow import differences
 from messaging.tables import outbox
 from messaging.transaction import Transaction
 from runtime.clock import Clock
@@ -210,9 +211,10 @@ class Bench:
 
     def rebuild_equals(self) -> None:
         """Every projection equals its rebuild from the log so far."""
-        log = MemoryLog(self.log)
         for projection in self.service.all_projections:
-            found = differences(self.store, self.service, projection, log)
+            found = self.store.write_now(
+                partial(differences, service=self.service, read_model=projection, records=self.log)
+            )
             assert not found, "\n".join(map(str, found[:10]))
 
 
