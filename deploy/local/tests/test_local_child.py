@@ -108,7 +108,9 @@ async def test_one_that_does_not_hear_is_killed_after_its_time(tmp_path: Path) -
     child = Child(program(tmp_path, DEAF, stop_within=0.2), backoff=QUICK)
     child.start()
     log = tmp_path / "part.log"
-    await eventually_async(lambda: "deaf" in log.read_text(), within=20, why="not started")
+    await eventually_async(
+        lambda: log.exists() and "deaf" in log.read_text(), within=20, why="not started"
+    )
     pid = child.pid
     await child.stop()
     assert pid is not None

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,8 +53,27 @@ async def _nothing() -> None:
     return None
 
 
-async def _first(tasks: set[asyncio.Task[Any]], within: float | None = None) -> None:
-    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+async def _first(waits: set[asyncio.Future[Any]], within: float | None = None) -> None:
+    await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> asyncio.Future[None]:
+    """Done when the process is gone. A thread for each child: asyncio's own subprocesses wait for
+    ever when they are cancelled between fork and connection (CPython 3.11)."""
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not gone.done():
+            gone.set_result(None)
+
+    def wait() -> None:
+        process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(tell)
+
+    threading.Thread(target=wait, name=f"waits for {process.pid}", daemon=True).start()
+    return gone
 
 
 @dataclass(frozen=True)
@@ -151,8 +172,8 @@ class Child:
 
     async def _one_life(self, began: float) -> str:
         """From start to end of one process; returns why it ended."""
-        process = await self._spawn()
-        ended = asyncio.create_task(process.wait())
+        process = self._spawn()
+        ended = _ended(process)
         stopping = asyncio.create_task(self._stopping.wait())
         heard = time.monotonic()
         try:
@@ -174,10 +195,8 @@ class Child:
             return f"ended with code {process.returncode}"
         finally:
             stopping.cancel()
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-            await ended
+            process.kill()  # does nothing to one that has ended
+            await asyncio.shield(ended)
 
     @property
     def _patience(self) -> float:
@@ -203,12 +222,12 @@ class Child:
         elif self.program.alive is not None:
             await self.program.alive()
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
         with self.program.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self.program.command(),
-                stdin=asyncio.subprocess.DEVNULL,
+            process = subprocess.Popen(
+                self.program.command(),
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment(self.program.env),
@@ -224,16 +243,14 @@ class Child:
         self._become(State.STARTING)
         return process
 
-    async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+    async def _end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[None]) -> None:
         self._become(State.STOPPING)
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)  # a frozen one could not hear the next
-            process.send_signal(self.program.stop_signal)
-        done, _ = await asyncio.wait({ended}, timeout=self.program.stop_within)
-        if not done:
+        process.send_signal(signal.SIGCONT)  # a frozen one could not hear the next
+        process.send_signal(self.program.stop_signal)
+        await _first({ended}, self.program.stop_within)
+        if not ended.done():
             self.reason = f"did not stop within {self.program.stop_within:g} s and was killed"
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             await ended
 
     def _become(self, state: State) -> None:

@@ -38,7 +38,7 @@ class Supervisor:
     ) -> None:
         self.folder = folder
         self.address = address
-        self.groups: list[list[Child]] = []
+        self.groups: list[tuple[Child, ...]] = []
         """In the order of stopping: the last started first."""
         self.began = time.time()
         self._tell = tell
@@ -49,11 +49,11 @@ class Supervisor:
         return [child for group in reversed(self.groups) for child in group]
 
     def start(self, *group: Program) -> list[Child]:
-        children = [Child(program, self._heard, self._backoff) for program in group]
+        children = tuple(Child(program, self._heard, self._backoff) for program in group)
         self.groups.insert(0, children)
         for child in children:
             child.start()
-        return children
+        return list(children)
 
     async def stop(self) -> None:
         for group in self.groups:
