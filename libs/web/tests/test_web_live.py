@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 from runtime.testing import eventually_async
 from web import Role, live
@@ -81,8 +80,8 @@ async def test_a_stream_tells_of_a_change_and_ends_at_the_stop(client: Client) -
 
 async def test_a_listener_that_goes_is_forgotten() -> None:
     hub = Hub()
-    messages: AsyncIterator[object] = hub.listen("things.c1").messages()
+    messages = hub.listen("things.c1").messages()
     await anext(messages)
     assert hub.listeners == 1
-    await messages.aclose()  # type: ignore[attr-defined] - an async generator
+    await messages.aclose()
     await eventually_async(lambda: hub.listeners == 0, why="the listener to be forgotten")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from web import answers, formats
 from web.forms import cents
 from web.pages import euros
-from web.rates import RateLimit, TooMany
 from web.translations import LANGUAGES, Translations, catalogs, choose
 
 NOW = datetime(2026, 11, 16, 9, 0, tzinfo=UTC)
@@ -177,17 +176,3 @@ def test_the_language_is_chosen_by_weight() -> None:
     assert choose("", accept="de;q=1, ar;q=0.5, es;q=0.9") == "es"
     assert choose("xx", "fr", accept="es") == "fr"
     assert choose(accept="q=;;,,*;q=x") == "it"
-
-
-def test_a_rate_is_counted_by_key_and_forgiven() -> None:
-    limit = RateLimit(3, timedelta(minutes=1))
-    for _ in range(3):
-        limit.check("a", NOW)
-    with pytest.raises(TooMany) as refused:
-        limit.check("a", NOW + timedelta(seconds=30))
-    assert refused.value.after == 30
-    limit.check("b", NOW)
-    limit.check("a", NOW + timedelta(seconds=60))
-    limit.forgive("a")
-    for _ in range(3):
-        limit.check("a", NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ async def test_answers_are_forgotten_after_seven_days(seller: Client, clock: Fix
     count = sa.select(sa.func.count()).select_from(tables.idempotency)
     for days, left in ((7, 1), (8, 0)):
         now = clock.now() + timedelta(days=days)
-        await seller.store.write(lambda c, now=now: answers.forget(c, now))
+        await seller.store.write(partial(answers.forget, now=now))
         assert await seller.read(lambda c: c.scalar(count)) == left
 
 

@@ -97,7 +97,7 @@ async def _call(
     token = bearer.credentials if bearer is not None else cookie
     try:
         caller = await _caller(request, parts, token)
-    except SignInNeeded:
+    except Refusal:
         if needed:
             raise
         caller = ANONYMOUS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotAllowed
 from web import answers, csrf, forms
+from web.formats import zone_of
 from web.forms import NONCE, Form
 from web.parts import Parts, parts_of
 from web.roles import Caller, Role
@@ -54,6 +56,11 @@ class Call:
         """The caller's centre; "" for nobody and for the whole foundation."""
         return self.caller.centre_id
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the caller's centre."""
+        return zone_of(self.caller.zone)
+
     def say(self, msgid: str, **values: object) -> str:
         """A sentence in the reader's language, ``{placeholders}`` filled."""
         return self.to.say(msgid, **values)
@@ -73,7 +80,7 @@ class Call:
         work = once.wrap(fn) if once is not None else fn
         return await self.parts.engine.transact(
             work,
-            actor=self.caller.account_id,
+            actor=self.caller.account_id or "anonymous",
             centre=self.centre if centre is None else centre,
             correlation=self.correlation,
         )

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from datetime import date, datetime, time
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import dates, numbers
 
 from web.translations import Translator
 
 ZONE = ZoneInfo("Europe/Rome")
+"""The zone of centres that name none."""
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The zone of an IANA name; the default one when it is not known."""
+    try:
+        return ZoneInfo(name) if name else ZONE
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZONE
 
 
 def money(to: Translator, cents: int) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
@@ -106,7 +106,7 @@ class Listener:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(fn)
 
-    async def messages(self) -> AsyncIterator[ServerSentEvent]:
+    async def messages(self) -> AsyncGenerator[ServerSentEvent, None]:
         """``changed`` for every change; the first at once, so that nothing is missed before."""
         try:
             yield ServerSentEvent(event="open", data="", retry=3000)

@@ -111,7 +111,8 @@ class Edge:
         path = getattr(route, "path", None) or "-"
         if path.endswith(("/livez", "/readyz", "/metrics")):
             return
-        self._figures.request(scope["method"], path, status, seconds)
+        if not path.endswith("/live/{name}"):  # a stream is no answer whose time counts
+            self._figures.request(scope["method"], path, status, seconds)
         log.info(
             "web.request",
             method=scope["method"],

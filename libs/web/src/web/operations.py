@@ -61,12 +61,15 @@ def document(app: FastAPI, prefix: str, *, title: str) -> dict[str, Any]:
         schemas.pop(name, None)
     problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
-    schemas["Problem"] = problem
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    schemas["ProblemAnswer"] = problem
+    content = {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}
+    }
     for item in paths.values():
         for method, operation in item.items():
             responses = operation.setdefault("responses", {})
-            responses.pop("422", None)
+            if "HTTPValidationError" in str(responses.get("422")):
+                del responses["422"]
             responses["default"] = {"description": "Why it was not done", "content": content}
             if method in _UNSAFE:
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)

@@ -38,6 +38,7 @@ class Pages:
             loader=ChoiceLoader(loaders),
             autoescape=select_autoescape(default=True, default_for_string=True),
             undefined=StrictUndefined,
+            auto_reload=False,
             extensions=["jinja2.ext.i18n"],
             trim_blocks=True,
             lstrip_blocks=True,
@@ -51,9 +52,9 @@ class Pages:
             money=_said(formats.money),
             points=_said(formats.points),
             number=_said(formats.number),
-            date=_said(formats.day),
-            time=_said(formats.clock_time),
-            datetime=_said(formats.moment),
+            date=_timed(formats.day),
+            time=_timed(formats.clock_time),
+            datetime=_timed(formats.moment),
             euros=euros,
         )
         self.environment.globals.update(
@@ -96,10 +97,19 @@ def euros(cents: Any) -> Any:
     return f"{'-' if cents < 0 else ''}{whole},{part:02}"
 
 
+def _timed(shown: Callable[..., str]) -> Callable[..., str]:
+    """A format of a time as a filter, in the time zone of the caller's centre."""
+
+    def filtered(value: Any) -> str:
+        return "" if value is None else shown(current.get(), value, _call.get().zone)
+
+    return filtered
+
+
 def _said(shown: Callable[..., str]) -> Callable[..., str]:
     """A format as a filter: nothing is shown for nothing."""
 
-    def filtered(value: Any, *args: Any) -> str:
-        return "" if value is None else shown(current.get(), value, *args)
+    def filtered(value: Any) -> str:
+        return "" if value is None else shown(current.get(), value)
 
     return filtered

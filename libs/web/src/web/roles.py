@@ -27,6 +27,7 @@ class Caller:
 
     ``centre_id`` is "" for nobody and for administrators of the whole foundation. ``scopes`` is
     None for people in a browser; an API token may do what its roles *and* its scopes allow.
+    ``zone`` is the IANA name of the centre's time zone, "" for the default.
     """
 
     account_id: str = ""
@@ -38,6 +39,7 @@ class Caller:
     organisation_id: str = ""
     producer_id: str = ""
     language: str = ""
+    zone: str = ""
 
     @property
     def signed_in(self) -> bool:

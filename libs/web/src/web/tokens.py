@@ -35,7 +35,10 @@ class TokenRefused(Exception):  # noqa: N818 - it names what happened
 
 
 class Claims(BaseModel):
-    """What a token says. ``sub`` is the account, ``sid`` the session, ``typ`` who uses it."""
+    """What a token says. ``sub`` is the account, ``sid`` the session, ``typ`` who uses it.
+
+    ``zone`` is the IANA name of the centre's time zone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -48,6 +51,7 @@ class Claims(BaseModel):
     organisation: str = ""
     producer: str = ""
     lang: str = ""
+    zone: str = ""
     typ: Literal["browser", "api"] = "browser"
     iat: datetime
     exp: datetime
@@ -64,6 +68,7 @@ class Claims(BaseModel):
             organisation_id=self.organisation,
             producer_id=self.producer,
             language=self.lang,
+            zone=self.zone,
         )
 
 

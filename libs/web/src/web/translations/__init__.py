@@ -30,6 +30,10 @@ SOURCE = "en"
 NAMES = {"it": "Italiano", "en": "English", "ar": "العربية", "es": "Español", "fr": "Français"}
 
 
+_LOCALES = {"en": "en_GB"}
+"""English as it is written in Europe: 16 Nov 2026, 16:30."""
+
+
 @dataclass(frozen=True)
 class Translator:
     """One language: its sentences, its CLDR locale, its direction."""
@@ -39,7 +43,7 @@ class Translator:
 
     @cached_property
     def locale(self) -> Locale:
-        return Locale.parse(self.language)
+        return Locale.parse(_LOCALES.get(self.language, self.language))
 
     @property
     def direction(self) -> str:

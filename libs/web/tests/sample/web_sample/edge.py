@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import timedelta
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from runtime.refusals import N_, NotFound
 from web import Call, Day, Euros, Page, Paged, Role, allow, live, public
-from web.rates import RateLimit
+from web.rates import TooMany
 from web_sample.app import Thing, make, thing
 
 api = APIRouter()
@@ -173,13 +172,11 @@ class Entering(BaseModel):
     name: str
 
 
-LIMIT = RateLimit(2, timedelta(minutes=5))
-
-
 @pages.post("/sample/enter")
 async def enter(call: Public) -> Response:
     form = await call.form(Entering)
-    LIMIT.check(form.data.name, call.parts.clock.now())
+    if form.data.name == "again":
+        raise TooMany(300)
     return call.redirect("/sample/hello")
 
 
