@@ -25,7 +25,8 @@ router = APIRouter()
 class RegisterForm(BaseModel):
     """``person_id`` is everybody on the sheet, ``present`` those ticked.
 
-    ``look`` says that only a name is to be looked for: nothing is saved then.
+    ``look``, or a name that was typed, says that somebody is to be looked for: nothing is saved
+    then. (Enter in the field of the name presses the form's first button, that of saving.)
     """
 
     person_id: Annotated[list[Id], Field(max_length=MOST)] = []
@@ -33,6 +34,10 @@ class RegisterForm(BaseModel):
     revision: int = 0
     name: Annotated[str, Field(max_length=100)] = ""
     look: str = ""
+
+    @property
+    def looking(self) -> bool:
+        return bool(self.look or self.name)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ async def register(session_id: str, call: Staff) -> HTMLResponse:
 async def take_register(session_id: str, call: Staff) -> Response:
     who = by(call)
     form = await call.form(RegisterForm)
-    if form.ok and form.data.look:
+    if form.ok and form.data.looking:
         return await _sheet(call, session_id, form)
 
     def work(tx: Transaction) -> commands.RegisterMade:
@@ -75,6 +80,8 @@ async def _sheet(call: Call, session_id: str, form: Form[RegisterForm] | None) -
     typed: dict[str, Any] = form.values if form else {}
     named = [*typed.get("person_id", []), *typed.get("present", [])]
     ticked = set(typed.get("present", []))
+    looking = form is not None and form.model is not None and form.data.looking
+    name = str(typed.pop("name", ""))  # the field is empty again, so that the next button saves
 
     def read(c: sa.Connection) -> dict[str, Any]:
         view = queries.session(c, who, session_id)
@@ -85,11 +92,7 @@ async def _sheet(call: Call, session_id: str, form: Form[RegisterForm] | None) -
             for person_id, person in store.people(c, set(named) - on_sheet).items()
             if person.centre_id == view.centre_id
         }
-        found = (
-            store.people_named(c, view.centre_id, form.data.name)
-            if form is not None and form.model is not None and form.data.look
-            else []
-        )
+        found = store.people_named(c, view.centre_id, name) if looking else []
         shown = on_sheet | added.keys()
         return {
             "session": view,
@@ -107,7 +110,7 @@ async def _sheet(call: Call, session_id: str, form: Form[RegisterForm] | None) -
         form.status if form else 200,
         form=form or call.blank(RegisterForm, {"revision": view.register_revision}),
         open=view.state == "scheduled" and may_be_taken(view.starts_at, now),
-        looked=bool(typed.get("look")),
+        looked=looking,
         **sheet,
     )
 

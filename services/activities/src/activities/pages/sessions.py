@@ -20,7 +20,7 @@ from activities.domain.waiting_list import LIVE
 from activities.pages.parts import Reader, SignsUp, Staff, is_staff
 from contracts import Id
 from messaging import Transaction
-from runtime.refusals import NotFound
+from runtime.refusals import NotFound, Refusal
 from web import Call, Form, local_path
 
 router = APIRouter()
@@ -129,8 +129,13 @@ async def _answer(
     """Answer, and go back to where the button was; a refusal is told on the session's page."""
     who = by(call)
     form = await call.form(BackForm)
-    made = await form.command(lambda tx: command(tx, who, sign_up_id))
-    if made is not None:
+    try:
+        made = await call.command(lambda tx: command(tx, who, sign_up_id))
+    except NotFound:
+        raise
+    except Refusal as refusal:
+        form.refuse(refusal)
+    else:
         back = str(form.values.get("back", ""))
         wanted = local_path(back, "")
         inside = wanted.startswith("/activities/")
@@ -138,10 +143,8 @@ async def _answer(
     session_id = await call.query(
         lambda c: c.execute(
             sa.select(store.sign_up.c.session_id).where(store.sign_up.c.id == sign_up_id)
-        ).scalar()
+        ).scalar_one()
     )
-    if session_id is None:
-        raise NotFound("signup.unknown", form.errors[""])
     return await _page(call, session_id, answer=form)
 
 
