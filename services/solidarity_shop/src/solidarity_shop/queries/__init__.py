@@ -22,7 +22,18 @@ from solidarity_shop.queries.catalogue import (
     products_by_barcode,
     products_of_centre,
 )
-from solidarity_shop.queries.producers import producer_sales
+from solidarity_shop.queries.consignment import producer_sales
+from solidarity_shop.queries.days import (
+    closing_view,
+    closings,
+    open_rows,
+    open_takings,
+    point_value,
+    point_values,
+    takings,
+    till_view,
+    tills,
+)
 from solidarity_shop.queries.sales import (
     basket_of,
     products_taken,
@@ -34,17 +45,6 @@ from solidarity_shop.queries.sales import (
     sale_lines,
     sale_of,
     taken_by_sale,
-)
-from solidarity_shop.queries.tills import (
-    closing_view,
-    closings,
-    open_rows,
-    open_takings,
-    point_value,
-    point_values,
-    takings,
-    till_view,
-    tills,
 )
 
 __all__ = [

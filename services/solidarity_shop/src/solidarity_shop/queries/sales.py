@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from contracts.shop import StockReason
 from runtime.refusals import N_, NotFound
 from solidarity_shop import store
-from solidarity_shop.domain.amounts import Paid
+from solidarity_shop.domain.amounts import Paid, points_for
 from solidarity_shop.domain.sale import PointsState, State
-from solidarity_shop.queries import cards, tills
+from solidarity_shop.queries import cards, days
 from solidarity_shop.views import (
     BasketLineView,
     BasketView,
@@ -212,7 +212,7 @@ def basket_of(
     connection: sa.Connection, till: store.Row, account_id: str, now: datetime
 ) -> BasketView:
     """What an account is selling at a till, at today's prices; empty when it has not begun."""
-    value = tills.point_value(connection, till["centre_id"], now)
+    value = days.point_value(connection, till["centre_id"], now)
     basket, line = store.basket, store.basket_line
     row = (
         connection.execute(
@@ -261,5 +261,5 @@ def basket_of(
         lines=lines,
         total_cents=total,
         point_value_cents=value,
-        points_possible=total // value,
+        points_possible=points_for(total, value).points,
     )

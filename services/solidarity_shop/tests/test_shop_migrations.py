@@ -1,0 +1,18 @@
+"""The schema goes up, down and up again, and is what the tables say, on both engines."""
+
+from __future__ import annotations
+
+from runtime import migrations
+from solidarity_shop import store
+
+PACKAGE = "solidarity_shop"
+
+
+def test_up_down_and_up_again_leaves_no_difference(store_url: str) -> None:
+    assert len(migrations.heads(PACKAGE)) == 1
+    migrations.upgrade(store_url, PACKAGE, store.metadata)
+    assert migrations.difference(store_url, PACKAGE, store.metadata) == []
+    migrations.downgrade(store_url, PACKAGE, store.metadata)
+    assert migrations.current(store_url) is None
+    migrations.upgrade(store_url, PACKAGE, store.metadata)
+    assert migrations.difference(store_url, PACKAGE, store.metadata) == []
