@@ -14,6 +14,7 @@ class TooMany(Refusal):
         super().__init__(
             "rate.too_many",
             N_("There were too many attempts."),
-            N_("Wait a few minutes, then try again."),
+            N_("Wait {minutes} min, then try again."),
+            minutes=-(-after // 60),
         )
         self.after = after
