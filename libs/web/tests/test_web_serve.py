@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from messaging import Transaction
+from runtime import migrations
+from runtime.settings import Settings
 from runtime.store import Store
-from runtime.testing import eventually
-from web import Role, serve
+from runtime.testing import eventually, eventually_async
+from web import Role, app, serve
 from web.serve import configuration
-from web.testing import publish_key, token
+from web.testing import Client, publish_key, token
 
 
 def test_a_wrong_call_or_service_is_one_sentence_and_two(
@@ -30,6 +35,27 @@ def test_a_wrong_call_or_service_is_one_sentence_and_two(
     assert len(told.splitlines()) == 1
 
 
+def test_data_that_was_not_migrated_and_a_database_that_is_away_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from web_sample.app import SERVICE
+
+    monkeypatch.setattr(serve, "service_named", lambda name: SERVICE)
+    monkeypatch.setattr(migrations, "heads", lambda package: ["0001"])
+    for url, code, said in (
+        (f"sqlite:///{tmp_path / 'empty.db'}", 2, "migrate first"),
+        ("postgresql://nobody@127.0.0.1:1/none", 1, "does not answer"),
+    ):
+        monkeypatch.setenv("VICINATO_DATABASE_URL", url)
+        assert serve.main(["sample"]) == code
+        told = capsys.readouterr().err
+        assert said in told
+        assert len(told.splitlines()) == 1
+    monkeypatch.setenv("VICINATO_PORT", "none")
+    assert serve.main(["sample"]) == 2
+    assert "VICINATO_PORT" in capsys.readouterr().err
+
+
 def test_forwarded_headers_are_believed_from_this_machine_only(tmp_path: Path) -> None:
     from web_sample.app import SERVICE
 
@@ -39,11 +65,41 @@ def test_forwarded_headers_are_believed_from_this_machine_only(tmp_path: Path) -
     assert made.access_log is False
 
 
+async def test_what_a_service_does_at_its_start_is_done_before_it_answers(tmp_path: Path) -> None:
+    from web_sample.app import SERVICE, make, thing
+
+    def begin(tx: Transaction, settings: Settings) -> None:
+        make(tx, settings.service, 1)
+
+    beginning = dataclasses.replace(SERVICE, on_start=begin)
+    async with Client(beginning, f"sqlite:///{tmp_path / 'first.db'}") as client:
+        assert await client.read(lambda c: c.scalar(sa.select(thing.c.name))) == "sample"
+
+
+async def test_a_worker_that_fails_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from web_sample.app import SERVICE
+
+    monkeypatch.setattr(app, "RESTART_PAUSE", 0)
+    lives = []
+
+    async def worker(_app: object) -> None:
+        lives.append(1)
+        if len(lives) < 3:
+            raise RuntimeError("broken")
+
+    working = dataclasses.replace(SERVICE, workers=(worker,))
+    async with Client(working, f"sqlite:///{tmp_path / 'worker.db'}"):
+        await eventually_async(lambda: len(lives) == 3, why="the third life")
+
+
 RUN = """
 import sys
 from web import serve
 from web_sample.app import SERVICE
 serve.service_named = lambda name: SERVICE
+serve.migrations.check = lambda url, package: None  # the sample has no history
 sys.exit(serve.main(["sample"]))
 """
 

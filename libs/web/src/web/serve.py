@@ -1,7 +1,8 @@
 """``python -m web.serve SERVICE``: one service, served until it is told to stop.
 
 SIGTERM and SIGINT end it within 15 s: no new requests, live streams closed, running requests
-finished, then consumer, relay and store. A wrong setting is one sentence on stderr and exit code 2.
+finished, then consumer, relay and store. A wrong setting, or data of another version, is one
+sentence on stderr and exit code 2; a database that is away is 1, so that it is tried again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import cast
 import uvicorn
 
 from messaging import Service
-from runtime import logging, telemetry
+from runtime import logging, migrations, telemetry
+from runtime.failures import is_transient
+from runtime.logging import told
 from runtime.settings import Settings, SettingsError, load
 from web import live
 from web.app import build
@@ -76,9 +79,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         service = service_named(arguments[0])
         settings = load(service.name, model=service.settings)
-    except SettingsError as error:
+        migrations.check(settings.database_url, service.package)
+    except (SettingsError, migrations.MigrationError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        sys.stderr.write(f"the database of {service.name} does not answer: {told(error)}\n")
+        return 1
     logging.configure(service.name, level=settings.log_level, format=settings.log_format)
     telemetry.configure_traces(service.name, settings.otlp_endpoint)
     server = Server(configuration(service, settings))

@@ -1,11 +1,8 @@
 // Live parts: an element with an id and data-live="kind.id" is fetched again when the server says
 // that something changed. Without streams it asks every 20 s; without this file the page is as good
-// as when it was loaded. Also moves the focus to the summary of a form's errors.
+// as when it was loaded.
 (function () {
   "use strict";
-
-  var summary = document.querySelector("[data-focus]");
-  if (summary) summary.focus();
 
   var parts = Array.prototype.slice.call(document.querySelectorAll("[data-live][id]"));
   if (!parts.length) return;
