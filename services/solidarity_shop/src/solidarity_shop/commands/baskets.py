@@ -121,7 +121,7 @@ def sell_basket(
     if money < 0:
         raise Invalid(
             "points.too_many",
-            N_("{points} points are worth more than the basket."),
+            N_("So many points ({points}) are worth more than the basket."),
             N_("Use {possible} points at most."),
             field="points",
             points=points,

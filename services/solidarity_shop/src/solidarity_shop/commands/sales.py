@@ -311,7 +311,7 @@ def _enough_points(connection: sa.Connection, card: sa.RowMapping | None, points
     if points > available:
         raise Refusal(
             "points.too_few",
-            N_("There are {available} points on the card, not {wanted}."),
+            N_("Points on the card: {available}. Asked for: {wanted}."),
             N_("Use fewer points and take the rest in cash."),
             field="payments",
             available=max(available, 0),

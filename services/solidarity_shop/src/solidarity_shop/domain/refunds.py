@@ -58,7 +58,7 @@ def lines_back(sold: Mapping[str, Sold], wanted: Mapping[str, int]) -> int:
         if quantity > line.quantity - line.refunded:
             raise Refusal(
                 "refund.more_than_bought",
-                N_("Of {product}, {bought} were bought and {refunded} given back already."),
+                N_("{product}: bought {bought}, given back already {refunded}."),
                 N_("Give back {left} at most."),
                 field="lines",
                 product=line.name,

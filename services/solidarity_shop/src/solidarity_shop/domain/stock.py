@@ -86,7 +86,7 @@ def move(
     if needed and not override_reason:
         raise Refusal(
             "stock.none",
-            N_("Of {product} there are {on_hand} on hand, not {wanted}."),
+            N_("{product}: {on_hand} on hand, {wanted} wanted."),
             N_("Take fewer, or write why they are there all the same."),
             field="override_reason",
             product=name,
