@@ -1,0 +1,40 @@
+"""Who may see and do what here."""
+
+from __future__ import annotations
+
+from notifications.domain.kinds import CONFIDENTIAL
+from notifications.queries import Sight
+from runtime.refusals import N_, NotAllowed
+from web import Call, Role
+from web.roles import STAFF
+
+READ = (*sorted(STAFF), Role.FAMILY)
+"""The staff of a centre, and a family its own messages."""
+SEND = (Role.ADMINISTRATOR, Role.COORDINATOR)
+"""Who sends a failed message again, and sets the hours of a centre."""
+CALL = (Role.ADMINISTRATOR, Role.COORDINATOR, Role.RECEPTION)
+"""Who calls people, and changes what a household wants to get on its behalf."""
+NEED_TO_KNOW = (*CALL, Role.CASE_WORKER)
+"""Who may know that a household was referred to somebody."""
+
+READ_SCOPE = "notifications:read"
+WRITE_SCOPE = "notifications:write"
+
+
+def centre_of(call: Call) -> str:
+    """The centre that the caller works for; "" only for the foundation's administrators."""
+    if not call.centre and not call.caller.has(Role.ADMINISTRATOR):
+        raise NotAllowed(
+            "auth.centre",
+            N_("Your account belongs to no centre."),
+            N_("Ask the coordinator of your centre if you need it."),
+        )
+    return call.centre
+
+
+def sight_of(call: Call) -> Sight:
+    """Which messages the caller may see: staff those of their centre, others their household's."""
+    if not call.caller.staff:
+        return Sight(household_id=call.caller.household_id)
+    hidden = frozenset() if call.caller.has(*NEED_TO_KNOW) else CONFIDENTIAL
+    return Sight(centre_of(call), hidden=frozenset(kind.value for kind in hidden))

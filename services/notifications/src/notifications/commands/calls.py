@@ -1,0 +1,44 @@
+"""Somebody to call: the end of every chain, done by people."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from contracts.notifications import Channel
+from messaging import Transaction
+from notifications import store
+from notifications.commands import messages, states
+from notifications.domain.delivery import State
+from runtime.refusals import N_, NotFound, Refusal
+
+
+def call_done(tx: Transaction, call_id: str, *, reached: bool, centre_id: str = "") -> None:
+    """Somebody called; ``reached`` says whether the person was told.
+
+    Raises:
+        NotFound: there is no such call in this centre ("" is the foundation).
+        Refusal: ``call.done`` when somebody was faster.
+    """
+    row = tx.connection.execute(
+        sa.select(store.delivery)
+        .where(store.delivery.c.id == call_id, store.delivery.c.channel == Channel.CALL.value)
+        .with_for_update()
+    ).one_or_none()
+    if row is None or centre_id not in ("", row.centre_id):
+        raise NotFound(
+            "call.unknown", N_("There is no such call."), N_("Go back to the list of calls.")
+        )
+    if row.state != State.CREATED:
+        raise Refusal(
+            "call.done",
+            N_("Somebody has already made this call."),
+            N_("Go on with the next one."),
+        )
+    message = messages.message_row(tx.connection, row.message_id)
+    state = State.DELIVERED if reached else State.PERMANENT_FAILURE
+    tx.connection.execute(
+        sa.update(store.delivery)
+        .where(store.delivery.c.id == row.id)
+        .values(state=state.value, ended_at=tx.now, tries=1, done_by=tx.actor[:64])
+    )
+    states.tell(tx, message, Channel.CALL, state)

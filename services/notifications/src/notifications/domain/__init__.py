@@ -1,0 +1,1 @@
+"""The rules of messages, without input or output."""

@@ -1,0 +1,96 @@
+"""The state again, from own facts that a restored store has forgotten (docs: restore of a store).
+
+No text travels, so a message that comes back says only that there is news. Preferences, hours and
+what was read are told to nobody: they come back as the backup knew them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+
+from contracts import Event
+from contracts.notifications import Channel, ContactUnreachable, MessageDelivered, MessageFailed
+from messaging import Received, Transaction
+from messaging.service import Recover
+from notifications import store
+from notifications.commands import states
+from notifications.domain import delivery as domain
+from notifications.domain.delivery import State
+from runtime.store import insert_ignore, upsert
+
+
+def message_delivered(tx: Transaction, received: Received[MessageDelivered]) -> None:
+    event = received.event
+    _ended(tx, received, State.DELIVERED, event.delivered_at)
+
+
+def message_failed(tx: Transaction, received: Received[MessageFailed]) -> None:
+    event = received.event
+    _ended(tx, received, State(event.state), event.failed_at)
+
+
+def contact_unreachable(tx: Transaction, received: Received[ContactUnreachable]) -> None:
+    event = received.event
+    insert_ignore(
+        tx.connection,
+        store.unreachable,
+        [
+            {
+                "person_id": event.person_id,
+                "channel": event.channel.value,
+                "address_digest": "",
+                "seen_at": event.seen_at,
+            }
+        ],
+    )
+
+
+def _ended(
+    tx: Transaction,
+    received: Received[MessageDelivered] | Received[MessageFailed],
+    state: State,
+    at: datetime,
+) -> None:
+    event = received.event
+    message = SimpleNamespace(
+        id=event.message_id,
+        intent=received.cause or event.message_id,
+        kind=event.kind,
+        centre_id=event.centre_id,
+        household_id=event.household_id,
+        person_id=event.person_id,
+        data={},
+        useful_until=None,
+        state=domain.of_message(state if event.channel is Channel.EMAIL else None).value,
+        correlation=received.correlation,
+        created_at=at,
+    )
+    insert_ignore(tx.connection, store.message, [vars(message)])
+    known: Any = tx.connection.execute(
+        sa.select(store.message).where(store.message.c.id == event.message_id)
+    ).one()
+    row = states.delivery_row(known, event.channel, state, now=at)
+    upsert(
+        tx.connection,
+        store.delivery,
+        [row | {"lease_id": None, "lease_until": None}],
+        key=("message_id", "channel"),
+    )
+    if event.channel is Channel.EMAIL:
+        tx.connection.execute(
+            sa.update(store.message)
+            .where(store.message.c.id == event.message_id)
+            .values(state=domain.of_message(state).value)
+        )
+
+
+RECOVER: Mapping[type[Event], Recover] = {
+    MessageDelivered: message_delivered,
+    MessageFailed: message_failed,
+    ContactUnreachable: contact_unreachable,
+}
