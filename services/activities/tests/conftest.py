@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from messaging import Transaction
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.testing import postgresql_database
 from web.roles import Role
 from web.testing import Client, token
 
@@ -149,6 +150,17 @@ class World:
         )
         return {row.person_id: row.state for row in rows}
 
+    def sign_ups(self, session_id: str) -> list[store.SignUp]:
+        """All sign-ups of a session, in the order of entry."""
+        rows = self.bench.read(
+            lambda c: c.execute(
+                sa.select(store.sign_up)
+                .where(store.sign_up.c.session_id == session_id)
+                .order_by(store.sign_up.c.entered_at, store.sign_up.c.id)
+            ).all()
+        )
+        return [store.sign_up_of(row) for row in rows]
+
     def faults(self) -> list[str]:
         """What the checks of `verify` name."""
         return [str(fault) for check in CHECKS for fault in self.bench.read(check.run)]
@@ -167,15 +179,29 @@ def make_world(clock: FixedClock, ids: SequenceIds) -> Iterator[Callable[[str], 
         world.bench.close()
 
 
-@pytest.fixture
-def world(store_url: str, make_world: Callable[[str], World]) -> World:
-    """The centre on each engine."""
-    return make_world(store_url)
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One database on each engine for all tests that empty it: a fresh one each costs 0.3 s."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('activities') / 'store.db'}"
+        return
+    with postgresql_database() as url:
+        yield url
 
 
 @pytest.fixture
-def now(clock: FixedClock) -> datetime:
-    return clock.now().astimezone(UTC)
+def world(shared_url: str, make_world: Callable[[str], World]) -> World:
+    """The centre on each engine, with nothing in it."""
+    made = make_world(shared_url)
+
+    def empty(connection: sa.Connection) -> None:
+        for table in reversed(store.metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+
+    made.bench.store.write_now(empty)
+    return made
 
 
 def _seen(person_id: str, household_id: str, centre_id: str) -> dict[str, Any]:

@@ -390,7 +390,7 @@ def test_the_hold_is_dated_configuration_of_activity_or_centre(world: Any) -> No
         anna, _bruno = world.sign_up(session_id, "anna", "bruno")
         world.cancel(anna.id)
         offer = world.bench.emitted(SignUpOffered)[-1]
-        return (offer.answer_by - offer.at).total_seconds() / 3600
+        return float((offer.answer_by - offer.at).total_seconds() / 3600)
 
     assert offered_hours(world.session(1)) == 48
     hold(24)

@@ -1,4 +1,4 @@
-"""activities, sessions, sign-ups and registers."""
+"""activities."""
 
 from __future__ import annotations
 
