@@ -43,16 +43,16 @@ CHANNELS = {
     "call": N_("phone call"),
 }
 CREDITED = {
-    "sale": N_("{points} earned at the shop."),
-    "attendance": N_("{points} earned by taking part."),
-    "allowance": N_("{points} received from the centre."),
-    "adjustment": N_("{points} given by the staff."),
-    "refund": N_("{points} came back with a refund."),
+    "sale": N_("Earned at the shop: {points}."),
+    "attendance": N_("Earned by taking part: {points}."),
+    "allowance": N_("Received from the centre: {points}."),
+    "adjustment": N_("Given by the staff: {points}."),
+    "refund": N_("Given back with a refund: {points}."),
 }
 DEBITED = {
-    "adjustment": N_("{points} taken by the staff."),
-    "refund": N_("{points} taken back because of a refund."),
-    "attendance_corrected": N_("{points} taken back: the attendance was corrected."),
+    "adjustment": N_("Taken by the staff: {points}."),
+    "refund": N_("Taken back because of a refund: {points}."),
+    "attendance_corrected": N_("Taken back because the attendance was corrected: {points}."),
 }
 DECLINED = {
     "points.too_few": N_("A payment of {points} was not possible: too few points."),
@@ -69,11 +69,11 @@ SENTENCES = {
     "cards.card.issued": N_("A card was handed out."),
     "cards.card.blocked": N_("A card was blocked: {block_reason}."),
     "cards.card.replaced": N_("A card was replaced by a new one."),
-    "cards.points.expired": N_("{points} expired."),
-    "cards.hold.placed": N_("{points} set aside for a payment at the shop."),
+    "cards.points.expired": N_("Expired: {points}."),
+    "cards.hold.placed": N_("Set aside for a payment at the shop: {points}."),
     "cards.hold.declined": N_("A payment of {points} was not possible."),
-    "cards.hold.captured": N_("{captured} spent at the shop."),
-    "cards.hold.released": N_("{points} that were set aside can be spent again."),
+    "cards.hold.captured": N_("Spent at the shop: {captured}."),
+    "cards.hold.released": N_("Set aside before, to be spent again: {points}."),
     "cards.path.stage_changed": N_("Path: {stage}."),
     "shop.sale.completed": N_("A purchase of {total} at the shop."),
     "shop.sale.cancelled": N_("A purchase at the shop was cancelled."),
@@ -98,7 +98,7 @@ SENTENCES = {
     "network.referral.expired": N_("The organisation never answered."),
 }
 ABSENT = N_("Was not there at “{title}” on {starts_at}.")
-TIMED_OUT = N_("{points} that were forgotten in a payment can be spent again.")
+TIMED_OUT = N_("Forgotten in a payment, to be spent again: {points}.")
 OTHER = N_("Something happened.")
 
 
