@@ -8,9 +8,9 @@ work. `TRANSIENT_SQLITE` and `TRANSIENT_POSTGRESQL` are that list; each row has 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 
-import psycopg
 import sqlalchemy.exc
 
 TRANSIENT_SQLITE: dict[int, str] = {
@@ -74,7 +74,8 @@ def _is_transient(error: BaseException) -> bool:
         return bool(error.connection_invalidated)
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in TRANSIENT_SQLITE
-    if isinstance(error, psycopg.Error):
+    psycopg = sys.modules.get("psycopg")  # 10 MB that a house on SQLite does without
+    if psycopg is not None and isinstance(error, psycopg.Error):
         if error.sqlstate is None:
             # libpq gives no SQLSTATE when it never reached the server or lost it on the way.
             return isinstance(error, psycopg.OperationalError)

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, TextIO
 
-import psycopg
 import pydantic
 import sqlalchemy.exc
 import structlog
@@ -125,7 +124,8 @@ def told(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         return f"{kind} ({told(error.orig)})"
-    if isinstance(error, psycopg.Error):
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is not None and isinstance(error, psycopg.Error):
         return " ".join(filter(None, (kind, error.sqlstate, error.diag.constraint_name)))
     if (code := getattr(error, "sqlite_errorname", None)) is not None:
         return f"{kind} {code}"
