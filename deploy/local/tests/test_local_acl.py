@@ -13,7 +13,6 @@ from aiokafka.errors import (
 from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, TestKafka
 
-pytest_plugins = ["vicinato.testing"]
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
 REFUSED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)

