@@ -13,7 +13,7 @@ from aiokafka.errors import (
 from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, TestKafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 REFUSED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 

@@ -1,7 +1,7 @@
 """`vicinato`: one module of `vicinato.commands` for each group of commands.
 
-A new command is a function in such a module, registered by its `register(app)`, and the module's
-name in COMMANDS.
+A new command is a function in such a module that returns its exit code or None, registered by the
+module's `register(app)`, and the module's name in COMMANDS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from vicinato.checks import python_version
 from vicinato.refusals import CommandError
 
-COMMANDS = ("up", "status", "logs", "kafka")
+COMMANDS = ("up", "status", "logs", "set_aside", "kafka", "day", "verify")
 
 
 def main() -> None:
@@ -36,10 +36,18 @@ def run(arguments: list[str]) -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
+        result_callback=_end,
     )
     for name in COMMANDS:
         importlib.import_module(f"vicinato.commands.{name}").register(app)
     app(arguments)
+
+
+def _end(code: int | None) -> None:
+    """What a command returns is the exit code."""
+    import typer
+
+    raise typer.Exit(int(code or 0))
 
 
 def _show(refusal: CommandError) -> int:

@@ -41,7 +41,7 @@ class Row:
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+) -> int:
     """Show each process: state, port, memory, outbox age, lag, events set aside.
 
     Ends with 0 when all parts are ready, 20 when one is not, 3 when Vicinato is not running.
@@ -56,8 +56,7 @@ def status(
         print(json.dumps(shown, indent=2))
     else:
         _show(state, rows)
-    if any(row.state != State.READY for row in rows):
-        raise typer.Exit(Exit.NOT_READY)
+    return 0 if all(row.state == State.READY for row in rows) else int(Exit.NOT_READY)
 
 
 def rows_of(state: dict[str, Any]) -> list[Row]:

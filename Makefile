@@ -1,0 +1,56 @@
+# Vicinato: `make up` starts it, `make test` tries it, `make help` names the rest.
+#
+# PORT= DATA= KAFKA= DATABASE= and the other settings of the README may be given on the command line
+# or in the environment.
+
+.DEFAULT_GOAL := help
+.PHONY: help install up stop status test lint types imports day nightly docs
+
+PYTHON ?= python3
+export PYTHON
+RUN := .venv/bin/python -m
+VICINATO := $(RUN) vicinato.cli
+LOCKED := uv.lock pyproject.toml deploy/local/uv.txt deploy/kafka/kafka.lock \
+	$(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/local/pyproject.toml)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+# What is installed in place names its folder: a checkout that was moved is installed again.
+ifneq ($(shell cat .venv/installed 2>/dev/null),$(CURDIR))
+.PHONY: .venv/installed
+endif
+.venv/installed: $(LOCKED)
+	@sh deploy/local/install.sh
+
+install: .venv/installed ## Everything from the lock files; does nothing when it is there
+
+up: .venv/installed ## Start Vicinato; Ctrl-C stops it
+	@$(VICINATO) up
+
+stop: .venv/installed ## Stop it from another window
+	@$(VICINATO) stop
+
+status: .venv/installed ## Its parts: state, memory, outbox age, lag, events set aside
+	@$(VICINATO) status
+
+test: .venv/installed ## Lint, strict types, import rules and all tests but the slow ones
+	@sh deploy/local/test.sh
+
+lint: .venv/installed ## ruff: rules and format
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+types: .venv/installed ## mypy, strict
+	@$(RUN) mypy $(wildcard libs/*/src services/*/src deploy/local/src)
+
+imports: .venv/installed ## Who may import whom
+	@.venv/bin/lint-imports
+
+day: .venv/installed ## Play a day on a throw-away centre, then verify every invariant
+	@$(VICINATO) day examples/quarto-oggiaro
+
+nightly: .venv/installed ## The slow tests: chaos
+	@$(RUN) pytest -m chaos --timeout 1200
+
+docs: .venv/installed ## The event catalogue, written anew from the models
+	@$(RUN) messaging.catalogue write docs/events.md
