@@ -1,7 +1,7 @@
 """What API and pages of identity share: passwords before transactions, cookies, who asks.
 
 Requests that hold a password do not use ``Call.command``: it would keep a quick digest of the
-whole request beside the slow hash. ``once`` keeps the digest of everything but the password.
+whole request beside the slow hash. ``once`` takes the password by itself and digests it slowly.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ async def once(
     fn: Callable[[Transaction], T],
     *,
     content: Mapping[str, object],
+    password: str = "",
     account_id: str = "",
 ) -> T:
     """Run a command once for the request's Idempotency-Key or form nonce, as ``Call.command`` does.
 
-    ``content`` is what was asked, without any password; ``account_id`` who asks when the request
-    itself is anonymous.
+    ``content`` is what was asked, without the ``password``; ``account_id`` who asks when the
+    request itself is anonymous.
     """
     key = call.request.headers.get("idempotency-key")
     if key is None and is_form(call.request):
@@ -70,6 +71,7 @@ async def once(
             call.request.method.encode(),
             call.request.url.path.encode(),
             json.dumps(content, sort_keys=True, default=str).encode(),
+            await HASHING.digest(password, key.encode()) if password else b"",
         ),
     )
     return await transact(call, asked.wrap(fn))

@@ -8,6 +8,7 @@ memory and time.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type, hash_secret_raw
 
 from identity.domain.passwords import prepared
 from runtime.refusals import N_, Unavailable
@@ -40,6 +42,20 @@ class Hashing:
     async def matches(self, stored: str, password: str) -> bool:
         """True when this is the password; takes the same time when nothing is ``stored``."""
         return await self._run(lambda: matches(stored, password))
+
+    async def digest(self, password: str, salt: bytes) -> bytes:
+        """The same slow digest for the same password and salt: to know a repeated request by."""
+        return await self._run(
+            lambda: hash_secret_raw(
+                prepared(password).encode(),
+                hashlib.sha256(salt).digest(),
+                time_cost=HASHER.time_cost,
+                memory_cost=HASHER.memory_cost,
+                parallelism=HASHER.parallelism,
+                hash_len=HASHER.hash_len,
+                type=Type.ID,
+            )
+        )
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._room.acquire(blocking=False):

@@ -91,19 +91,19 @@ def begin(tx: Transaction, email: str, client: str) -> Attempt:
     counted = [(pair, throttle.FROM_ONE_PLACE), (everywhere, throttle.ONE_ACCOUNT)]
     if where:
         counted.append((one_client, throttle.ONE_CLIENT))
-    held = store.lock_attempts(tx.connection, [subject for subject, _ in counted], tx.now)
-    known_until = held[pair].known_until
+    buckets = store.lock_attempts(tx.connection, [subject for subject, _ in counted], tx.now)
+    known_until = buckets[pair].known_until
     if known_until is not None and known_until > tx.now:
         counted.remove((everywhere, throttle.ONE_ACCOUNT))
-    wait = max(throttle.wait(rate, held[subject].full_at, tx.now) for subject, rate in counted)
+    wait = max(throttle.wait(rate, buckets[subject].full_at, tx.now) for subject, rate in counted)
     if wait > timedelta(0):
         raise TooMany(math.ceil(wait.total_seconds()))
     for subject, rate in counted:
         store.save_attempt(
             tx.connection,
             subject,
-            throttle.taken(rate, held[subject].full_at, tx.now),
-            known_until=held[subject].known_until,
+            throttle.taken(rate, buckets[subject].full_at, tx.now),
+            known_until=buckets[subject].known_until,
         )
     return Attempt(pair, tuple(counted[1:]), store.account_by_email(tx.connection, email))
 
@@ -111,8 +111,23 @@ def begin(tx: Transaction, email: str, client: str) -> Attempt:
 def right(tx: Transaction, attempt: Attempt) -> Account:
     """The password was right: give the places back and hold the account.
 
-    Raises WrongSignIn when the account is disabled, or is not any more what was checked; then
-    nothing is given back.
+    Raises WrongSignIn as `held` does; then nothing is given back.
+    """
+    found = held(tx, attempt)
+    subjects = [attempt.pair, *(subject for subject, _ in attempt.counted)]
+    buckets = store.lock_attempts(tx.connection, subjects, tx.now)
+    store.save_attempt(tx.connection, attempt.pair, tx.now, known_until=tx.now + throttle.KNOWN_FOR)
+    for subject, rate in attempt.counted:
+        store.save_attempt(
+            tx.connection, subject, throttle.given_back(rate, buckets[subject].full_at)
+        )
+    return found
+
+
+def held(tx: Transaction, attempt: Attempt) -> Account:
+    """The account whose password was right, held until the commit.
+
+    Raises WrongSignIn when it is disabled, or is not any more what was checked.
     """
     checked = attempt.account
     found = store.lock_account(tx.connection, checked.id) if checked else None
@@ -123,11 +138,6 @@ def right(tx: Transaction, attempt: Attempt) -> Account:
         or found.password_hash != checked.password_hash
     ):
         raise WrongSignIn()
-    subjects = [attempt.pair, *(subject for subject, _ in attempt.counted)]
-    held = store.lock_attempts(tx.connection, subjects, tx.now)
-    store.save_attempt(tx.connection, attempt.pair, tx.now, known_until=tx.now + throttle.KNOWN_FOR)
-    for subject, rate in attempt.counted:
-        store.save_attempt(tx.connection, subject, throttle.given_back(rate, held[subject].full_at))
     return found
 
 
@@ -176,8 +186,8 @@ def open_api(
     name: str,
     days: int | None,
 ) -> ApiToken:
-    """Begin the session of an API token for who signed in with a password."""
-    return make_api(tx, right(tx, attempt), wanted=wanted, name=name, days=days)
+    """Begin the session of an API token for who signed in with a password (`right` was run)."""
+    return make_api(tx, held(tx, attempt), wanted=wanted, name=name, days=days)
 
 
 def open_own_api(

@@ -166,6 +166,7 @@ async def _create(call: Call, typed: NewForm) -> str:
         call,
         lambda tx: accounts.create_account(tx, asker, wanted),
         content=typed.model_dump(exclude={"password"}),
+        password=typed.password,
     )
 
 
@@ -192,6 +193,7 @@ async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
         call,
         lambda tx: accounts.change_account(tx, asker, found.id, change),
         content=typed.model_dump(exclude={"password"}),
+        password=typed.password,
     )
 
 

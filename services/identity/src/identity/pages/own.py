@@ -211,7 +211,7 @@ async def _choose(call: Call, typed: NewPassword) -> None:
             keep_session=call.caller.session_id,
         )
 
-    await edge.once(call, change, content={})
+    await edge.once(call, change, content={"was": was}, password=typed.password)
 
 
 async def _account(
