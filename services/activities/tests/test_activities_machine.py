@@ -243,7 +243,7 @@ def test_the_waiting_list_is_that_of_the_model(world: Any) -> None:
     run_state_machine_as_test(
         machine(world),
         settings=settings(
-            max_examples=20,
+            max_examples=20 if world.bench.store.dialect == "sqlite" else 8,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

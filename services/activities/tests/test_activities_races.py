@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from activities import commands, store
 from activities.commands import SignUpMade
+from contracts.activities import OfferExpired
 from runtime.refusals import Refusal
 
 PEOPLE = [f"person-{n}" for n in range(8)]
@@ -149,3 +151,32 @@ def test_many_at_two_replicas_leave_the_list_in_order(
     )
     assert one.faults() == []
     assert len(confirmed(one, session_id)) == 3
+
+
+def test_an_answer_and_the_deadline_at_once_at_two_replicas(
+    store_url: str, make_world: Callable[[str], Any]
+) -> None:
+    """The jobs of both replicas and late answers: each offer ends once, the place goes on once."""
+    one = make_world(store_url)
+    two = make_world(store_url) if one.bench.store.dialect == "postgresql" else one
+    one.people(*PEOPLE)
+    for _ in range(4):
+        session_id = one.session(2)
+        made = one.sign_up(session_id, *PEOPLE)
+        for first in made[:2]:
+            one.cancel(first.id)
+        offered = [s for s in one.sign_ups(session_id) if s.state == "offered"]
+        one.clock.advance(timedelta(hours=48))
+        answers = at_once(
+            one.bench.tick,
+            two.bench.tick,
+            *(lambda s=s: two.accept(s.id) for s in offered),
+            *(lambda s=s: one.cancel(s.id) for s in made[4:6]),
+        )
+        assert answers[2:4] == ["offer.expired"] * 2
+        states = [s.state for s in one.sign_ups(session_id)]
+        assert states.count("expired") == 2
+        assert states.count("offered") == 2
+        assert one.faults() == []
+    expired = [e.signup_id for e in one.bench.emitted(OfferExpired)]
+    assert len(expired) == len(set(expired)), "each offer ran out once"

@@ -113,7 +113,8 @@ def _passed_over(connection: sa.Connection) -> Iterator[tuple[str, str]]:
         policy = Policy.NEXT_WHO_FITS
         for row in of_session:
             policy = Policy(row.waiting_list_policy)
-            stays.append(_stay(row))
+            if not row.recovered:
+                stays.append(_stay(row))
         yield from passed_over(policy, stays)
 
 

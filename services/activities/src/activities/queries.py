@@ -177,8 +177,9 @@ def sessions(
         statement = statement.where(table.starts_at < until)
     if without_register_at is not None:
         statement = statement.where(
-            table.register_revision == 0,
-            table.state == "scheduled",
+            # Literals, so that PostgreSQL finds the partial index for prepared statements too.
+            table.register_revision == sa.literal_column("0"),
+            table.state == sa.literal_column("'scheduled'"),
             table.ends_at < without_register_at,
             table.starts_at < without_register_at,
         )

@@ -194,6 +194,7 @@ def _sign_up(
                 "confirmed_at": None,
                 "ended_at": None,
                 "reason": "",
+                "recovered": True,
             }
         ],
     )

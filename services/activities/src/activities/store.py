@@ -80,6 +80,7 @@ session = sa.Table(
     sa.Column("register_absent", sa.Integer, nullable=False),
     sa.Column("register_taken_at", UtcDateTime),
     sa.Index("session_by_time", "centre_id", "starts_at", "id"),
+    sa.Index("session_by_time_of_all", "starts_at", "id"),
     sa.Index("session_by_activity", "activity_id", "starts_at", "id"),
     sa.Index(
         "session_without_register",
@@ -108,6 +109,7 @@ sign_up = sa.Table(
     sa.Column("confirmed_at", UtcDateTime),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("reason", sa.String(40), nullable=False),
+    sa.Column("recovered", sa.Boolean, nullable=False),
     sa.Index("sign_up_by_session", "session_id", "state"),
     sa.Index("sign_up_by_person", "person_id", "session_id"),
     sa.Index(
@@ -119,6 +121,9 @@ sign_up = sa.Table(
         postgresql_where=sa.text(_LIVE),
     ),
 )
+
+"""``recovered``: given back to a restored store by its facts, which do not say who came together
+and with which priority, so that the order of the list cannot be audited."""
 
 attendance = sa.Table(
     "attendance",
@@ -181,6 +186,7 @@ class SignUp:
     confirmed_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str = ""
+    recovered: bool = False
 
     @property
     def entry(self) -> Entry:

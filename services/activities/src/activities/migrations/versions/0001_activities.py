@@ -250,6 +250,7 @@ def upgrade() -> None:
             "session_by_activity", ["activity_id", "starts_at", "id"], unique=False
         )
         batch_op.create_index("session_by_time", ["centre_id", "starts_at", "id"], unique=False)
+        batch_op.create_index("session_by_time_of_all", ["starts_at", "id"], unique=False)
         batch_op.create_index(
             "session_without_register",
             ["centre_id", "starts_at", "id"],
@@ -292,6 +293,7 @@ def upgrade() -> None:
         sa.Column("confirmed_at", UtcDateTime(), nullable=True),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("recovered", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["session_id"],
             ["session.id"],
@@ -334,6 +336,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("register_revision = 0 AND state = 'scheduled'"),
             postgresql_where=sa.text("register_revision = 0 AND state = 'scheduled'"),
         )
+        batch_op.drop_index("session_by_time_of_all")
         batch_op.drop_index("session_by_time")
         batch_op.drop_index("session_by_activity")
 
