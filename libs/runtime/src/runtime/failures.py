@@ -79,7 +79,7 @@ def _is_transient(error: BaseException) -> bool:
         if error.sqlstate is None:
             # libpq gives no SQLSTATE when it never reached the server or lost it on the way.
             return isinstance(error, psycopg.OperationalError)
-        return error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL))
+        return bool(error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL)))
     return False
 
 
