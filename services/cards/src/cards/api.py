@@ -16,10 +16,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from cards import commands, models, queries
-from cards.access import DESK, LEADS, at_centre
+from cards.access import DESK, LEADS
 from cards.domain.card import digest_of, new_token
 from contracts.cards import Purpose
 from runtime.refusals import N_, Invalid, NotFound
+from web.auth import allow
 from web.call import Call
 from web.paging import Page, Paged
 from web.roles import Role
@@ -30,11 +31,11 @@ WRITE = "cards:write"
 router = APIRouter(prefix="/cards/api", tags=["cards"])
 
 Id = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-DeskReads = Annotated[Call, Depends(at_centre(*DESK, scope=READ))]
-DeskWrites = Annotated[Call, Depends(at_centre(*DESK, scope=WRITE))]
-LeadsWrite = Annotated[Call, Depends(at_centre(*LEADS, scope=WRITE))]
-TillReads = Annotated[Call, Depends(at_centre(*DESK, Role.TILL, scope=READ))]
-PointsRead = Annotated[Call, Depends(at_centre(*DESK, Role.TILL, Role.FAMILY, scope=READ))]
+DeskReads = Annotated[Call, Depends(allow(*DESK, scope=READ))]
+DeskWrites = Annotated[Call, Depends(allow(*DESK, scope=WRITE))]
+LeadsWrite = Annotated[Call, Depends(allow(*LEADS, scope=WRITE))]
+TillReads = Annotated[Call, Depends(allow(*DESK, Role.TILL, scope=READ))]
+PointsRead = Annotated[Call, Depends(allow(*DESK, Role.TILL, Role.FAMILY, scope=READ))]
 
 
 class CardHandedOut(BaseModel):
@@ -208,7 +209,7 @@ async def adjust(household_id: Id, body: models.Adjustment, call: LeadsWrite) ->
 
 @router.get("/points/uncovered")
 async def uncovered(
-    call: Annotated[Call, Depends(at_centre(*LEADS, scope=READ))], paging: Paged
+    call: Annotated[Call, Depends(allow(*LEADS, scope=READ))], paging: Paged
 ) -> Page[queries.UncoveredSeen]:
     """Points that had to be booked and that no household had: somebody should look."""
     return await call.query(lambda c: queries.uncovered(c, call.centre, paging))

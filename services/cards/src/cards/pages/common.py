@@ -12,18 +12,19 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from cards import commands, queries
-from cards.access import DESK, LEADS, at_centre
+from cards.access import DESK, LEADS
 from cards.domain.card import digest_of, grouped, new_token
 from messaging import Transaction
 from runtime.refusals import N_, NotFound
 from web import live
+from web.auth import allow
 from web.call import Call
 from web.roles import Role
 
 Id = Annotated[str, Path(max_length=64)]
-AtDesk = Annotated[Call, Depends(at_centre(*DESK))]
-Leading = Annotated[Call, Depends(at_centre(*LEADS))]
-AFamily = Annotated[Call, Depends(at_centre(Role.FAMILY))]
+AtDesk = Annotated[Call, Depends(allow(*DESK))]
+Leading = Annotated[Call, Depends(allow(*LEADS))]
+AFamily = Annotated[Call, Depends(allow(Role.FAMILY))]
 
 BAR_WIDTH = 600
 BAR_HEIGHT = 28
