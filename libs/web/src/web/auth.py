@@ -55,7 +55,8 @@ class SignInNeeded(Refusal):
 def allow(*roles: Role, scope: str = "") -> Dependency:
     """A dependency that lets these roles in; any signed-in caller when none is named.
 
-    ``scope`` is what an API token must carry besides; without one, API tokens stay out.
+    ``scope`` is what an API token must carry besides; without one, API tokens stay out. Nobody
+    but an administrator works for the whole foundation: staff without a centre stay out as well.
     """
     wanted = frozenset(roles)
 
@@ -67,6 +68,12 @@ def allow(*roles: Role, scope: str = "") -> Dependency:
                 "auth.role",
                 N_("Your role does not allow this."),
                 N_("Ask the coordinator of your centre if you need it."),
+            )
+        if wanted and caller.staff and not call.centre and Role.ADMINISTRATOR not in caller.roles:
+            raise NotAllowed(
+                "auth.centre",
+                N_("Your account belongs to no centre."),
+                N_("Ask an administrator to add you to one."),
             )
         if caller.scopes is not None and scope not in caller.scopes:
             raise NotAllowed(

@@ -118,32 +118,11 @@ class Call:
 
     # -- whose it is ---------------------------------------------------------------------------
 
-    def require(self, *roles: Role) -> None:
-        """Raises NotAllowed unless the caller has one of these roles."""
-        if not self.caller.has(*roles):
-            raise NotAllowed("auth.role", N_("Your role does not allow this."), _ASK)
-
     def require_centre(self, centre_id: str) -> None:
         """Raises NotAllowed unless the caller works for this centre (or for the foundation)."""
-        if self.centre and self.centre != centre_id:
+        of_the_foundation = not self.centre and self.caller.has(Role.ADMINISTRATOR)
+        if self.centre != centre_id and not of_the_foundation:
             raise NotAllowed("auth.centre", N_("This belongs to another centre."), _ASK)
-        if not self.centre and not self.caller.has(Role.ADMINISTRATOR):
-            raise NotAllowed("auth.centre", N_("This belongs to another centre."), _ASK)
-
-    def require_household(self, household_id: str) -> None:
-        """Staff may; a family only its own household. Raises NotAllowed."""
-        if not self.caller.staff and self.caller.household_id != household_id:
-            raise NotAllowed("auth.household", N_("This belongs to another household."), _ASK)
-
-    def require_producer(self, producer_id: str) -> None:
-        """Staff may; a producer only what is their own. Raises NotAllowed."""
-        if not self.caller.staff and self.caller.producer_id != producer_id:
-            raise NotAllowed("auth.producer", N_("This belongs to another producer."), _ASK)
-
-    def require_organisation(self, organisation_id: str) -> None:
-        """Staff may; a partner only its own organisation. Raises NotAllowed."""
-        if not self.caller.staff and self.caller.organisation_id != organisation_id:
-            raise NotAllowed("auth.organisation", N_("This belongs to another organisation."), _ASK)
 
     def centre_or(self, named: str | None) -> str:
         """The centre to work in: the caller's own, or the one that the foundation names.

@@ -28,6 +28,7 @@ ITEMS = (
     _item("/shop/till", N_("Till"), Role.TILL, *_LEADS),
     _item("/cards/desk", N_("Desk"), Role.RECEPTION, *_LEADS),
     _item("/cards/me", N_("My points"), Role.FAMILY),
+    _item("/shop/producer", N_("My sales"), Role.PRODUCER),
     _item("/activities/", N_("Activities"), Role.RECEPTION, Role.EDUCATOR, Role.FAMILY, *_LEADS),
     _item("/activities/today", N_("Attendance register"), Role.EDUCATOR, *_LEADS),
     _item("/notifications/inbox", N_("Messages")),

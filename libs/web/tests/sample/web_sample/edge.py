@@ -99,13 +99,6 @@ async def centre(centre_id: str, call: Anyone) -> str:
     return centre_id
 
 
-@api.get("/sample/api/households/{household_id}")
-async def household(household_id: str, call: Anyone) -> str:
-    """For staff and for the household itself."""
-    call.require_household(household_id)
-    return household_id
-
-
 @api.get("/sample/api/who")
 async def who(call: Anyone) -> dict[str, str]:
     """The caller's account."""
