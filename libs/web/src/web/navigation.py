@@ -33,7 +33,7 @@ ITEMS = (
     _item("/activities/today", N_("Attendance register"), Role.EDUCATOR, *_LEADS),
     _item("/notifications/inbox", N_("Messages")),
     _item("/network/referrals", N_("Referrals"), Role.CASE_WORKER, Role.PARTNER, *_LEADS),
-    _item("/identity/accounts", N_("Accounts"), Role.ADMINISTRATOR),
+    _item("/identity/accounts", N_("Accounts"), Role.RECEPTION, *_LEADS),
 )
 
 
