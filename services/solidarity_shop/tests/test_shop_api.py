@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import httpx
-import pytest
 
 from web.roles import Role
 from web.testing import Client, token
@@ -191,31 +190,29 @@ async def test_refusals_are_problems_in_the_readers_language(
     assert (await shop_client.get("/shop/api/sales/sale-1")).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"id": "with space"},
-        {"id": "x" * 65},
-        {"id": ""},
-        {"unknown": 1},
-        {"card": {}},
-        {"card": {"token": "a", "number": "b"}},
-        {"lines": [{"quantity": 1}]},
-        {"lines": [{"product_id": "p", "barcode": "b", "quantity": 1}]},
-        {"lines": [{"product_id": "p", "quantity": "many"}]},
-        {"payments": [{"method": "gold", "amount_cents": 1}]},
-        {"payments": [{"method": "cash"}]},
-        {"tendered_cents": -1},
-        {"override_reason": "a\u0000b"},
-    ],
-)
-async def test_what_makes_no_sense_is_refused_by_field(
-    shop_bench: Shop, shop_client: Client, broken: dict[str, Any]
-) -> None:
-    answer = await shop_client.post("/shop/api/tills/till-1/sales", json=sale("p", **broken))
-    assert answer.status_code == 422
-    assert answer.json()["reason"] == "input.invalid"
-    assert answer.json()["errors"]
+BROKEN: list[dict[str, Any]] = [
+    {"id": "with space"},
+    {"id": "x" * 65},
+    {"id": ""},
+    {"unknown": 1},
+    {"card": {}},
+    {"card": {"token": "a", "number": "b"}},
+    {"lines": [{"quantity": 1}]},
+    {"lines": [{"product_id": "p", "barcode": "b", "quantity": 1}]},
+    {"lines": [{"product_id": "p", "quantity": "many"}]},
+    {"payments": [{"method": "gold", "amount_cents": 1}]},
+    {"payments": [{"method": "cash"}]},
+    {"tendered_cents": -1},
+    {"override_reason": "a\u0000b"},
+]
+
+
+async def test_what_makes_no_sense_is_refused_by_field(shop_client: Client) -> None:
+    for broken in BROKEN:
+        answer = await shop_client.post("/shop/api/tills/till-1/sales", json=sale("p", **broken))
+        assert answer.status_code == 422, broken
+        assert answer.json()["reason"] == "input.invalid", broken
+        assert answer.json()["errors"], broken
 
 
 READS = [

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts import shop
-from web.translations import catalogs
 from web.roles import Role
 from web.testing import Client, PageSeen, token
+from web.translations import catalogs
 
 Shop = Any
 HERE = "centre-1"
 TILL = "/shop/till/till-1"
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    """Pages only show what commands and queries give, and these are tried on both engines."""
+    return f"sqlite:///{tmp_path / 'store.db'}"
 
 
 async def scanned(client: Client, *codes: str) -> PageSeen:

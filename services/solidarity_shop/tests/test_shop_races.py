@@ -1,0 +1,229 @@
+"""The last piece is sold once, by real threads on both engines; and the controls that show the race
+when the lock is off, so that these tests are known to be able to fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from contracts import shop
+from messaging import Transaction
+from messaging.testing import Bench
+from runtime.ids import SystemIds
+from runtime.refusals import Refusal
+from solidarity_shop import commands, store
+from solidarity_shop.app import SERVICE
+from solidarity_shop.domain import stock
+from solidarity_shop.domain.sale import State
+
+Work = Callable[[Transaction], Any]
+
+
+class Together:
+    """Two replicas of the shop on one database: each its own store with its own threads."""
+
+    def __init__(self, shop_bench: Any, store_url: str) -> None:
+        self.first = shop_bench
+        self.second = Bench(SERVICE, store_url, clock=shop_bench.clock, ids=SystemIds())
+        self.benches = (self.first.bench, self.second)
+
+    def run(self, *works: Work) -> list[Any]:
+        """Each work in a thread and a replica of its own; refusals are given back."""
+
+        def one(place: int) -> Any:
+            try:
+                bench = self.benches[place % 2]
+                return bench.run(works[place], actor="volunteer", centre="centre-1")
+            except Refusal as refused:
+                return refused.reason
+
+        with ThreadPoolExecutor(len(works)) as pool:
+            return list(pool.map(one, range(len(works))))
+
+
+@pytest.fixture
+def together(shop_bench: Any, store_url: str) -> Iterator[Together]:
+    made = Together(shop_bench, store_url)
+    yield made
+    made.second.close()
+
+
+def selling(together: Together, product: str, count: int = 2) -> list[Work]:
+    news = [together.first.new((product, 1), cash=100) for _ in range(count)]
+    return [lambda tx, new=new: commands.sell(tx, new, centre="centre-1") for new in news]
+
+
+@pytest.fixture
+def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Barrier:
+    """Both sales stand between reading the stock and writing it at once, where no lock keeps them
+    apart; where one does, the first goes on alone after a moment."""
+    barrier = threading.Barrier(2)
+    real = stock.move
+
+    def meet(**more: Any) -> stock.Moved:
+        try:
+            barrier.wait(timeout=0.5)
+        except threading.BrokenBarrierError:
+            barrier.reset()
+        return real(**more)
+
+    monkeypatch.setattr("solidarity_shop.commands.stock.stock.move", meet)
+    return barrier
+
+
+def test_the_last_piece_is_sold_once(together: Together, meeting: threading.Barrier) -> None:
+    bread = together.first.product(100, on_hand=1)
+    answers = together.run(*selling(together, bread.id))
+    assert sorted(str(getattr(answer, "state", answer)) for answer in answers) == [
+        "completed",
+        "stock.none",
+    ]
+    assert together.first.on_hand(bread.id) == 0
+    assert together.first.differences() == []
+
+
+def test_without_the_lock_the_last_piece_is_sold_twice(
+    together: Together, meeting: threading.Barrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control. On SQLite the lock is `BEGIN IMMEDIATE`: without a transaction around it, each
+    statement stands alone, as it would with a store that is shared carelessly."""
+    bread = together.first.product(100, on_hand=1)
+    works = selling(together, bread.id)
+    if together.second.store.dialect == "postgresql":
+        monkeypatch.setattr("solidarity_shop.store.lock_rows", lambda *_: None)
+        answers = together.run(*works)
+    else:
+        answers = careless(together, works)
+    assert [answer.state for answer in answers] == [State.COMPLETED] * 2
+    assert any(found.startswith("stock.sum") for found in together.first.differences())
+
+
+def careless(together: Together, works: list[Work]) -> list[Any]:
+    """SQLite as it must not be used: two connections, every statement its own transaction."""
+    url = together.second.store.url
+
+    def one(work: Work) -> Any:
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": 5})
+        with engine.connect() as connection:
+            tx = Transaction(
+                SERVICE,
+                connection,
+                now=together.first.clock.now(),
+                ids=SystemIds(),
+                actor="volunteer",
+                centre="centre-1",
+            )
+            sold = work(tx)
+            tx.close()
+        engine.dispose()
+        return sold
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, works))
+
+
+def test_one_sale_sent_twice_at_once_is_one_sale(together: Together) -> None:
+    bread = together.first.product(100, on_hand=5)
+    new = together.first.new((bread.id, 1), cash=100)
+    work: Work = lambda tx: commands.sell(tx, new, centre="centre-1")  # noqa: E731
+    answers = together.run(work, work, work, work)
+    assert all(answer == answers[0] for answer in answers)
+    assert together.first.on_hand(bread.id) == 4
+
+
+def test_one_id_with_two_contents_at_once_is_one_sale(together: Together) -> None:
+    bread, milk = together.first.product(100), together.first.product(100)
+    news = [together.first.new((p.id, 1), cash=100, id="same") for p in (bread, milk)]
+    works: list[Work] = [
+        lambda tx, new=new: commands.sell(tx, new, centre="centre-1") for new in news
+    ]
+    answers = together.run(*works)
+    assert sorted(isinstance(answer, str) for answer in answers) == [False, True]
+    assert "sale.repeated_with_other_content" in answers
+    assert together.first.on_hand(bread.id) + together.first.on_hand(milk.id) == 19
+    assert together.first.differences() == []
+
+
+def test_sales_of_the_same_things_in_another_order_do_not_deadlock(together: Together) -> None:
+    things = [together.first.product(100, on_hand=100).id for _ in range(4)]
+    works: list[Work] = []
+    for turn in range(8):
+        order = things if turn % 2 else things[::-1]
+        new = together.first.new(*[(thing, 1) for thing in order], cash=400)
+        works.append(lambda tx, new=new: commands.sell(tx, new, centre="centre-1"))
+    answers = together.run(*works)
+    assert [answer.state for answer in answers] == [State.COMPLETED] * 8
+    assert {together.first.on_hand(thing) for thing in things} == {92}
+
+
+def test_two_refunds_at_once_never_give_back_more_than_was_bought(together: Together) -> None:
+    bread = together.first.product(100)
+    sold = together.first.sell((bread.id, 3), cash=300)
+    works: list[Work] = [
+        lambda tx, place=place: commands.refund_sale(
+            tx,
+            sold.id,
+            commands.NewRefund(id=f"r{place}", lines=((bread.id, 2),), reason="x"),
+            centre="centre-1",
+        )
+        for place in range(2)
+    ]
+    answers = together.run(*works)
+    assert sorted(isinstance(answer, str) for answer in answers) == [False, True]
+    assert "refund.more_than_bought" in answers
+    assert together.first.differences() == []
+
+
+def test_a_sale_that_is_given_up_and_paid_at_once_ends_once(together: Together) -> None:
+    bread = together.first.product(100)
+    for _ in range(3):
+        sold = together.first.sell((bread.id, 1), points=10, card_id=together.first.card(points=10))
+        answer = together.first.placed(sold)
+        threads = [
+            threading.Thread(target=together.first.bench.deliver, args=(answer,)),
+            threading.Thread(
+                target=together.run,
+                args=(
+                    lambda tx: None,
+                    lambda tx, i=sold.id: commands.cancel_sale(tx, i, centre="centre-1"),
+                ),
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ends = [
+            event
+            for event in together.first.bench.emitted()
+            if isinstance(event, shop.SaleCompleted | shop.SaleCancelled)
+            and event.sale_id == sold.id
+        ]
+        assert len(ends) == 1
+    assert together.first.differences() == []
+
+
+def test_two_closings_at_once_are_one(together: Together) -> None:
+    bread = together.first.product(100)
+    together.first.sell((bread.id, 1), cash=100)
+    works: list[Work] = [
+        lambda tx: commands.close_day(tx, "till-1", centre="centre-1", counted_cents=100)
+    ] * 2
+    answers = together.run(*works)
+    assert "day.closed_already" in answers
+    assert len(together.first.bench.emitted(shop.DayClosed)) == 1
+
+
+def test_two_scans_at_once_are_both_in_the_basket(together: Together) -> None:
+    bread = together.first.product(100)
+    work: Work = lambda tx: commands.scan(tx, "till-1", bread.barcode, centre="centre-1")  # noqa: E731
+    together.run(work, work, work)
+    lines = together.first.bench.read(
+        lambda c: c.execute(sa.select(store.basket_line.c.quantity)).scalars().all()
+    )
+    assert lines == [3]

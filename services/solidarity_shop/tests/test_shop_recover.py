@@ -1,0 +1,130 @@
+"""A restored shop gets back from its own events what its backup has forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from contracts import event_type, shop
+from messaging import Received, tables
+from messaging.testing import Bench
+from runtime.testing import migrated
+from solidarity_shop import commands, queries
+from solidarity_shop.app import SERVICE
+from solidarity_shop.checks import CHECKS
+
+Shop = Any
+
+
+@pytest.fixture
+def restored(shop_bench: Shop, tmp_path: Any) -> Iterator[Bench]:
+    """An empty store: the backup of before the first day."""
+    url = f"sqlite:///{tmp_path / 'restored.db'}"
+    migrated(url, SERVICE.package, SERVICE.metadata)
+    with Bench(SERVICE, url, clock=shop_bench.clock, ids=shop_bench.bench.ids) as bench:
+        yield bench
+
+
+def adopt(source: Bench, target: Bench) -> None:
+    """Every own event, as adoption hands it over: the type's `recover`, each twice."""
+    rows = source.read(lambda c: c.execute(sa.select(tables.outbox).order_by("row")).all())
+    for row in rows:
+        kind = event_type(row.type)
+        assert kind is not None
+        recover = SERVICE.recover.get(kind)
+        if recover is None:
+            assert kind is shop.StockLow, f"{row.type} cannot be recovered"
+            continue
+        received = Received(
+            event=kind.model_validate_json(row.body),
+            id=row.id,
+            type=row.type,
+            source="/shop",
+            time=row.at,
+            subject=row.key,
+            key=row.key,
+            previous=row.previous,
+            cause=row.cause,
+            correlation="",
+            centre="centre-1",
+            traceparent="",
+            era=0,
+            topic=row.topic,
+            partition=0,
+            offset=0,
+        )
+        for _ in range(2):
+            target.run(lambda tx, r=recover, e=received: r(tx, e))
+    assert target.emitted() == [], "what is recovered is not told again"
+
+
+def test_what_was_told_comes_back(shop_bench: Shop, restored: Bench) -> None:
+    shop_bench.run(
+        lambda tx: commands.register_producer(
+            tx, centre_id="centre-1", name="Orto", fee_percent=10, producer_id="orto"
+        )
+    )
+    bread = shop_bench.product(100, on_hand=9, producer_id="orto")
+    change = commands.ProductChange(price_cents=50)
+    paid = shop_bench.sell((bread.id, 2), cash=100, points=10, card_id=shop_bench.card(points=10))
+    shop_bench.hold_placed(paid)
+    shop_bench.refund(paid.id, (bread.id, 1))
+    shop_bench.run(lambda tx: commands.change_product(tx, bread.id, change, centre="centre-1"))
+    gone = shop_bench.sell((bread.id, 1), points=5, card_id=shop_bench.card(points=10))
+    shop_bench.bench.deliver(shop_bench.declined(gone))
+    cash = shop_bench.sell((bread.id, 1), cash=50)
+    shop_bench.run(
+        lambda tx: commands.close_day(tx, "till-1", centre="centre-1", counted_cents=100)
+    )
+    adopt(shop_bench.bench, restored)
+    for sale_id in (paid.id, gone.id, cash.id):
+        before, after = (
+            shop_bench.sale(sale_id),
+            restored.read(lambda c, i=sale_id: queries.sale_of(c, i)),
+        )
+        assert (after.state, after.reason) == (before.state, before.reason)
+        if before.state == "completed":
+            assert (after.total_cents, after.money_cents, after.points) == (
+                before.total_cents,
+                before.money_cents,
+                before.points,
+            )
+            assert [(x.product_id, x.quantity, x.refunded) for x in after.lines] == [
+                (x.product_id, x.quantity, x.refunded) for x in before.lines
+            ]
+    product = restored.read(lambda c: queries.product_of(c, bread.id))
+    assert (product.on_hand, product.price_cents) == (shop_bench.on_hand(bread.id), 50)
+    assert restored.read(lambda c: queries.open_takings(c, "till-1")).sales == 0
+    assert [found for check in CHECKS for found in restored.read(check.run)] == []
+    again = restored.run(
+        lambda tx: commands.sell(tx, shop_bench.new((bread.id, 1), cash=50, id=cash.id), centre="")
+    )
+    assert again.id == cash.id, "its id is believed"
+
+
+def test_a_sale_that_waited_is_ended_and_its_stock_is_back(
+    shop_bench: Shop, restored: Bench
+) -> None:
+    bread = shop_bench.product(100, on_hand=9)
+    sold = shop_bench.sell((bread.id, 2), points=20, card_id=shop_bench.card(points=20))
+    adopt(shop_bench.bench, restored)
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 7
+    restored.deliver(shop_bench.placed(sold))
+    assert restored.read(lambda c: queries.sale_of(c, sold.id)).reason == "forgotten"
+    (told,) = restored.emitted(shop.SaleCancelled)
+    assert told.payment_id == sold.payment_id
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 9
+
+
+def test_a_sale_that_waited_is_ended_also_when_cards_is_silent(
+    shop_bench: Shop, restored: Bench
+) -> None:
+    bread = shop_bench.product(100, on_hand=9)
+    sold = shop_bench.sell((bread.id, 2), points=20, card_id=shop_bench.card(points=20))
+    adopt(shop_bench.bench, restored)
+    assert restored.tick() == 1
+    assert restored.read(lambda c: queries.sale_of(c, sold.id)).reason == "timed_out"
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 9
