@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.identity import Role
+from identity import labels
 from identity.domain.accounts import (
     HOUSE,
     Asker,
@@ -233,6 +234,18 @@ def test_a_token_gets_all_that_its_roles_may_unless_told() -> None:
     assert chosen({Role.ADMINISTRATOR}, None) == tuple(sorted(SCOPES))
     assert "shop:write" in chosen({Role.TILL}, None)
     assert "cards:write" not in chosen({Role.TILL}, None)
+
+
+def test_one_name_stands_for_all_that_set_aside_events_need() -> None:
+    assert chosen({Role.COORDINATOR}, ["set-aside"]) == ("events:read", "events:write")
+    with pytest.raises(Invalid, match=r"scope\.not_yours"):
+        chosen({Role.TILL}, ["set-aside"])
+
+
+def test_every_scope_has_its_words() -> None:
+    assert set(labels.SCOPES) == set(SCOPES)
+    assert set(labels.ROLES) == set(Role)
+    assert set(labels.KINDS) == set(Kind)
 
 
 @given(ROLES, st.lists(st.sampled_from([*SCOPES, "shop:burn", ""]), max_size=5))

@@ -51,6 +51,7 @@ def test_a_sign_in_gives_a_token_that_everybody_can_check(bench: Bench, clock: F
     assert claims.sid == issued.session_id
     assert claims.roles == (Role.FAMILY,)
     assert (claims.centre, claims.household, claims.lang) == (NORTH, "h-1", "ar")
+    assert claims.zone == "Europe/Rome"
     assert claims.typ == "browser"
     assert claims.exp == clock.now() + timedelta(minutes=10)
     caller = claims.caller()

@@ -18,7 +18,7 @@ from identity.commands.centres import NewCentre
 from identity.domain.accounts import LANGUAGES, Kind, Standing, account_unknown
 from identity.domain.addresses import email_of
 from identity.domain.passwords import acceptable
-from identity.domain.scopes import SCOPES
+from identity.domain.scopes import SCOPES, TOGETHER
 from identity.domain.sessions import API_LONGEST, Use
 from identity.queries import AccountShown, CentreShown, SessionShown
 from runtime.refusals import N_, NotAllowed, NotFound, Refusal
@@ -59,7 +59,7 @@ class TokenRequest(BaseModel):
     scopes: Annotated[list[str], Field(max_length=40)] | None = Field(
         None,
         description="What it may be used for; all that the roles may when left out. "
-        f"One or more of: {', '.join(SCOPES)}.",
+        f"One or more of: {', '.join((*SCOPES, *TOGETHER))}.",
     )
     name: Short = Field("", description="By which its owner knows it again")
     days: int | None = Field(

@@ -35,7 +35,7 @@ SCOPES: dict[str, str] = {
     "network:read": N_("Read organisations, needs and referrals"),
     "network:write": N_("Change organisations, needs and referrals"),
     "notifications:read": N_("Read messages"),
-    "set-aside": N_("Read and decide about events that were set aside"),
+    "notifications:write": N_("Send messages and change preferences"),
     "shop:read": N_("Read products, stock and sales"),
     "shop:write": N_("Sell, and change products and stock"),
 }

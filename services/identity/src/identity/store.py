@@ -182,6 +182,13 @@ def account_by_email(connection: sa.Connection, email: str) -> Account | None:
     return None if row is None else account_of(row)
 
 
+def time_zone(connection: sa.Connection, centre_id: str) -> str:
+    """The time zone of a centre; "" for the whole foundation."""
+    if not centre_id:
+        return ""
+    return connection.scalar(sa.select(centre.c.time_zone).where(centre.c.id == centre_id)) or ""
+
+
 def email_taken(connection: sa.Connection, email: str, *, but: str = "") -> bool:
     """True when another account has this address."""
     found = connection.scalar(

@@ -253,7 +253,7 @@ def api_token(connection: sa.Connection, session_id: str) -> str | None:
     return mint(
         private,
         session.key_id,
-        _claims(session, account, session.times.created_at, session.times.ends_at),
+        _claims(connection, session, account, session.times.created_at, session.times.ends_at),
     )
 
 
@@ -273,7 +273,9 @@ def _issue(
     )
     return Issued(
         session_id=session.id,
-        token=mint(signer.private, signer.key_id, _claims(session, account, tx.now, ends)),
+        token=mint(
+            signer.private, signer.key_id, _claims(tx.connection, session, account, tx.now, ends)
+        ),
         token_ends=ends,
         session_ends=session.times.ends_at,
         remember=account.standing.kind is not Kind.STAFF,
@@ -282,7 +284,13 @@ def _issue(
     )
 
 
-def _claims(session: StoredSession, account: Account, at: datetime, ends: datetime) -> Claims:
+def _claims(
+    connection: sa.Connection,
+    session: StoredSession,
+    account: Account,
+    at: datetime,
+    ends: datetime,
+) -> Claims:
     standing = account.standing
     return Claims(
         sub=account.id,
@@ -294,6 +302,7 @@ def _claims(session: StoredSession, account: Account, at: datetime, ends: dateti
         organisation=standing.organisation_id,
         producer=standing.producer_id,
         lang=account.language,
+        zone=store.time_zone(connection, standing.centre_id),
         typ=session.use.value,
         iat=at,
         exp=ends,
