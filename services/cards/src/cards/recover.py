@@ -130,8 +130,22 @@ def withdrawn(tx: Transaction, received: Received[cards.ConsentWithdrawn]) -> No
 
 @_recovers(cards.StageChanged)
 def moved_on(tx: Transaction, received: Received[cards.StageChanged]) -> None:
-    """Where a person is on the path."""
+    """Where a person is on the path; a stub when ``cards.people`` has not told of them yet."""
     event = received.event
+    stub = {
+        "id": event.person_id,
+        "household_id": event.household_id,
+        "position": 0,
+        "given_name": "",
+        "family_name": "",
+        "language": "",
+        "email": "",
+        "phone": "",
+        "stage": event.stage,
+        "stage_at": event.changed_at,
+        "revision": 0,
+    }
+    insert_ignore(tx.connection, store.person, [stub])
     people.set_stage(tx.connection, event.person_id, event.stage, event.changed_at)
 
 

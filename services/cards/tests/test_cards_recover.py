@@ -1,0 +1,243 @@
+"""A store that forgot: own events give the state back; and checks that find what is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from cards import checks, commands, store
+from cards.app import SERVICE
+from cards.domain.card import BlockReason, digest_of, new_token
+from cards.models import HouseholdChange, MemberChange
+from cards.recover import RECOVER
+from contracts import events
+from contracts.cards import Purpose, Stage
+from messaging.envelope import decode, wire_headers
+from messaging.tables import outbox
+from messaging.testing import Bench
+from messaging.transaction import Transaction
+from runtime import migrations
+from runtime.clock import FixedClock
+from runtime.ids import SequenceIds
+from runtime.testing import postgresql_database
+
+OWN = (
+    store.household,
+    store.person,
+    store.consent,
+    store.card,
+    store.bucket,
+    store.transfer,
+    store.entry,
+    store.hold,
+    store.earning_rule,
+    store.search_word,
+)
+APART = {
+    "transfer": {"id", "note", "actor", "at"},
+    "household": {"changed_at"},
+    "person": {"position", "stage_at"},
+    "card": {"issued_at", "blocked_at"},
+    "hold": {"placed_at", "ended_at"},
+}
+"""What no event tells. The id of a redemption is nobody's but the store's: its cause stands for
+it."""
+
+
+def everything(bench: Bench) -> dict[str, list[dict[str, Any]]]:
+    def read(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
+        found = {}
+        known = connection.execute(sa.select(store.transfer.c.id, store.transfer.c.cause))
+        causes = {transfer_id: cause for transfer_id, cause in known}  # noqa: C416
+        for table in OWN:
+            rows = connection.execute(sa.select(table)).mappings()
+            left = APART.get(table.name, set())
+            plain = [{k: v for k, v in row.items() if k not in left} for row in rows]
+            for row in plain:
+                if "transfer_id" in row:
+                    row["transfer_id"] = causes[row["transfer_id"]]
+            found[table.name] = sorted(plain, key=str)
+        return found
+
+    return bench.read(read)
+
+
+def a_lot_happens(bench: Any, clock: FixedClock) -> None:
+    house, other = bench.household(consents=[Purpose.MESSAGES]), bench.household("Zoe", "Ugo")
+    bench.rule(per_euro=2, per_attendance=5, valid_days=2)
+    house.give(50, clock.now() + timedelta(hours=5))
+    house.give(30)
+    bench.deliver(
+        house.asks(20, sale="s1"),
+        house.buys(money=700, points=15, sale="s1"),
+        house.asks(900, sale="s2"),
+        house.buys(points=90, sale="s3"),
+        house.attends(),
+        house.attends(present=False, revision=2),
+        house.asks(3, sale="s4"),
+        house.cancels(sale="s4"),
+        other.buys(money=500, sale="s5"),
+        other.asks(4, sale="s6"),
+        other.returns(money=500, sale="s5"),
+    )
+    amina = house.person_id
+    for command in (
+        lambda tx: commands.change_stage(tx, house.id, amina, Stage.AUTONOMY),
+        lambda tx: commands.change_household(
+            tx,
+            house.id,
+            HouseholdChange(zone="x", members=[MemberChange(id=amina, email="a@example.org")]),
+        ),
+        lambda tx: commands.withdraw_consent(tx, house.id, Purpose.MESSAGES),
+        lambda tx: commands.block_card(tx, house.card_id, BlockReason.STOLEN),
+        lambda tx: commands.replace_card(tx, other.card_id, digest_of(new_token()) or ""),
+    ):
+        bench.run(command)
+    third = bench.household("Bea")
+    third.give(9)
+    bench.run(lambda tx: commands.erase_household(tx, third.id))
+    clock.advance(timedelta(days=3))
+    bench.tick()
+
+
+def adopt(bench: Bench, service_log: list[Any]) -> None:
+    """Give events to `recover` as a restored store does."""
+
+    def absorb(connection: sa.Connection, item: Any) -> None:
+        tx = Transaction(
+            SERVICE,
+            connection,
+            now=item.content.time,
+            ids=bench.ids,
+            centre=item.content.centre,
+        )
+        RECOVER[type(item.content.event)](tx, item.content)
+        tx.flush()
+        assert tx.told == []
+
+    for item in service_log:
+        bench.store.write_now(lambda c, item=item: absorb(c, item))
+
+
+@pytest.mark.parametrize("people_first", [True, False])
+def test_own_events_give_the_state_back(
+    bench: Any, clock: FixedClock, ids: SequenceIds, tmp_path: Path, people_first: bool
+) -> None:
+    a_lot_happens(bench, clock)
+    rows = bench.read(lambda c: c.execute(sa.select(outbox).order_by(outbox.c.row)).all())
+    items = [
+        decode(
+            bench._record(
+                row.topic,
+                row.key.encode(),
+                row.body,
+                wire_headers(row.headers, previous=row.previous, cause=row.cause, era=0),
+            )
+        )
+        for row in rows
+    ]
+    items.sort(key=lambda item: (item.record.topic == "cards.people") != people_first)
+    with Bench(SERVICE, f"sqlite:///{tmp_path / 'empty.db'}", clock=clock, ids=ids) as restored:
+        adopt(restored, items)
+        wanted, found = everything(bench), everything(restored)
+        for name in wanted:
+            assert found[name] == wanted[name], name
+        adopt(restored, items)  # whatever comes again changes nothing
+        assert everything(restored) == found
+        for check in SERVICE.checks:
+            differences = restored.read(lambda c, check=check: list(check.run(c)))
+            assert not differences, differences
+
+
+def test_every_own_event_can_be_recovered() -> None:
+    assert set(RECOVER) == {*events("cards.events"), *events("cards.people")}
+
+
+BREAKAGES: list[tuple[str, str]] = [
+    ("UPDATE entry SET points = points + 1 WHERE line = 0", "transfer.sums_to_zero"),
+    ("UPDATE entry SET points = points + 1 WHERE line = 0", "ledger.sums_to_zero"),
+    ("UPDATE bucket SET balance = balance + 1", "bucket.equals_entries"),
+    ("DELETE FROM bucket", "bucket.equals_entries"),
+    ("UPDATE bucket SET held = held - 1 WHERE held > 0", "bucket.held_equals_holds"),
+    ("UPDATE hold SET captured = captured + 1 WHERE state = 'captured'", "hold.booked"),
+    ("UPDATE hold SET state = 'released' WHERE state = 'captured'", "hold.booked"),
+    ("UPDATE hold SET ended_at = NULL WHERE state = 'captured'", "hold.ended"),
+    ("UPDATE hold SET sale_id = 'one', state = 'placed', ended_at = NULL", "hold.open_of_sale"),
+    ("DELETE FROM transfer", "entry.of_a_transfer"),
+    ("DELETE FROM entry", "transfer.has_entries"),
+    ("UPDATE household SET holder_id = 'nobody'", "household.holder"),
+    ("UPDATE person SET erased_at = stage_at", "person.erased"),
+]
+
+
+def test_checks_name_what_is_wrong(bench: Any, clock: FixedClock) -> None:
+    house = bench.household()
+    house.give(50)
+    bench.deliver(house.asks(10, sale="s1"), house.buys(points=10, sale="s1"))
+    bench.deliver(house.asks(10, sale="s2"))
+    for statement, expected in BREAKAGES:
+        names: set[str] = set()
+
+        def broken(
+            connection: sa.Connection, statement: str = statement, names: set[str] = names
+        ) -> None:
+            connection.execute(sa.text(statement))
+            for check in SERVICE.checks:
+                names.update(difference.check for difference in check.run(connection))
+            raise Undone
+
+        with pytest.raises(Undone):
+            bench.store.write_now(broken)
+        assert expected in names, (statement, names)
+    assert bench.read(checks.ledger_imbalance) == 0
+    bench.store.write_now(
+        lambda c: c.execute(sa.text("UPDATE entry SET points = points + 3 WHERE line = 0"))
+    )
+    assert bench.read(checks.ledger_imbalance) != 0
+    bench.store.write_now(
+        lambda c: c.execute(sa.text("UPDATE entry SET points = points - 3 WHERE line = 0"))
+    )
+
+
+class Undone(Exception):  # noqa: N818
+    """Rolls a broken store back."""
+
+
+def test_the_database_itself_refuses_less_than_zero(bench: Any) -> None:
+    house = bench.household()
+    house.give(5)
+    with pytest.raises(sa.exc.IntegrityError):
+        bench.store.write_now(lambda c: c.execute(sa.text("UPDATE bucket SET balance = -1")))
+    with pytest.raises(sa.exc.IntegrityError):
+        bench.store.write_now(
+            lambda c: c.execute(sa.text("INSERT INTO transfer SELECT 'again', household_id, "
+                                        "centre_id, kind, cause, origin, note, actor, at "
+                                        "FROM transfer"))
+        )  # fmt: skip
+
+
+def test_the_schema_goes_up_down_and_up(store_url: str) -> None:
+    migrations.upgrade(store_url, "cards")
+    assert migrations.difference(store_url, "cards", SERVICE.metadata) == []
+    migrations.downgrade(store_url, "cards")
+    migrations.upgrade(store_url, "cards")
+    migrations.check(store_url, "cards")
+
+
+def test_words_are_ordered_by_code_point_after_a_migration() -> None:
+    with postgresql_database() as url:
+        migrations.upgrade(url, "cards")
+        engine = migrations.migration_engine(url)
+        with engine.connect() as connection:
+            collation = connection.scalar(
+                sa.text(
+                    "SELECT collation_name FROM information_schema.columns "
+                    "WHERE table_name = 'search_word' AND column_name = 'word'"
+                )
+            )
+        engine.dispose()
+        assert collation == "C"
