@@ -40,64 +40,64 @@ def full_table(counts: Mapping[Cell, int]) -> dict[Cell, int]:
 
 
 def solutions(
-    shown: Mapping[Cell, int | None], most: int, least: int = 1
+    shown: Mapping[Cell, int | None], most: int, least: int = 1, known: Mapping[Cell, int] = {}
 ) -> Iterator[dict[Cell, int]]:
     """Every table of whole numbers (hidden ones from `least` to `most`) with the published cells:
-    what a patient reader would write down, with nothing of the code under test."""
-    inner = [cell for cell in shown if ALL not in cell]
-    zones = sorted({zone for zone, _ in inner})
-    areas = sorted({area for _, area in inner})
+    what a patient reader would write down, with nothing of the code under test. Whatever cannot
+    reach a published sum any more is not followed."""
+    inner = sorted(cell for cell in shown if ALL not in cell)
+    lines: dict[Cell, list[Cell]] = {
+        (zone, area): [c for c in inner if zone in (ALL, c[0]) and area in (ALL, c[1])]
+        for zone, area in shown
+        if ALL in (zone, area)
+    }
     filled: dict[Cell, int] = {}
 
-    def fits(zone: str, area: str) -> bool:
-        if area == areas[-1]:
-            row = shown[zone, ALL]
-            got = sum(filled[zone, a] for a in areas)
-            if row is not None and row != got:
+    def range_of(cell: Cell) -> tuple[int, int]:
+        value = filled.get(cell, known.get(cell, shown[cell]))
+        return (least, most) if value is None else (value, value)
+
+    def reachable(cell: Cell) -> bool:
+        for line in ((cell[0], ALL), (ALL, cell[1]), (ALL, ALL)):
+            wanted = shown[line]
+            ranges = [range_of(one) for one in lines[line]]
+            if wanted is not None and not (
+                sum(low for low, _ in ranges) <= wanted <= sum(high for _, high in ranges)
+            ):
                 return False
-        elif (row := shown[zone, ALL]) is not None and row < sum(
-            filled[zone, a] for a in areas if (zone, a) in filled
-        ):
-            return False
-        column = shown[ALL, area]
-        got = sum(filled[z, area] for z in zones if (z, area) in filled)
-        return column is None or (column == got if zone == zones[-1] else column >= got)
+        return True
 
     def fill(place: int) -> Iterator[dict[Cell, int]]:
         if place == len(inner):
-            total = shown[ALL, ALL]
-            if total is None or total == sum(filled.values()):
-                yield dict(filled)
+            yield dict(filled)
             return
         cell = inner[place]
-        value = shown[cell]
-        for try_ in range(least, most + 1) if value is None else (value,):
-            filled[cell] = try_
-            if fits(*cell):
+        low, high = range_of(cell)
+        for value in range(low, high + 1):
+            filled[cell] = value
+            if reachable(cell):
                 yield from fill(place + 1)
-        filled.pop(cell, None)
+        del filled[cell]
 
-    inner.sort()
     yield from fill(0)
 
 
-@settings(max_examples=100, deadline=None)
-@given(counted(most=5))
+@settings(max_examples=60, deadline=None)
+@given(counted(most=6))
 @example({("east", "food"): 1, ("east", "home"): 1, ("east", "work"): 9, ("west", "work"): 9})
 @example({("east", "food"): 2})
-def test_a_patient_reader_finds_at_least_two_values_for_every_hidden_count(
+def test_a_patient_reader_finds_another_value_for_every_hidden_count(
     counts: dict[Cell, int],
 ) -> None:
     shown = published(counts, 3).cells
     hidden = {c for c, v in shown.items() if v is None and ALL not in c}
     least = 1 if all(counts.get(cell) for cell in hidden) else 0
-    open_: dict[Cell, set[int]] = {cell: set() for cell in hidden}
-    for solution in itertools.islice(solutions(shown, most=9, least=least), 100_000):
-        for cell in hidden:
-            open_[cell].add(solution[cell])
-        if all(len(values) > 1 for values in open_.values()):
-            break
-    assert all(len(values) > 1 for values in open_.values()), open_
+    for cell in hidden:
+        true = counts.get(cell, 0)
+        others = [value for value in range(true - 3, true + 4) if value >= least and value != true]
+        assert any(
+            next(solutions(shown, 12, least, {cell: value}), None) is not None for value in others
+        ), cell
 
 
 @settings(max_examples=200, deadline=None)
@@ -129,17 +129,16 @@ def test_what_is_shown_is_true_and_no_small_count_is_shown(
             assert value == 0 or value >= max(threshold, 3)
 
 
-@settings(max_examples=100, deadline=None)
-@given(counted(most=9))
+@settings(max_examples=60, deadline=None)
+@given(counted(most=6))
 def test_the_bounds_are_those_that_trying_everything_gives(counts: dict[Cell, int]) -> None:
     """The flows against brute force, where everything hidden is held by published sums."""
     table = full_table(counts)
-    hidden = {cell for cell in table if ALL not in cell and table[cell] > 0}
-    zones = sorted({cell[0] for cell in hidden})[:2]
-    hidden = {cell for cell in hidden if cell[0] in zones}
+    zones = sorted({zone for zone, _ in counts})[:2]
+    hidden = {cell for cell in table if ALL not in cell and table[cell] and cell[0] in zones}
     shown = {cell: None if cell in hidden else value for cell, value in table.items()}
-    found = list(itertools.islice(solutions(shown, most=30), 20_000))
-    assert 0 < len(found) < 20_000
+    found = list(solutions(shown, most=20))
+    assert found
     for cell in hidden:
         left = bounds(table, hidden, cell)
         assert (left.least, left.most) == (

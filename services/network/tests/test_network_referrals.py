@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -387,7 +388,7 @@ def test_withdrawing_consent_cancels_whatever_is_unfinished_and_nothing_else(
     assert read(bench, STAFF, finished).state == "completed"
     assert read(bench, STAFF, other).state == "requested"
     told = bench.emitted(ReferralCancelled)
-    assert sorted(e.referral_id for e in told) == sorted([waiting, working, draft])
+    assert sorted(e.referral_id for e in told) == sorted([waiting, working])
     assert {e.reason for e in told} == {"consent_withdrawn"}
     with pytest.raises(Refusal, match=r"consent\.missing"):
         ask(bench)
@@ -858,6 +859,90 @@ def test_organisations_are_told_again_when_name_or_areas_change(bench: Bench) ->
     other = NewOrganisation(name="Auser Milano", areas=["elderly"])
     bench.run(lambda tx: commands.change_organisation(tx, STAFF, "auser", other))
     assert bench.emitted(OrganisationRegistered)[-1].areas == ("elderly",)
+
+
+def test_two_at_once_get_one_answer_each_and_the_referral_one_state(bench: Bench) -> None:
+    """The receiver accepts while the sender asks somebody else: one of the two, never both."""
+    for _ in range(8):
+        referral = ask(bench)
+
+        def attempt(who: Who, action: Action, id_: str = referral) -> str:
+            try:
+                return do(bench, who, id_, action, to_organisation_id="torri").state
+            except Refusal as refusal:
+                return refusal.reason
+
+        with ThreadPoolExecutor(2) as pool:
+            accepted = pool.submit(attempt, AUSER, Action.ACCEPT)
+            rerouted = pool.submit(attempt, STAFF, Action.REROUTE)
+        answers = (accepted.result(), rerouted.result())
+        assert answers in (
+            ("accepted", "referral.not_possible_now"),
+            ("referral.unknown", "requested"),
+        )
+        assert len(read(bench, STAFF, referral).steps) == 2
+    assert differences(bench) == []
+
+
+def test_what_is_asked_while_consent_is_withdrawn_does_not_stay(bench: Bench) -> None:
+    for number in range(8):
+        moment = NOW + timedelta(minutes=number)
+
+        def attempt() -> str:
+            try:
+                return ask(bench)
+            except Refusal as refusal:
+                return refusal.reason
+
+        with ThreadPoolExecutor(2) as pool:
+            asked = pool.submit(attempt)
+            told = pool.submit(bench.deliver, withdrawn("h1", moment))
+        told.result()
+        if asked.result() != "consent.missing":
+            assert read(bench, STAFF, asked.result()).state == "cancelled"
+        assert differences(bench) == []
+        bench.deliver(consent("h1", moment + timedelta(seconds=1)))
+
+
+def test_the_same_new_id_at_once_makes_one_referral(bench: Bench) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, bench, id="r-1") for _ in range(4)]
+    assert {one.result() for one in asked} == {"r-1"}
+    assert len(bench.emitted(ReferralRequested)) == 1
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_no_list_reads_a_whole_table(bench: Bench) -> None:
+    """Plans of SQLite: every list finds its rows by an index that also gives their order."""
+    seen: list[tuple[str, object]] = []
+
+    def explain(connection: sa.Connection) -> list[str]:
+        sa.event.listen(
+            connection,
+            "before_cursor_execute",
+            lambda _c, _cursor, statement, parameters, *_: seen.append((statement, parameters)),
+        )
+        for who in (STAFF, AUSER):
+            for show in ("open", "late", "closed", "all"):
+                queries.referrals(connection, Paging(), who, NOW, show=show)
+            queries.count_late(connection, who, NOW)
+        queries.audit_log(connection, Paging(), CENTRE)
+        queries.audit_log(connection, Paging(), CENTRE, referral_id="r-1")
+        queries.need_counts(connection, CENTRE, NOW)
+        queries.zones(connection, CENTRE)
+        asked = [(s, p) for s, p in seen if s.lstrip().upper().startswith("SELECT")]
+        return [
+            f"{row[3]} in {statement}"
+            for statement, parameters in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+    plans = bench.read(explain)
+    assert len(seen) > 12
+    assert plans
+    for plan in plans:
+        assert not plan.startswith("SCAN"), plan
+        assert "TEMP B-TREE FOR ORDER BY" not in plan, plan
 
 
 def test_rejections_are_told_with_their_reason(bench: Bench) -> None:

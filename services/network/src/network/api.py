@@ -38,10 +38,10 @@ from network.models import (
 )
 from network.store import Who
 from web import Call, Page, Paged, Role, allow
-from web.errors import ProblemAnswer
 
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemAnswer, "description": why}
+    status: {"description": why, "content": PROBLEM}
     for status, why in (
         (401, "No token, or one that does not hold"),
         (403, "Not this role or scope"),

@@ -134,6 +134,8 @@ referral = sa.Table(
     sa.CheckConstraint(f"closed = (state IN ({_CLOSED}))", name="referral_closed_by_state"),
     sa.Index("referral_of_centre", "centre_id", "closed", "recorded_at", "id"),
     sa.Index("referral_to", "to_organisation_id", "closed", "recorded_at", "id"),
+    sa.Index("referral_of_centre_by_time", "centre_id", "recorded_at", "id"),
+    sa.Index("referral_to_by_time", "to_organisation_id", "recorded_at", "id"),
     sa.Index("referral_due", "centre_id", "state", "answer_by", "id"),
     sa.Index("referral_due_to", "to_organisation_id", "state", "answer_by", "id"),
     sa.Index("referral_of_household", "household_id", "closed"),

@@ -232,7 +232,10 @@ def deadlines_of(tx: Transaction, centre_id: str) -> Deadlines:
 def _done(
     tx: Transaction, who: Who, row: dict[str, Any], action: Action, side: Side, saying: Saying
 ) -> ReferralState:
-    """Apply an act to a referral whose lock is held: state, step, deadlines, jobs, event."""
+    """Apply an act to a referral whose lock is held: state, step, deadlines, jobs, event.
+
+    Of a draft that is cancelled nobody ever heard, so nobody is told.
+    """
     after = rules.act(
         store.as_domain(row),
         action,
@@ -242,6 +245,7 @@ def _done(
         to_organisation_id=saying.to_organisation_id,
     )
     before = row["to_organisation_id"]
+    never_asked = row["state"] == State.DRAFT and action is Action.CANCEL
     columns = {
         **store.state_columns(after),
         "overridden": row["overridden"],
@@ -273,7 +277,7 @@ def _done(
         store.write_audit(tx.connection, row, who, "override", now=tx.now, ids=tx.ids)
     row = {**row, **columns}
     event = _event(tx, row, action, before)
-    if event is not None:
+    if event is not None and not never_asked:
         tx.emit(event, centre=row["centre_id"])
     return _state(row)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from runtime.refusals import N_
 
 AREAS: dict[str, str] = {
-    "home": N_("Home"),
+    "home": N_("Housing"),
     "work": N_("Work"),
     "money": N_("Money"),
     "food": N_("Food"),

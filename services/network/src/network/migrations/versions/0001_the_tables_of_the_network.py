@@ -265,9 +265,15 @@ def upgrade() -> None:
         batch_op.create_index(
             "referral_of_centre", ["centre_id", "closed", "recorded_at", "id"], unique=False
         )
+        batch_op.create_index(
+            "referral_of_centre_by_time", ["centre_id", "recorded_at", "id"], unique=False
+        )
         batch_op.create_index("referral_of_household", ["household_id", "closed"], unique=False)
         batch_op.create_index(
             "referral_to", ["to_organisation_id", "closed", "recorded_at", "id"], unique=False
+        )
+        batch_op.create_index(
+            "referral_to_by_time", ["to_organisation_id", "recorded_at", "id"], unique=False
         )
 
     op.create_table(
@@ -411,8 +417,10 @@ def downgrade() -> None:
     op.drop_table("rule")
     op.drop_table("referral_text")
     with op.batch_alter_table("referral", schema=None) as batch_op:
+        batch_op.drop_index("referral_to_by_time")
         batch_op.drop_index("referral_to")
         batch_op.drop_index("referral_of_household")
+        batch_op.drop_index("referral_of_centre_by_time")
         batch_op.drop_index("referral_of_centre")
         batch_op.drop_index("referral_due_to")
         batch_op.drop_index("referral_due")
