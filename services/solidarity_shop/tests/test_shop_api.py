@@ -67,8 +67,6 @@ async def test_a_shop_is_set_up_and_sells_through_its_api(
     assert made.json()["change_cents"] == 300
     seen = (await shop_client.get("/shop/api/sales/s-1")).json()
     assert seen == made.json()
-    listed = (await shop_client.get(f"/shop/api/tills/{till['id']}/sales")).json()
-    assert [item["id"] for item in listed["items"]] == ["s-1"]
     back = await post(
         "/shop/api/sales/s-1/refunds",
         json={
@@ -80,6 +78,14 @@ async def test_a_shop_is_set_up_and_sells_through_its_api(
     )
     assert back.status_code == 201
     assert (back.json()["money_cents"], back.json()["points"]) == (350, 0)
+    (listed,) = (await shop_client.get(f"/shop/api/tills/{till['id']}/sales")).json()["items"]
+    assert listed == (await shop_client.get("/shop/api/sales/s-1")).json()
+    assert (listed["refunds"], listed["lines"][0]["refunded"]) == ([back.json()], 1)
+    everywhere = (await shop_client.get("/shop/api/sales?state=completed")).json()["items"]
+    assert everywhere == [listed]
+    assert (await shop_client.get("/shop/api/sales?state=cancelled")).json()["items"] == []
+    named = await shop_client.get("/shop/api/sales?centre_id=centre-2")
+    assert named.status_code == 403
     changed = await shop_client.patch(f"/shop/api/products/{jam['id']}", json={"price_cents": 400})
     assert (changed.status_code, changed.json()["price_cents"]) == (200, 400)
     log = (await shop_client.get(f"/shop/api/products/{jam['id']}/stock-movements")).json()

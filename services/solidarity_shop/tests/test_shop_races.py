@@ -58,42 +58,51 @@ def selling(together: Together, product: str, count: int = 2) -> list[Work]:
     return [lambda tx, new=new: commands.sell(tx, new, centre="centre-1") for new in news]
 
 
-@pytest.fixture
-def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Barrier:
+class Meeting:
     """Both sales stand between reading the stock and writing it at once, where no lock keeps them
-    apart; where one does, the first goes on alone after a moment."""
-    barrier = threading.Barrier(2)
-    real = stock.move
+    apart; where one does, the first goes on alone when its patience (seconds) is over."""
 
-    def meet(**more: Any) -> stock.Moved:
+    def __init__(self) -> None:
+        self.patience = 0.5
+        self._barrier = threading.Barrier(2)
+        self._move = stock.move
+
+    def move(self, **more: Any) -> stock.Moved:
         try:
-            barrier.wait(timeout=0.5)
+            self._barrier.wait(timeout=self.patience)
         except threading.BrokenBarrierError:
-            barrier.reset()
-        return real(**more)
-
-    monkeypatch.setattr("solidarity_shop.commands.stock.stock.move", meet)
-    return barrier
+            self._barrier.reset()
+        return self._move(**more)
 
 
-def test_the_last_piece_is_sold_once(together: Together, meeting: threading.Barrier) -> None:
+@pytest.fixture
+def meeting(together: Together, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Meeting]:
+    """One piece of one product, whose sales meet; the product's id."""
     bread = together.first.product(100, on_hand=1)
-    answers = together.run(*selling(together, bread.id))
+    made = Meeting()
+    monkeypatch.setattr("solidarity_shop.commands.stock.stock.move", made.move)
+    return bread.id, made
+
+
+def test_the_last_piece_is_sold_once(together: Together, meeting: tuple[str, Meeting]) -> None:
+    bread, _ = meeting
+    answers = together.run(*selling(together, bread))
     assert sorted(str(getattr(answer, "state", answer)) for answer in answers) == [
         "completed",
         "stock.none",
     ]
-    assert together.first.on_hand(bread.id) == 0
+    assert together.first.on_hand(bread) == 0
     assert together.first.differences() == []
 
 
 def test_without_the_lock_the_last_piece_is_sold_twice(
-    together: Together, meeting: threading.Barrier, monkeypatch: pytest.MonkeyPatch
+    together: Together, meeting: tuple[str, Meeting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control. On SQLite the lock is `BEGIN IMMEDIATE`: without a transaction around it, each
     statement stands alone, as it would with a store that is shared carelessly."""
-    bread = together.first.product(100, on_hand=1)
-    works = selling(together, bread.id)
+    bread, meet = meeting
+    meet.patience = 30
+    works = selling(together, bread)
     if together.second.store.dialect == "postgresql":
         monkeypatch.setattr("solidarity_shop.store.lock_rows", lambda *_: None)
         answers = together.run(*works)

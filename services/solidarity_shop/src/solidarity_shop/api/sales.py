@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, status
+from fastapi import APIRouter, Path, Query, status
 
 from solidarity_shop import commands, queries
 from solidarity_shop.access import Reading, Writing, centre_of
@@ -62,7 +62,7 @@ async def list_sales(
     paging: Paged,
     state: Literal["", "waiting_for_points", "completed", "cancelled"] = "",
 ) -> Page[SaleView]:
-    """The sales of a till, newest first, without their lines."""
+    """The sales of a till, newest first."""
     centre = centre_of(call)
 
     def found(connection: sa.Connection) -> Page[SaleView]:
@@ -70,6 +70,18 @@ async def list_sales(
         return queries.recent_sales(connection, centre, paging, till_id=till_id, state=state)
 
     return await call.query(found)
+
+
+@router.get("/sales")
+async def list_sales_of_centre(
+    call: Reading,
+    paging: Paged,
+    state: Literal["", "waiting_for_points", "completed", "cancelled"] = "",
+    centre_id: Annotated[str, Query(pattern=r"^$|" + ID)] = "",
+) -> Page[SaleView]:
+    """The sales of all tills of a centre, newest first; the foundation names the centre."""
+    centre = call.centre_or(centre_id)
+    return await call.query(lambda c: queries.recent_sales(c, centre, paging, state=state))
 
 
 @router.get("/sales/{sale_id}")

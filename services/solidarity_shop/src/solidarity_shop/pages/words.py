@@ -27,6 +27,7 @@ STATES = {
 CANCELLED = {
     "points.too_few": N_("There were too few points on the card."),
     "card.blocked": N_("The card was blocked."),
+    "card.unknown": N_("This card is not known here."),
     "household.unknown": N_("The family of this card is not known."),
     "timed_out": N_("The points were not confirmed within 15 minutes."),
     "by_till": N_("The till gave it up."),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -35,22 +37,23 @@ def sale_lines(connection: sa.Connection, sale_id: str) -> Sequence[sa.RowMappin
     )
 
 
-def refund_lines(connection: sa.Connection, refund_id: str) -> Sequence[sa.RowMapping]:
-    """The lines of a refund, each with what the sale says of its product."""
+def _refund_lines() -> sa.Select[Any]:
+    """Lines of refunds, each with what the sale says of its product."""
     return (
-        connection.execute(
-            sa.select(BACK, LINE.c.name, LINE.c.category, LINE.c.price_cents)
-            .join(REFUND, REFUND.c.id == BACK.c.refund_id)
-            .join(
-                LINE,
-                sa.and_(LINE.c.sale_id == REFUND.c.sale_id, LINE.c.product_id == BACK.c.product_id),
-            )
-            .where(BACK.c.refund_id == refund_id)
-            .order_by(LINE.c.place)
+        sa.select(BACK, LINE.c.name, LINE.c.category, LINE.c.price_cents, REFUND.c.sale_id)
+        .join(REFUND, REFUND.c.id == BACK.c.refund_id)
+        .join(
+            LINE,
+            sa.and_(LINE.c.sale_id == REFUND.c.sale_id, LINE.c.product_id == BACK.c.product_id),
         )
-        .mappings()
-        .all()
+        .order_by(LINE.c.place)
     )
+
+
+def refund_lines(connection: sa.Connection, refund_id: str) -> Sequence[sa.RowMapping]:
+    """The lines of a refund in the order of the basket."""
+    statement = _refund_lines().where(BACK.c.refund_id == refund_id)
+    return connection.execute(statement).mappings().all()
 
 
 def refunded_quantities(connection: sa.Connection, sale_id: str) -> dict[str, int]:
@@ -129,26 +132,37 @@ def sale_of(connection: sa.Connection, sale_id: str, centre: str = "") -> SaleVi
         raise NotFound(
             "sale.unknown", N_("This sale does not exist."), N_("Look in the recent sales.")
         )
-    back = refunded_quantities(connection, sale_id)
-    refunds = (
-        connection.execute(
-            sa.select(REFUND)
-            .where(REFUND.c.sale_id == sale_id)
-            .order_by(REFUND.c.refunded_at, REFUND.c.id)
+    return _whole(connection, [row])[0]
+
+
+def _whole(connection: sa.Connection, rows: Sequence[store.Row]) -> list[SaleView]:
+    """Sales with their lines and refunds: three queries, however many there are."""
+    ids = [row["id"] for row in rows]
+    lines: dict[str, list[store.Row]] = defaultdict(list)
+    for line in connection.execute(
+        sa.select(LINE).where(LINE.c.sale_id.in_(ids)).order_by(LINE.c.place)
+    ).mappings():
+        lines[line["sale_id"]].append(line)
+    refunded: Counter[tuple[str, str]] = Counter()
+    back: dict[str, list[store.Row]] = defaultdict(list)
+    for line in connection.execute(_refund_lines().where(REFUND.c.sale_id.in_(ids))).mappings():
+        refunded[line["sale_id"], line["product_id"]] += line["quantity"]
+        back[line["refund_id"]].append(line)
+    refunds: dict[str, list[RefundView]] = defaultdict(list)
+    for refund in connection.execute(
+        sa.select(REFUND)
+        .where(REFUND.c.sale_id.in_(ids))
+        .order_by(REFUND.c.refunded_at, REFUND.c.id)
+    ).mappings():
+        refunds[refund["sale_id"]].append(_refund_view(refund, back[refund["id"]]))
+    return [
+        _sale_view(
+            row,
+            [_line_view(line, refunded[sale_id, line["product_id"]]) for line in lines[sale_id]],
+            refunds[sale_id],
         )
-        .mappings()
-        .all()
-        if back
-        else []
-    )
-    return _sale_view(
-        row,
-        [
-            _line_view(line, back.get(line["product_id"], 0))
-            for line in sale_lines(connection, sale_id)
-        ],
-        [_refund_view(refund, refund_lines(connection, refund["id"])) for refund in refunds],
-    )
+        for sale_id, row in zip(ids, rows, strict=True)
+    ]
 
 
 def _sale_view(row: store.Row, lines: list[SaleLineView], refunds: list[RefundView]) -> SaleView:
@@ -191,7 +205,7 @@ def recent_sales(
     till_id: str = "",
     state: str = "",
 ) -> Page[SaleView]:
-    """Sales, newest first, without lines and refunds."""
+    """Sales, newest first."""
     statement = sa.select(SALE)
     if centre:
         statement = statement.where(SALE.c.centre_id == centre)
@@ -199,13 +213,14 @@ def recent_sales(
         statement = statement.where(SALE.c.till_id == till_id)
     if state:
         statement = statement.where(SALE.c.state == state)
-    return paging.read(
+    page = paging.read(
         connection,
         statement,
         by=(SALE.c.opened_at, SALE.c.id),
-        show=lambda row: _sale_view(row._mapping, [], []),
+        show=lambda row: row._mapping,
         newest_first=True,
     )
+    return Page[SaleView](items=_whole(connection, page.items), next=page.next)
 
 
 def basket_of(
