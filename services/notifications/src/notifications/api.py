@@ -26,23 +26,8 @@ from notifications.domain.preferences import Preferences
 from notifications.domain.quiet_hours import Hours
 from notifications.queries import CallView, Filter, MessageView
 from web import Call, Page, Paged, Role, allow
-from web.errors import ProblemAnswer
 
-_PROBLEMS = {
-    401: "No token, or one that does not hold",
-    403: "Your role or token does not allow this",
-    404: "There is no such thing in your centre (message.unknown, call.unknown, …)",
-    409: "It cannot be done now; `reason` says why (message.outcome_unknown, call.done, …)",
-    422: "What was sent is not valid; `errors` says what",
-}
-
-router = APIRouter(
-    prefix="/notifications/api",
-    tags=["notifications"],
-    responses={
-        status: {"model": ProblemAnswer, "description": text} for status, text in _PROBLEMS.items()
-    },
-)
+router = APIRouter(prefix="/notifications/api", tags=["notifications"])
 
 Reader = Annotated[Call, Depends(allow(*READ, scope=READ_SCOPE))]
 Sender = Annotated[Call, Depends(allow(*SEND, scope=WRITE_SCOPE))]

@@ -74,7 +74,6 @@ def written(
     mail["Date"] = format_datetime(at)
     mail["Message-ID"] = f"<{leased.message_id}@{urlsplit(public_url).hostname}>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail["Content-Language"] = ", ".join(one.language for one in said)
     mail.set_content(_plain(said, footers, leased.centre.name, inbox))
     mail.add_alternative(
         _TEMPLATES.get_template("email.html").render(
@@ -82,6 +81,8 @@ def written(
         ),
         subtype="html",
     )
+    # Last: adding the parts would take it along into the first of them.
+    mail["Content-Language"] = ", ".join(one.language for one in said)
     return mail
 
 

@@ -71,6 +71,12 @@ class Post:
                 await server.quit()
         server.close()
 
+    def drop(self) -> None:
+        """Leave without a word."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
     async def _named(self, to: str) -> tuple[SMTP | None, Reply]:
         """A server that waits for the text, with sender and recipient named; or why not."""
         while True:
@@ -85,14 +91,14 @@ class Post:
                     await self._forget_envelope(self._server)
                 return None, _refused(error.code)
             except SMTPServerDisconnected as error:
-                self._drop()
+                self.drop()
                 if not kept:  # a connection that had been idle may be closed: once more, anew
                     return None, Reply(Answer.LATER, type(error).__name__)
             except SMTPResponseException as error:
-                self._drop()
+                self.drop()
                 return None, Reply(Answer.LATER, str(error.code))
             except (SMTPException, OSError, TimeoutError) as error:
-                self._drop()
+                self.drop()
                 return None, Reply(Answer.LATER, type(error).__name__)
             else:
                 return server, Reply(Answer.LATER, "")
@@ -119,16 +125,11 @@ class Post:
             async with asyncio.timeout(self._limit):
                 await server.rset()
         except (SMTPException, OSError, TimeoutError):
-            self._drop()
+            self.drop()
 
     def _lost(self, code: str) -> Reply:
-        self._drop()
+        self.drop()
         return Reply(Answer.LOST, code)
-
-    def _drop(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
 
 
 def _refused(code: int) -> Reply:

@@ -125,8 +125,10 @@ class Courier:
                 if isinstance(taken, HandOver):
                     await self._hand_over(post, taken)
                     done += 1
-        finally:
-            await post.close()
+        except asyncio.CancelledError:
+            post.drop()
+            raise
+        await post.close()
         return done
 
     async def _hand_over(self, post: Post, leased: HandOver) -> None:
