@@ -71,7 +71,9 @@ async def _play(console: Console, given: Input, database: str, keep: Path | None
 
     began = time.monotonic()
     try:
-        async with open_stage(database=database, keep=keep, say=console.print) as stage:
+        async with open_stage(
+            given.centre.begins, database=database, keep=keep, say=console.print
+        ) as stage:
             api = Api(stage.settings.address)
             try:
                 who = stage.administrator

@@ -54,8 +54,7 @@ async def gather(centre: Centre, mails: int) -> Outcome:
         found.present += seen["register_present"]
         found.absent += seen["register_absent"]
     for message in await api.pages("/notifications/api/messages", by="coordinator"):
-        for delivery in message["deliveries"]:
-            found.messages[f"{delivery['channel']} {delivery['state']}"] += 1
+        found.messages[message["state"]] += 1
     for referral in await api.pages("/network/api/referrals", by="case_worker"):
         found.referrals[referral["state"]] += 1
     counts = await api.get("/network/api/needs/counts", by="case_worker")

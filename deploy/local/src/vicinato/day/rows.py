@@ -9,10 +9,11 @@ import csv
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -237,6 +238,11 @@ class Centre(BaseModel):
     points: dict[str, int]
     tills: dict[str, str]
     accounts: dict[str, list[str]]
+
+    @property
+    def begins(self) -> datetime:
+        """Eight in the morning of the day, in the centre's zone."""
+        return datetime.combine(self.day, time(8), ZoneInfo(self.time_zone))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -72,8 +73,9 @@ class Stage:
         return self.clock.now()
 
     def move_to(self, moment: datetime) -> None:
-        """Time only goes forward, but for the first move."""
-        self.clock.play(moment - self.clock.under.now())
+        """Time only goes forward: a moment that has passed changes nothing."""
+        if moment > self.clock.now():
+            self.clock.play(moment - self.clock.under.now())
 
     async def quiet(self) -> None:
         """Wait until nothing is on its way: outboxes empty, no lag, nothing waiting."""
@@ -105,17 +107,19 @@ def _rests(page: dict[str, float]) -> bool:
 
 
 def free_block() -> int:
-    """The first of a row of free ports."""
+    """The first of a row of free ports, below those that the system gives to outgoing calls."""
     for _ in range(200):
-        first = free_port()
-        if first + BLOCK < 65535 and all(is_free(first + k) for k in range(BLOCK)):
+        first = random.randrange(10_240, 32_000, 16)  # noqa: S311 - no secret
+        if all(is_free(first + k) for k in range(BLOCK)):
             return first
     raise NotOpenError("There is no row of free ports on this machine.")
 
 
 @asynccontextmanager
-async def open_stage(*, database: str, keep: Path | None, say: Any) -> AsyncIterator[Stage]:
-    """A centre of its own, closed and thrown away at the end (kept at `keep`).
+async def open_stage(
+    begins: datetime, *, database: str, keep: Path | None, say: Any
+) -> AsyncIterator[Stage]:
+    """A centre of its own whose time begins at `begins`, thrown away at the end (kept at `keep`).
 
     Raises NotOpenError.
     """
@@ -127,6 +131,7 @@ async def open_stage(*, database: str, keep: Path | None, say: Any) -> AsyncIter
     mail.start()
     clock_file = root.with_name(root.name + ".clock")
     clock = PlayedClock(clock_file)
+    clock.play(begins - clock.under.now())
     environment = {
         **os.environ,
         "PORT": str(free_block()),

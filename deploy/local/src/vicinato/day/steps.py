@@ -59,7 +59,6 @@ class Day:
     async def play(self) -> None:
         """Everything in its order."""
         centre, clock = self.centre, self.clock
-        clock.move_to(centre.at(0, time(8, 0)))
         await centre.open()
         await centre.register_households()
         await centre.fill_the_shop()
