@@ -261,6 +261,16 @@ async def test_another_centre_finds_nothing(client: Client) -> None:
     assert named.status_code == 403
 
 
+async def test_without_a_centre_nobody_but_the_foundation_is_a_sending_side(
+    client: Client,
+) -> None:
+    referral = await asked(client)
+    client.sign_in(token(Role.COORDINATOR, account="nowhere"))
+    assert (await client.get(f"{API}/referrals/{referral}")).status_code == 404
+    client.sign_in(FOUNDATION)
+    assert (await client.get(f"{API}/referrals/{referral}")).status_code == 200
+
+
 async def test_the_foundation_names_the_centre(client: Client) -> None:
     client.sign_in(FOUNDATION)
     missing = await client.get(f"{API}/needs/counts")
@@ -524,6 +534,7 @@ async def test_a_refused_reroute_or_cancel_stays_on_the_page(client: Client) -> 
     client.sign_in(CASE_WORKER)
     page = await client.page(f"/network/referrals/{referral}")
     assert "auser" not in page.form("reroute").options("reroute_to_organisation_id")
+    assert page.form("reroute").values["reroute_note"] == SECRET
     seen = await page.form("cancel").submit(status=422, cancel_note="hm")
     assert seen.form("cancel").values["cancel_note"] == "hm"
     page = await page.form("reroute").submit(reroute_to_organisation_id="torri")

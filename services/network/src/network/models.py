@@ -169,6 +169,9 @@ class Completed(Noted):
 
 
 class Rerouted(Noted):
+    note: Text = Field(
+        default="", description="For this receiver: it does not see what the first one was told"
+    )
     to_organisation_id: Key
     service_id: Link = ""
     override_reason: Text = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from pydantic import Field, ValidationError
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from network import commands, queries
 from network.callers import who
 from network.commands.rules import COUNTS, DEADLINES
-from network.domain.deadlines import DeadlineRule, time_zone
+from network.domain.deadlines import DeadlineRule
 from network.models import CountRule, Input, NewRule
 from network.pages.shared import Leads, show
 from runtime.refusals import N_, Invalid
@@ -55,7 +56,7 @@ async def set_rules(call: Leads) -> Response:
     if form.ok:
         me, centre = who(call), call.centre_or(None)
         try:
-            asked = _rule(form.data)
+            asked = _rule(form.data, call.zone)
         except Invalid as refusal:
             form.refuse(refusal)
         else:
@@ -65,7 +66,7 @@ async def set_rules(call: Leads) -> Response:
     return await _page(call, form)
 
 
-def _rule(data: RuleForm) -> NewRule:
+def _rule(data: RuleForm, zone: ZoneInfo) -> NewRule:
     try:
         deadlines = DeadlineRule(
             answer_days=data.answer_days, grace_days=data.grace_days, expiry_days=data.expiry_days
@@ -79,7 +80,7 @@ def _rule(data: RuleForm) -> NewRule:
         ) from error
     since = None
     if data.from_day:
-        since = datetime.combine(data.from_day, time(), tzinfo=time_zone(""))
+        since = datetime.combine(data.from_day, time(), tzinfo=zone)
     return NewRule(from_time=since, deadlines=deadlines, counts=CountRule(threshold=data.threshold))
 
 

@@ -204,6 +204,9 @@ async def _one(
     forms: dict[str, Form[Any]] = {
         str(name): call.blank(model) for name, model in FORMS.items() if name in view.allowed
     }
+    if Action.REROUTE in forms:  # the next one sees nothing of what the first was told
+        first = next((step.note for step in view.steps if step.note), "")
+        forms[Action.REROUTE].values["reroute_note"] = first
     if action in forms and form is not None:
         forms[action] = form
     reroutes = Action.REROUTE in forms
