@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,6 +21,7 @@ from identity.commands import accounts, centres
 from identity.commands.accounts import Change
 from identity.commands.centres import NewCentre
 from identity.domain.accounts import HOUSE, Asker
+from messaging import Transaction
 from messaging.tables import auth_revoked
 from messaging.testing import Bench
 from runtime.refusals import Invalid, NotAllowed, NotFound, Refusal
@@ -201,10 +204,19 @@ def test_two_administrators_cannot_end_each_other_at_once(bench: Bench) -> None:
         for e in ("a@example.org", "b@example.org")
     ]
 
+    together = threading.Barrier(2)
+
     def disable(by: str, whom: str) -> str:
         asker = Asker(by, frozenset({Role.ADMINISTRATOR}))
+
+        def work(tx: Transaction) -> None:
+            # SQLite has one writer: there the other comes only when this one has ended.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(0.3)
+            accounts.change_account(tx, asker, whom, Change(disabled=True))
+
         try:
-            bench.run(lambda tx: accounts.change_account(tx, asker, whom, Change(disabled=True)))
+            bench.run(work)
         except NotAllowed as refused:
             return refused.reason
         return "done"
