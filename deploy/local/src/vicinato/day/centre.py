@@ -6,7 +6,6 @@ Idempotency-Key, so that a set-up that was broken off can be begun again.
 
 from __future__ import annotations
 
-import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo
 from vicinato.day import rows
 from vicinato.day.client import Api, Refused
 from vicinato.day.rows import Input, Row
+from vicinato.first_start import readable_password
 
 ADMIN = "administrator"
 DOMAIN = "vicinato.example"
@@ -51,6 +51,8 @@ class Centre:
     api: Api
     given: Input
     tick: Tick = lambda _what: None
+    most: int | None = None
+    """Of households: only so many of the folder are registered."""
     centre_id: str = ""
     sign_ins: list[dict[str, str]] = field(default_factory=list)
     households: dict[str, Household] = field(default_factory=dict)
@@ -122,7 +124,7 @@ class Centre:
     async def account(self, name: str, roles: list[str], **links: str) -> None:
         """Somebody who can sign in, and a token of theirs under the name of their first role."""
         email = f"{name}@{DOMAIN}"
-        password = "-".join(secrets.token_hex(3) for _ in range(3))
+        password = readable_password()
         await self.api.post(
             "/identity/api/accounts",
             {
@@ -173,7 +175,7 @@ class Centre:
             ids = {m["given_name"]: m["id"] for m in made["members"]}
             self.households[first.value.household] = Household(made["id"], ids)
 
-        await self.each([group[0] for group in members.values()], register)
+        await self.each([group[0] for group in members.values()][: self.most], register)
 
     async def hand_out_cards(self) -> None:
         """A card for each household of `cards.csv`; some are blocked or replaced."""
