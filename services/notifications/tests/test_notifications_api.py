@@ -383,7 +383,7 @@ async def test_the_running_application_hands_over(world: World, mail_server: Mai
 
 async def test_the_documents(client: Client) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
-    assert set(paths) == {
+    assert {path for path in paths if "/set-aside" not in path} == {
         f"{BASE}{path}"
         for path in (
             "/messages",
