@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil  # type: ignore[import-untyped]
 
@@ -57,7 +57,7 @@ async def _first(waits: set[asyncio.Future[Any]], within: float | None = None) -
     await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> asyncio.Future[None]:
+def _ended(process: Process) -> asyncio.Future[None]:
     """Done when the process is gone. A thread for each child: asyncio's own subprocesses wait for
     ever when they are cancelled between fork and connection (CPython 3.11)."""
     loop = asyncio.get_running_loop()
@@ -74,6 +74,18 @@ def _ended(process: subprocess.Popen[bytes]) -> asyncio.Future[None]:
 
     threading.Thread(target=wait, name=f"waits for {process.pid}", daemon=True).start()
     return gone
+
+
+class Process(Protocol):
+    """What a started program is to us; `subprocess.Popen` is one."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | Any: ...
+    def wait(self) -> int: ...
+    def kill(self) -> None: ...
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,24 @@ class Program:
     stop_within: float = 20.0
     user: int | None = None
     group: int | None = None
+    spawn: Callable[[Program], Awaitable[Process]] = field(default=lambda program: execute(program))
+
+
+async def execute(program: Program) -> Process:
+    """Starts a program of its own. Not in a thread: the child would die with it."""
+    with program.log.open("ab") as log:
+        return subprocess.Popen(  # noqa: ASYNC220 - takes milliseconds
+            program.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment(program.env),
+            start_new_session=True,  # Ctrl-C on the terminal is for us: we stop in order
+            preexec_fn=die_with_parent(),
+            user=program.user,
+            group=program.group,
+            extra_groups=[] if program.user is not None else None,
+        )
 
 
 class Child:
@@ -172,7 +202,7 @@ class Child:
 
     async def _one_life(self, began: float) -> str:
         """From start to end of one process; returns why it ended."""
-        process = self._spawn()
+        process = await self._spawn()
         ended = _ended(process)
         stopping = asyncio.create_task(self._stopping.wait())
         heard = time.monotonic()
@@ -216,34 +246,23 @@ class Child:
     async def _ask(self, began: float) -> None:
         if self.state is State.STARTING:
             await self.program.probe()
+            self.reason = ""
             self.took = time.monotonic() - began
             self._ready.set()
             self._become(State.READY)
         elif self.program.alive is not None:
             await self.program.alive()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    async def _spawn(self) -> Process:
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.program.log.open("ab") as log:
-            process = subprocess.Popen(
-                self.program.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(self.program.env),
-                start_new_session=True,  # Ctrl-C on the terminal is for us: we stop in order
-                preexec_fn=die_with_parent(),
-                user=self.program.user,
-                group=self.program.group,
-                extra_groups=[] if self.program.user is not None else None,
-            )
+        process = await self.program.spawn(self.program)
         self.pid = process.pid
         with contextlib.suppress(psutil.Error):
             self.born = psutil.Process(process.pid).create_time()
         self._become(State.STARTING)
         return process
 
-    async def _end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[None]) -> None:
+    async def _end(self, process: Process, ended: asyncio.Future[None]) -> None:
         self._become(State.STOPPING)
         process.send_signal(signal.SIGCONT)  # a frozen one could not hear the next
         process.send_signal(self.program.stop_signal)

@@ -60,6 +60,7 @@ def status(
 
 
 def rows_of(state: dict[str, Any]) -> list[Row]:
+    """The supervisor first, with the memory of the process from which the services are forked."""
     supervisor = {"name": "supervisor", "pid": state["pid"], "port": 0, "state": State.READY}
     rows = []
     for child in [supervisor, *state["children"]]:
@@ -70,17 +71,14 @@ def rows_of(state: dict[str, Any]) -> list[Row]:
             state=child["state"],
             restarts=child.get("restarts", 0),
             reason=child.get("reason", ""),
-            memory_bytes=_memory(child["name"], child["pid"]),
+            memory_bytes=memory_pss(child["pid"]) if child["pid"] else 0,
         )
         if row.name in settings.SERVICES and row.state == State.READY:
             _add_metrics(row)
         rows.append(row)
+    listed = {row.pid for row in rows}
+    rows[0].memory_bytes = memory_pss(rows[0].pid or 0, without=listed)
     return rows
-
-
-def _memory(name: str, pid: int | None) -> int:
-    """The supervisor's own, without its children, who have rows of their own."""
-    return memory_pss(pid, children=name != "supervisor") if pid else 0
 
 
 def _add_metrics(row: Row) -> None:

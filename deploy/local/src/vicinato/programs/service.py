@@ -1,4 +1,4 @@
-"""One process per service: `python -m web.serve NAME`, told everything by its environment."""
+"""One process per service: what `python -m web.serve NAME` runs, told all by its environment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from vicinato.ask import expect_ok
 from vicinato.child import Program
 from vicinato.folder import Folder
+from vicinato.programs.nursery import fork
 from vicinato.programs.postgresql import server_url
 from vicinato.settings import Settings
 
@@ -56,6 +57,7 @@ def service(name: str, settings: Settings, folder: Folder) -> Program:
         name=name,
         command=lambda: [sys.executable, "-m", "web.serve", name],
         log=folder.log(name),
+        spawn=fork,
         port=port,
         env=env,
         probe=lambda: expect_ok(port, "/readyz"),
