@@ -198,6 +198,14 @@ def test_rules_are_of_a_centre(bench: Any) -> None:
     assert (here.points, there.points) == ((10, 0), (0, 0))
 
 
+def test_the_rule_is_that_of_the_centre_where_it_was_earned(bench: Any) -> None:
+    house = bench.household()
+    bench.rule(per_euro=1)
+    bench.rule(centre="centre-2", per_euro=3)
+    bench.deliver(house.buys(money=1000, centre_id="centre-2"))
+    assert house.points == (30, 0)
+
+
 def test_a_sale_without_a_card_moves_nothing(bench: Any) -> None:
     bench.household()
     bench.rule(per_euro=1)

@@ -52,7 +52,8 @@ class CardPolicies(Policies):
             refunds=named.refunds,
             attendances=named.attendances,
         )
-        ledger.load_centres(household.centre_id for household in ledger.households.values())
+        homes = {household.centre_id for household in ledger.households.values()}
+        ledger.load_centres(homes | named.centres)
         _load_cards(tx, named.cards)
 
 
@@ -63,6 +64,7 @@ class _Named:
     """What the events of a batch name."""
 
     def __init__(self) -> None:
+        self.centres: set[str] = set()
         self.households: set[str] = set()
         self.sales: set[str] = set()
         self.homeless: set[str] = set()
@@ -75,6 +77,8 @@ class _Named:
         """Note what this event names, if it is one that moves points."""
         if isinstance(event, SaleCompleted) and not event.household_id and not event.payment_id:
             return
+        if isinstance(event, AttendanceRecorded | SaleCompleted | SaleRefunded):
+            self.centres.add(event.centre_id)
         if isinstance(event, AttendanceRecorded):
             self.households.add(event.household_id)
             self.attendances.add((event.session_id, event.person_id))
@@ -150,7 +154,7 @@ def book_sale(tx: Transaction, received: Received[SaleCompleted]) -> None:
     owner = event.household_id or (hold.household_id if hold else "")
     household = _household(ledger, owner)
     uncovered = _take_payment(ledger, household, hold, event)
-    rule = ledger.rule(household.centre_id, event.sold_at)
+    rule = ledger.rule(event.centre_id, event.sold_at)
     points = earning.earned_by_money(event.money_cents, rule.per_euro)
     moves.credit(
         ledger,
@@ -222,7 +226,7 @@ def refund_points(tx: Transaction, received: Received[SaleRefunded]) -> None:
     if not owner:
         return
     household = _household(ledger, owner)
-    rule = ledger.rule(household.centre_id, event.refunded_at)
+    rule = ledger.rule(event.centre_id, event.refunded_at)
     covered = min(event.points, sale.uncovered) if sale else 0
     moves.credit(
         ledger,
@@ -264,7 +268,7 @@ def reward_attendance(tx: Transaction, received: Received[AttendanceRecorded]) -
     credited = before.credited if before else 0
     origin = f"{event.session_id}:{event.person_id}:{event.revision}"
     if event.present and credited == 0:
-        rule = ledger.rule(household.centre_id, event.starts_at)
+        rule = ledger.rule(event.centre_id, event.starts_at)
         credited = moves.credit(
             ledger,
             household,

@@ -111,8 +111,9 @@ class HouseholdSeen(BaseModel):
     cards: list[CardSeen]
 
     @property
-    def holder(self) -> MemberSeen:
-        return next(member for member in self.members if member.holder)
+    def holder_name(self) -> str:
+        """The holder's name; "" while a restored store waits for its people."""
+        return next((member.name for member in self.members if member.holder), "")
 
 
 class HouseholdFound(BaseModel):

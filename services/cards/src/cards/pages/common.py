@@ -21,7 +21,7 @@ from web.auth import allow
 from web.call import Call
 from web.roles import Role
 
-Id = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 AtDesk = Annotated[Call, Depends(allow(*DESK))]
 Leading = Annotated[Call, Depends(allow(*LEADS))]
 AFamily = Annotated[Call, Depends(allow(Role.FAMILY))]
