@@ -2,8 +2,8 @@
 
 Six services import the same 80 MB of libraries. Forked from a process that has them, they share the
 pages: six take 340 MB instead of 560, and the imports cost their seconds of CPU once instead of six
-times. The process is the standard library's fork server; it goes when the supervisor goes, and its
-children with it. What runs in the child is what runs everywhere: `web.serve`.
+times. The process is the standard library's fork server. A child dies with the supervisor and with
+the fork server. What runs in it is what runs everywhere: `web.serve`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -66,8 +68,9 @@ async def fork(program: Program) -> Process:
 def serve(service: str, env: Mapping[str, str], log: str) -> None:
     """The child's life; ends it with the exit code of `web.serve`."""
     os.setsid()  # Ctrl-C on the terminal is for the supervisor, which stops in order
-    if at_the_beginning := die_with_parent(os.getppid()):
-        at_the_beginning()
+    if with_the_fork_server := die_with_parent(os.getppid()):
+        with_the_fork_server()
+    threading.Thread(target=_die_with_the_supervisor, name="supervisor", daemon=True).start()
     descriptor = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
@@ -77,3 +80,11 @@ def serve(service: str, env: Mapping[str, str], log: str) -> None:
     from web.serve import main
 
     sys.exit(main([service]))
+
+
+def _die_with_the_supervisor() -> None:
+    """The fork server lives as long as its children hold it, so they have to watch themselves."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        connection.wait([supervisor.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,111 @@
+"""Services forked from one process: nothing is shared that must differ, and none outlives us."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from runtime.testing import eventually
+
+LOADS = """
+import json, os, sys, threading
+from vicinato.programs import preloaded
+open_files = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+              if os.path.exists(f"/proc/self/fd/{n}")]
+read, write = os.pipe()
+for _ in range(2):
+    if os.fork() == 0:
+        import random, uuid, secrets, uuid_utils
+        from runtime.clock import SystemClock
+        from runtime.ids import SystemIds
+        drawn = [random.random(), uuid.uuid4().hex, secrets.token_hex(8), uuid_utils.uuid4().hex,
+                 SystemIds(SystemClock()).new()[-12:]]
+        os.write(write, (json.dumps(drawn) + "\\n").encode())
+        os._exit(0)
+for _ in range(2):
+    os.wait()
+os.close(write)
+drawn = [json.loads(line) for line in os.fdopen(read)]
+print(json.dumps({"threads": threading.active_count(), "files": open_files, "drawn": drawn}))
+"""
+
+SUPERVISES = """
+import asyncio, pathlib, sys
+from vicinato.child import Child, Program
+from vicinato.programs import nursery
+
+async def main():
+    log = pathlib.Path(sys.argv[1]) / "nobody.log"
+    program = Program("nobody", lambda: [], log, spawn=nursery.fork)
+    child = Child(program)
+    child.start()
+    while not child.restarts:
+        await asyncio.sleep(0.05)
+    print(child.reason, flush=True)
+    await child.stop()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+OUTLIVES = """
+import asyncio, multiprocessing, os, sys, threading
+from vicinato.programs import nursery
+
+def sleep():
+    threading.Thread(target=nursery._die_with_the_supervisor, daemon=True).start()
+    threading.Event().wait(600)
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("forkserver").Process(target=sleep, daemon=True)
+    child.start()
+    print(child.pid, flush=True)
+    threading.Event().wait(600)
+"""
+
+
+def test_what_is_loaded_before_the_fork_has_no_thread_and_draws_nothing_twice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS], capture_output=True, text=True, timeout=100, check=True
+    )
+    seen = json.loads(done.stdout)
+    assert seen["threads"] == 1
+    assert not [name for name in seen["files"] if name.endswith(".db") or "socket:" in name]
+    first, second = seen["drawn"]
+    assert not set(map(str, first)) & set(map(str, second))
+
+
+def test_a_service_that_nobody_knows_says_so_in_its_log_and_is_tried_again(tmp_path: Path) -> None:
+    script = tmp_path / "supervises.py"
+    script.write_text(SUPERVISES)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert done.stdout.startswith("ended with code 2; again in")
+    assert "there is no service 'nobody'" in (tmp_path / "nobody.log").read_text()
+
+
+def test_a_forked_child_dies_with_a_killed_supervisor(tmp_path: Path) -> None:
+    script = tmp_path / "outlives.py"
+    script.write_text(OUTLIVES)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        pid = int(one.stdout.readline())
+        assert psutil.pid_exists(pid)
+        one.kill()
+    eventually(lambda: _is_gone(pid), within=20, why="the child outlived its supervisor")
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
