@@ -503,7 +503,7 @@ def test_events_of_cards_give_the_same_in_every_order_that_keeps_keys(
     seen: list[object] = []
     tables = (store.household_seen, store.consent_seen, store.person_known, store.zone_seen)
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
-        for order in list(orders(events, lambda e: (e.TOPIC, e.key)))[::11]:
+        for order in list(orders(events, lambda e: (e.TOPIC, e.key)))[::17]:
             bench.deliver(*order)
             found = [rows(bench, table) for table in tables]
             seen = seen or found
@@ -866,7 +866,7 @@ def test_the_store_follows_the_rules_in_every_order_of_acts(store_url: str) -> N
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=10,
+                max_examples=8,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

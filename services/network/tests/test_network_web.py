@@ -261,12 +261,10 @@ async def test_another_centre_finds_nothing(client: Client) -> None:
     assert named.status_code == 403
 
 
-async def test_without_a_centre_nobody_but_the_foundation_is_a_sending_side(
-    client: Client,
-) -> None:
+async def test_without_a_centre_nobody_but_the_foundation_comes_in(client: Client) -> None:
     referral = await asked(client)
     client.sign_in(token(Role.COORDINATOR, account="nowhere"))
-    assert (await client.get(f"{API}/referrals/{referral}")).status_code == 404
+    assert (await client.get(f"{API}/referrals/{referral}")).status_code == 403
     client.sign_in(FOUNDATION)
     assert (await client.get(f"{API}/referrals/{referral}")).status_code == 200
 

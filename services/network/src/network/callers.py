@@ -24,12 +24,11 @@ PARTIES = (*SENDERS, Role.PARTNER)
 
 
 def who(call: Call) -> Who:
-    """The caller as the commands know it. Without a centre only the foundation's administrators are
-    a sending side."""
+    """The caller as the commands know it. Without a centre come only administrators (``web``)."""
     caller = call.caller
     return Who(
         account_id=caller.account_id,
         centre_id=caller.centre_id,
-        staff=caller.has(*SENDERS) and (bool(caller.centre_id) or caller.has(Role.ADMINISTRATOR)),
+        staff=caller.has(*SENDERS),
         organisation_id=caller.organisation_id if caller.has(Role.PARTNER) else "",
     )
