@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,10 +34,17 @@ FAMILY_ROSSI = {
 
 
 @pytest.fixture
-async def client(store_url: str, clock: FixedClock, ids: SequenceIds) -> AsyncIterator[Client]:
+async def client(tmp_path: Path, clock: FixedClock, ids: SequenceIds) -> AsyncIterator[Client]:
+    """For what does not depend on the engine."""
+    async with Client(SERVICE, f"sqlite:///{tmp_path / 'cards.db'}", clock=clock, ids=ids) as made:
+        yield made.sign_in(token(Role.RECEPTION, Role.COORDINATOR, centre="c1"))
+
+
+@pytest.fixture
+async def either(store_url: str, clock: FixedClock, ids: SequenceIds) -> AsyncIterator[Client]:
+    """On each engine."""
     async with Client(SERVICE, store_url, clock=clock, ids=ids) as made:
-        made.sign_in(token(Role.RECEPTION, Role.COORDINATOR, centre="c1"))
-        yield made
+        yield made.sign_in(token(Role.RECEPTION, Role.COORDINATOR, centre="c1"))
 
 
 async def registered(client: Client, **more: Any) -> dict[str, Any]:
@@ -61,14 +69,14 @@ def reason(answer: Any, status: int) -> str:
     return str(problem["reason"])
 
 
-async def test_a_household_is_registered_and_read(client: Client) -> None:
-    made = await registered(client)
+async def test_a_household_is_registered_and_read(either: Client) -> None:
+    made = await registered(either)
     amina, luca = made["members"]
     assert (amina["phone"], amina["holder"], luca["holder"]) == ("+393331234567", True, False)
     assert made["holder_id"] == amina["id"]
     assert made["centre_id"] == "c1"
     assert {c["purpose"] for c in made["consents"]} == {"registration", "messages"}
-    assert (await client.get(f"/cards/api/households/{made['id']}")).json() == made
+    assert (await either.get(f"/cards/api/households/{made['id']}")).json() == made
 
 
 async def test_the_first_member_is_the_holder_when_nobody_is_named(client: Client) -> None:
@@ -114,13 +122,13 @@ async def test_a_repeated_request_registers_once(client: Client) -> None:
     assert reason(other, 422) == "idempotency.other_content"
 
 
-async def test_a_card_opens_its_household_by_token_and_by_number(client: Client) -> None:
-    made = await registered(client)
-    card = await card_of(client, made["id"])
+async def test_a_card_opens_its_household_by_token_and_by_number(either: Client) -> None:
+    made = await registered(either)
+    card = await card_of(either, made["id"])
     for asked in ({"token": card["token"]}, {"token": card["token"].lower() + "\n"},
                   {"number": card["number"]},
                   {"number": f"{card['number'][:4]} {card['number'][4:]}"}):  # fmt: skip
-        found = await client.post("/cards/api/cards/lookup", json=asked)
+        found = await either.post("/cards/api/cards/lookup", json=asked)
         assert found.status_code == 200, found.text
         assert found.json()["household_id"] == made["id"]
         assert found.json()["holder"] == "Amina Rossi"
@@ -182,27 +190,27 @@ async def test_an_unknown_card_is_not_found(client: Client) -> None:
         assert reason(answer, 404) == "card.unknown"
 
 
-async def test_points_by_hand(client: Client, clock: FixedClock) -> None:
-    made = await registered(client)
+async def test_points_by_hand(either: Client, clock: FixedClock) -> None:
+    made = await registered(either)
     path = f"/cards/api/households/{made['id']}/points"
     until = (clock.now() + timedelta(days=3)).isoformat()
     give = {"points": 30, "reason": "Christmas workshop", "expires_at": until}
-    assert (await client.post(f"{path}/adjustments", json=give)).json()["available"] == 30
-    await client.post(f"{path}/adjustments", json={"points": 12, "reason": "helped"})
-    took = await client.post(f"{path}/adjustments", json={"points": -35, "reason": "mistake"})
+    assert (await either.post(f"{path}/adjustments", json=give)).json()["available"] == 30
+    await either.post(f"{path}/adjustments", json={"points": 12, "reason": "helped"})
+    took = await either.post(f"{path}/adjustments", json={"points": -35, "reason": "mistake"})
     assert took.status_code == 201
-    seen = (await client.get(path)).json()
+    seen = (await either.get(path)).json()
     assert (seen["available"], seen["held"]) == (7, 0)
     assert seen["buckets"] == [{"points": 7, "held": 0, "expires_at": None}]
-    too_many = await client.post(f"{path}/adjustments", json={"points": -8, "reason": "again"})
+    too_many = await either.post(f"{path}/adjustments", json={"points": -8, "reason": "again"})
     assert reason(too_many, 409) == "points.too_few"
     assert "7" in too_many.json()["detail"]
-    entries = (await client.get(f"{path}/entries?limit=2")).json()
+    entries = (await either.get(f"{path}/entries?limit=2")).json()
     assert [(e["kind"], e["points"], e["reason"]) for e in entries["items"]] == [
         ("adjustment", -35, "mistake"),
         ("adjustment", 12, "helped"),
     ]
-    rest = (await client.get(f"{path}/entries?limit=2&after={entries['next']}")).json()
+    rest = (await either.get(f"{path}/entries?limit=2&after={entries['next']}")).json()
     assert [e["points"] for e in rest["items"]] == [30]
     assert rest["next"] is None
 
@@ -227,10 +235,10 @@ async def test_a_wrong_adjustment_changes_nothing(client: Client) -> None:
     assert (await client.get(path)).json() == {"available": 0, "held": 0, "buckets": []}
 
 
-async def test_members_and_zone_change(client: Client) -> None:
-    made = await registered(client)
+async def test_members_and_zone_change(either: Client) -> None:
+    made = await registered(either)
     amina, luca = made["members"]
-    changed = await client.patch(
+    changed = await either.patch(
         f"/cards/api/households/{made['id']}",
         json={
             "zone": "piazza Capuana",
@@ -249,7 +257,7 @@ async def test_members_and_zone_change(client: Client) -> None:
         ("Zoe", False),
     ]
     assert body["members"][0]["phone"] == "+34612345678"
-    found = await client.post("/cards/api/households/search", json={"text": "amina"})
+    found = await either.post("/cards/api/households/search", json={"text": "amina"})
     assert found.json()["items"] == []
 
 
@@ -273,14 +281,14 @@ async def test_a_change_that_leaves_no_household_is_refused_whole(client: Client
     assert (await client.get(f"/cards/api/households/{made['id']}")).json() == made
 
 
-async def test_search_finds_by_name_phone_and_card(client: Client) -> None:
-    made = await registered(client)
-    card = await card_of(client, made["id"])
-    other = await registered(client, members=[{"given_name": "José", "family_name": "Núñez"}])
-    third = await registered(client, members=[{"given_name": "فاطمة", "family_name": "الزهراء"}])
+async def test_search_finds_by_name_phone_and_card(either: Client) -> None:
+    made = await registered(either)
+    card = await card_of(either, made["id"])
+    other = await registered(either, members=[{"given_name": "José", "family_name": "Núñez"}])
+    third = await registered(either, members=[{"given_name": "فاطمة", "family_name": "الزهراء"}])
 
     async def found(text: str) -> list[str]:
-        answer = await client.post("/cards/api/households/search", json={"text": text})
+        answer = await either.post("/cards/api/households/search", json={"text": text})
         assert answer.status_code == 200, answer.text
         return [one["id"] for one in answer.json()["items"]]
 
@@ -294,60 +302,60 @@ async def test_search_finds_by_name_phone_and_card(client: Client) -> None:
         assert await found(text) == [], text
 
 
-async def test_households_are_listed_in_parts(client: Client) -> None:
-    made = [(await registered(client))["id"] for _ in range(5)]
+async def test_households_are_listed_in_parts(either: Client) -> None:
+    made = [(await registered(either))["id"] for _ in range(5)]
     seen: list[str] = []
     path = "/cards/api/households?limit=2"
     after = ""
     while after is not None:
-        page = (await client.get(path + (f"&after={after}" if after else ""))).json()
+        page = (await either.get(path + (f"&after={after}" if after else ""))).json()
         seen += [one["id"] for one in page["items"]]
         after = page["next"]
     assert seen == made
-    assert reason(await client.get("/cards/api/households?after=nonsense"), 422) == "paging.after"
+    assert reason(await either.get("/cards/api/households?after=nonsense"), 422) == "paging.after"
 
 
-async def test_consents_and_steps_of_the_path(client: Client) -> None:
-    made = await registered(client, consents=[])
+async def test_consents_and_steps_of_the_path(either: Client) -> None:
+    made = await registered(either, consents=[])
     path = f"/cards/api/households/{made['id']}"
-    given = (await client.put(f"{path}/consents/messages")).json()["consents"]
+    given = (await either.put(f"{path}/consents/messages")).json()["consents"]
     assert [(c["purpose"], c["withdrawn_at"]) for c in given] == [("messages", None)]
-    withdrawn = (await client.delete(f"{path}/consents/messages")).json()["consents"]
+    withdrawn = (await either.delete(f"{path}/consents/messages")).json()["consents"]
     assert withdrawn[0]["withdrawn_at"] is not None
-    assert (await client.put(f"{path}/consents/anything")).status_code == 422
+    assert (await either.put(f"{path}/consents/anything")).status_code == 422
     person = made["members"][1]["id"]
-    moved = await client.post(f"{path}/members/{person}/stage", json={"stage": "accompaniment"})
+    moved = await either.post(f"{path}/members/{person}/stage", json={"stage": "accompaniment"})
     assert moved.json()["members"][1]["stage"] == "accompaniment"
     assert (
-        reason(await client.post(f"{path}/members/nobody/stage", json={"stage": "welcome"}), 404)
+        reason(await either.post(f"{path}/members/nobody/stage", json={"stage": "welcome"}), 404)
         == "person.unknown"
     )
 
 
-async def test_earning_rules(client: Client) -> None:
+async def test_earning_rules(either: Client) -> None:
     rule = {"per_euro": 1, "per_attendance": 5, "valid_days": 90}
-    made = await client.post("/cards/api/earning-rules", json=rule)
+    made = await either.post("/cards/api/earning-rules", json=rule)
     assert made.status_code == 201, made.text
     assert made.json()["per_attendance"] == 5
-    listed = (await client.get("/cards/api/earning-rules")).json()["items"]
+    listed = (await either.get("/cards/api/earning-rules")).json()["items"]
     assert [one["id"] for one in listed] == [made.json()["id"]]
     for wrong in ({"per_euro": -1}, {"per_euro": 1001}, {"valid_days": 0}, {"from_time": "soon"}):
-        assert reason(await client.post("/cards/api/earning-rules", json=wrong), 422)
+        assert reason(await either.post("/cards/api/earning-rules", json=wrong), 422)
 
 
-async def test_an_erased_household_is_gone(client: Client) -> None:
-    made = await registered(client)
-    card = await card_of(client, made["id"])
+async def test_an_erased_household_is_gone(either: Client) -> None:
+    made = await registered(either)
+    card = await card_of(either, made["id"])
     path = f"/cards/api/households/{made['id']}"
-    await client.post(f"{path}/points/adjustments", json={"points": 9, "reason": "for Amina"})
-    assert (await client.delete(path)).status_code == 204
-    assert reason(await client.get(path), 404) == "household.unknown"
-    assert reason(await client.get(f"{path}/points"), 404) == "household.unknown"
-    assert reason(await client.delete(path), 404) == "household.unknown"
-    lookup = await client.post("/cards/api/cards/lookup", json={"number": card["number"]})
+    await either.post(f"{path}/points/adjustments", json={"points": 9, "reason": "for Amina"})
+    assert (await either.delete(path)).status_code == 204
+    assert reason(await either.get(path), 404) == "household.unknown"
+    assert reason(await either.get(f"{path}/points"), 404) == "household.unknown"
+    assert reason(await either.delete(path), 404) == "household.unknown"
+    lookup = await either.post("/cards/api/cards/lookup", json={"number": card["number"]})
     assert reason(lookup, 404) == "card.unknown"
     for text in ("amina", "333", card["number"]):
-        found = await client.post("/cards/api/households/search", json={"text": text})
+        found = await either.post("/cards/api/households/search", json={"text": text})
         assert found.json()["items"] == []
 
     def everything(connection: Any) -> str:
@@ -357,7 +365,7 @@ async def test_an_erased_household_is_gone(client: Client) -> None:
             for row in connection.execute(table.select())
         )
 
-    kept = await client.read(everything)
+    kept = await either.read(everything)
     for word in ("Amina", "amina", "Rossi", "3331234567", "1988"):
         assert word not in kept, word
 
@@ -448,16 +456,16 @@ async def test_lists_hold_only_what_is_of_the_centre(client: Client) -> None:
     assert found.json()["items"] == []
 
 
-async def test_the_foundation_sees_all_and_names_the_centre(client: Client) -> None:
-    await registered(client)
-    client.sign_in(token(Role.ADMINISTRATOR))
-    assert len((await client.get("/cards/api/households")).json()["items"]) == 1
-    found = await client.post("/cards/api/households/search", json={"text": "rossi"})
+async def test_the_foundation_sees_all_and_names_the_centre(either: Client) -> None:
+    await registered(either)
+    either.sign_in(token(Role.ADMINISTRATOR))
+    assert len((await either.get("/cards/api/households")).json()["items"]) == 1
+    found = await either.post("/cards/api/households/search", json={"text": "rossi"})
     assert len(found.json()["items"]) == 1
-    nowhere = await client.post("/cards/api/households", json=FAMILY_ROSSI)
+    nowhere = await either.post("/cards/api/households", json=FAMILY_ROSSI)
     assert reason(nowhere, 422) == "centre.missing"
-    there = await client.post("/cards/api/households", json=FAMILY_ROSSI | {"centre_id": "c9"})
+    there = await either.post("/cards/api/households", json=FAMILY_ROSSI | {"centre_id": "c9"})
     assert there.json()["centre_id"] == "c9"
-    client.sign_in(token(Role.COORDINATOR, centre="c1"))
-    elsewhere = await client.post("/cards/api/households", json=FAMILY_ROSSI | {"centre_id": "c9"})
+    either.sign_in(token(Role.COORDINATOR, centre="c1"))
+    elsewhere = await either.post("/cards/api/households", json=FAMILY_ROSSI | {"centre_id": "c9"})
     assert reason(elsewhere, 404) == "centre.unknown"

@@ -334,6 +334,27 @@ def test_a_hold_that_ended_is_not_timed_out(bench: Any, clock: FixedClock) -> No
     assert bench.emitted(facts.HoldReleased) == []
 
 
+def test_the_same_fact_in_another_guise_counts_once(bench: Any) -> None:
+    """Other event ids, so the inbox knows nothing: the rows of the domain do."""
+    house = bench.household()
+    house.give(50)
+    bench.rule(per_euro=1, per_attendance=5)
+    facts_told = (
+        house.asks(20),
+        house.buys(money=1000, points=15),
+        house.returns(money=500, points=5),
+        house.attends(),
+        house.asks(90, sale="s2"),
+        house.cancels(sale="s2"),
+    )
+    for _ in range(3):
+        for fact in facts_told:
+            bench.deliver(fact, twice=False)
+    assert house.points == (50 - 15 + 10 + 5 - 5 + 5, 0)
+    assert uncovered(bench) == 0
+    assert len(bench.emitted(facts.HoldDeclined)) == 1
+
+
 def test_one_batch_or_many_gives_the_same(bench: Any, clock: FixedClock) -> None:
     houses = [bench.household(name) for name in ("Ada", "Bea", "Cai")]
     bench.rule(per_euro=1, per_attendance=5)
