@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import secrets
 from typing import Any
@@ -37,16 +36,17 @@ def administrator(settings: Settings, folder: Folder) -> dict[str, str]:
     return found
 
 
-async def demonstration(settings: Settings, folder: Folder, *, fresh: bool) -> None:
-    """Loads the demonstration centre if the stores were empty; goes on with a load that was broken
-    off. Raises StepError."""
+def is_to_load(settings: Settings, folder: Folder, *, fresh: bool) -> bool:
+    """Whether the demonstration centre is wanted: the stores were empty, or a load was broken off."""
     state = read(folder)
     if not state:
-        wanted = fresh and settings.demo and importlib.util.find_spec("vicinato.demo") is not None
-        state = {"demonstration": "loading" if wanted else "none"}
+        state = {"demonstration": "loading" if fresh and settings.demo else "none"}
         _write(folder, state)
-    if state["demonstration"] != "loading":
-        return
+    return bool(state["demonstration"] == "loading")
+
+
+async def load_demonstration(settings: Settings, folder: Folder) -> None:
+    """Loads the demonstration centre and keeps its sign-ins. Raises StepError."""
     order = {"address": settings.address, "administrator": administrator(settings, folder)}
     sign_ins = await steps.run("demonstration", order, folder.log("supervisor"), within=300.0)
     write_private(folder.secrets.folder / SIGN_INS, json.dumps(sign_ins, ensure_ascii=False))

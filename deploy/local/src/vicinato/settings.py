@@ -20,7 +20,7 @@ SERVICES = ("identity", "cards", "shop", "activities", "notifications", "network
 
 _OF_TESTS = {"VICINATO_NO_SKIPS", "VICINATO_UP_CACHE"}
 """Not the services' business: no reason to ask them."""
-_SET_BY_US = {
+SET_BY_US = {
     "VICINATO_SERVICE",
     "VICINATO_DATABASE_URL",
     "VICINATO_KAFKA",
@@ -161,7 +161,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def _of_the_services(environ: Mapping[str, str]) -> None:
     """Settings that go on to the services, checked before any of them starts. A misspelt one is
     worse than none: it is believed to hold."""
-    for name in sorted(_SET_BY_US & set(environ)):
+    for name in sorted(SET_BY_US & set(environ)):
         raise CommandError(
             Exit.SETTING,
             f"{name} is set by Vicinato itself for each service and cannot be given here.",

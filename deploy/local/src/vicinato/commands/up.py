@@ -99,6 +99,7 @@ class Screen:
         self.console = Console(highlight=False, soft_wrap=True)
         self.log = log
         self.began = began
+        self.took = 0.0
         self._shown: dict[str, tuple[State, str]] = {}
 
     def __call__(self, child: Child) -> None:
@@ -121,11 +122,14 @@ class Screen:
             return f"{child.took:.1f} s"
         return child.reason
 
+    def ready(self) -> None:
+        self.took = time.monotonic() - self.began
+
     def opened(self, wanted: settings.Settings, folder: Folder) -> None:
         console = self.console
         console.print(
             f"\nVicinato is open at [bold]{wanted.address}[/bold]"
-            f" (ready in {time.monotonic() - self.began:.1f} s; data in {folder.root})"
+            f" (ready in {self.took:.1f} s; data in {folder.root})"
         )
         table = Table(box=None, pad_edge=False)
         for heading in ("who", "e-mail", "password"):
@@ -153,8 +157,11 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
 
     async def life() -> None:
         await house.open()
+        screen.ready()
         try:
-            await first_start.demonstration(wanted, folder, fresh=house.fresh)
+            if first_start.is_to_load(wanted, folder, fresh=house.fresh):
+                screen.say("loading the demonstration centre ...")
+                await first_start.load_demonstration(wanted, folder)
         except StepError as error:
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
