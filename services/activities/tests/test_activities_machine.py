@@ -108,15 +108,37 @@ class Model:
         return [p for p in self.places if p.rank == place.rank and p.state == place.state]
 
 
+parties = st.one_of(
+    st.sampled_from([([person], False) for person in SINGLES]),
+    st.sampled_from(
+        [(people, together) for people in SIBLINGS.values() for together in (True, True, False)]
+    ),
+)
+"""Who signs up in one request, and whether together."""
+priorities = st.sampled_from([0, 0, 0, 1, 2])
+
+
+def who(asked: tuple[tuple[list[str], bool], int]) -> str:
+    return asked[0][0][0]
+
+
 def machine(world: Any) -> type[RuleBasedStateMachine]:
     class WaitingList(RuleBasedStateMachine):
         @initialize(
-            capacity=st.integers(1, 4), policy=st.sampled_from(Policy), days=st.integers(1, 5)
+            capacity=st.integers(1, 3),
+            policy=st.sampled_from(Policy),
+            days=st.integers(3, 14),
+            crowd=st.lists(st.tuples(parties, priorities), min_size=2, max_size=7, unique_by=who),
         )
-        def begin(self, capacity: int, policy: Policy, days: int) -> None:
+        def begin(
+            self, capacity: int, policy: Policy, days: int, crowd: list[tuple[Any, int]]
+        ) -> None:
+            """A session that is full, or nearly so: there the rules begin to matter."""
             world.bench.tick()
             self.session_id = world.session(capacity, policy=policy, starts_in=timedelta(days=days))
             self.model = Model(capacity, policy, world.clock.now() + timedelta(days=days))
+            for (people, together), priority in crowd:
+                self.sign_up(people, priority, together=together)
 
         @property
         def now(self) -> datetime:
@@ -130,6 +152,8 @@ def machine(world: Any) -> type[RuleBasedStateMachine]:
             def ask() -> Any:
                 return world.sign_up(self.session_id, *people, together=together, priority=priority)
 
+            world.advance(minutes=1)
+            self.model.pass_time(self.now)
             live = {p.person for p in self.model.standing("confirmed", "offered", "waiting")}
             if self.now >= self.model.begins:
                 self.refuses("session.begun", ask)
@@ -141,17 +165,10 @@ def machine(world: Any) -> type[RuleBasedStateMachine]:
                 ids = [one.id for one in ask()]
                 self.model.enter(ids, people, priority, self.now, together=together)
 
-        @rule(person=st.sampled_from(SINGLES), priority=st.sampled_from([0, 0, 0, 1, 2]))
-        def one_signs_up(self, person: str, priority: int) -> None:
-            self.sign_up([person], priority, together=False)
-
-        @rule(
-            household=st.sampled_from(sorted(SIBLINGS)),
-            together=st.booleans(),
-            priority=st.sampled_from([0, 0, 1]),
-        )
-        def siblings_sign_up(self, household: str, together: bool, priority: int) -> None:
-            self.sign_up(SIBLINGS[household], priority, together=together)
+        @rule(party=parties, priority=priorities)
+        def somebody_signs_up(self, party: tuple[list[str], bool], priority: int) -> None:
+            people, together = party
+            self.sign_up(people, priority, together=together)
 
         @precondition(lambda self: self.model.places)
         @rule(data=st.data())
@@ -243,8 +260,8 @@ def test_the_waiting_list_is_that_of_the_model(world: Any) -> None:
     run_state_machine_as_test(
         machine(world),
         settings=settings(
-            max_examples=20 if world.bench.store.dialect == "sqlite" else 8,
-            stateful_step_count=20,
+            max_examples=30 if world.bench.store.dialect == "sqlite" else 10,
+            stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
