@@ -40,7 +40,7 @@ def failed(world: World, answer: Answer = Answer.NEVER) -> str:
     return str(taken.message_id)
 
 
-ENDPOINTS = [
+ENDPOINTS: list[tuple[str, str, Any, set[Role], str]] = [
     ("GET", "/messages", None, {*STAFF_HERE, Role.FAMILY}, "notifications:read"),
     ("GET", "/messages/{message}", None, {*STAFF_HERE, Role.FAMILY}, "notifications:read"),
     (
@@ -317,6 +317,7 @@ async def test_hours_of_a_centre_from_a_day_on(
     assert (await client.get(path)).json()["hours"]["weekdays"]["opens"] == "09:00:00"
     answer = await client.get(path, params={"at": later})
     assert answer.json()["hours"]["weekdays"]["opens"] == "14:00:00"
+    wrong: dict[str, Any]
     for wrong in (
         {"hours": {"weekdays": {"opens": "15:00", "closes": "14:00"}}},
         {"hours": {"weekdays": None, "saturdays": None}},

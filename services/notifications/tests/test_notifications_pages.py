@@ -96,18 +96,17 @@ async def test_a_family_cannot_read_what_is_not_its_own(one: Client, sqlite_worl
 
 
 async def test_a_new_message_tells_open_inboxes_after_the_commit(
-    one: Client, sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sqlite_world.household()
     told: list[tuple[str, str, int]] = []
 
     def publish(kind: str, subject: str) -> None:
         told.append((kind, subject, len(sqlite_world.messages())))
 
     monkeypatch.setattr(web_live, "publish", publish)
-    sqlite_world.bench.run(
-        lambda tx: live.inbox_changed(tx, "house-1")  # the bench calls back after the commit
-    )
-    assert told == [("inbox", "house-1", 0)]
+    sqlite_world.bench.deliver(sqlite_world.confirmed())
+    assert told == [("inbox", "house-1", 1)]
 
 
 async def test_who_may_listen() -> None:

@@ -1,10 +1,9 @@
-"""Who may see and do what here."""
+"""Who may see and do what here. That staff belong to a centre is seen to by `web.allow`."""
 
 from __future__ import annotations
 
 from notifications.domain.kinds import CONFIDENTIAL
 from notifications.queries import Sight
-from runtime.refusals import N_, NotAllowed
 from web import Call, Role
 from web.roles import STAFF
 
@@ -21,20 +20,9 @@ READ_SCOPE = "notifications:read"
 WRITE_SCOPE = "notifications:write"
 
 
-def centre_of(call: Call) -> str:
-    """The centre that the caller works for; "" only for the foundation's administrators."""
-    if not call.centre and not call.caller.has(Role.ADMINISTRATOR):
-        raise NotAllowed(
-            "auth.centre",
-            N_("Your account belongs to no centre."),
-            N_("Ask the coordinator of your centre if you need it."),
-        )
-    return call.centre
-
-
 def sight_of(call: Call) -> Sight:
     """Which messages the caller may see: staff those of their centre, others their household's."""
     if not call.caller.staff:
         return Sight(household_id=call.caller.household_id)
     hidden = frozenset() if call.caller.has(*NEED_TO_KNOW) else CONFIDENTIAL
-    return Sight(centre_of(call), hidden=frozenset(kind.value for kind in hidden))
+    return Sight(call.centre, hidden=frozenset(kind.value for kind in hidden))

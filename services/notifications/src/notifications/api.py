@@ -16,7 +16,6 @@ from notifications.access import (
     READ_SCOPE,
     SEND,
     WRITE_SCOPE,
-    centre_of,
     sight_of,
 )
 from notifications.commands.wishes import household_in
@@ -169,7 +168,7 @@ async def show_message(call: Reader, message_id: AnyId) -> MessageWithDeliveries
 @router.post("/messages/{message_id}/send-again")
 async def send_again(call: Sender, message_id: AnyId) -> MessageWithDeliveries:
     """Try a failed e-mail anew. One whose answer was lost is never sent again."""
-    centre = centre_of(call)
+    centre = call.centre
     await call.command(lambda tx: commands.send_again(tx, message_id, centre_id=centre))
     return await _whole(call, message_id)
 
@@ -177,7 +176,7 @@ async def send_again(call: Sender, message_id: AnyId) -> MessageWithDeliveries:
 @router.get("/calls")
 async def list_calls(call: CallsReader, paging: Paged) -> Page[CallOut]:
     """Whom to call, longest waiting first."""
-    centre = centre_of(call)
+    centre = call.centre
     page = await call.query(lambda c: queries.calls(c, centre, paging))
     return Page(items=[_call(call, one) for one in page.items], next=page.next)
 
@@ -186,7 +185,7 @@ async def list_calls(call: CallsReader, paging: Paged) -> Page[CallOut]:
 async def call_done(call: CallsWriter, call_id: AnyId, body: CallDoneIn | None = None) -> None:
     """Somebody called; it leaves the list."""
     reached = (body or CallDoneIn(reached=True)).reached
-    centre = centre_of(call)
+    centre = call.centre
     await call.command(
         lambda tx: commands.call_done(tx, call_id, reached=reached, centre_id=centre)
     )
@@ -278,7 +277,7 @@ async def _whole(call: Call, message_id: str) -> MessageWithDeliveries:
 def _own(call: Call, household_id: str) -> tuple[str, str]:
     """The household and the centre to look in; another household of a family is not there."""
     if call.caller.staff:
-        return household_id, centre_of(call)
+        return household_id, call.centre
     return (household_id if call.caller.household_id == household_id else ""), ""
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from contracts.notifications import Channel
 from notifications import commands, queries, store, texts, words
-from notifications.access import CALL, SEND, centre_of, sight_of
+from notifications.access import CALL, SEND, sight_of
 from notifications.domain.delivery import FAILED, State
 from notifications.domain.kinds import OPTIONAL, Kind, rule_of
 from notifications.domain.preferences import Preferences
@@ -174,7 +174,7 @@ async def message(call: Staff, message_id: AnyId) -> Response:
 
 @router.post("/messages/{message_id}/send-again")
 async def send_again(call: Sender, message_id: AnyId) -> Response:
-    centre = centre_of(call)
+    centre = call.centre
     form = await call.form(ReadForm)
     await form.command(lambda tx: commands.send_again(tx, message_id, centre_id=centre))
     if form.ok:
@@ -190,7 +190,7 @@ async def calls(call: Caller, paging: Paged) -> Response:
 
 @router.post("/calls/{call_id}/done")
 async def call_done(call: Caller, paging: Paged, call_id: AnyId) -> Response:
-    centre = centre_of(call)
+    centre = call.centre
     form = await call.form(CallForm)
     await form.command(
         lambda tx: commands.call_done(tx, call_id, reached=form.data.reached, centre_id=centre)
@@ -229,7 +229,7 @@ async def _message(call: Call, message_id: str, form: Form[ReadForm]) -> Respons
 
 
 async def _calls(call: Call, paging: Any, form: Form[CallForm]) -> Response:
-    centre = centre_of(call)
+    centre = call.centre
     page = await call.query(lambda c: queries.calls(c, centre, paging))
     return call.render(
         "calls.html",

@@ -47,6 +47,7 @@ message = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("read_at", UtcDateTime),
     sa.Index("message_by_time", "created_at", "id"),
+    sa.Index("message_of_all_by_state", "state", "created_at", "id"),
     sa.Index("message_by_centre", "centre_id", "created_at", "id"),
     sa.Index("message_by_state", "centre_id", "state", "created_at", "id"),
     sa.Index("message_by_kind", "centre_id", "kind", "created_at", "id"),
@@ -83,7 +84,8 @@ delivery = sa.Table(
     sa.Index("delivery_by_person", "person_id"),
     sa.Index("delivery_by_state", "centre_id", "channel", "state", "created_at", "id"),
     sa.Index("delivery_by_channel", "centre_id", "channel", "created_at", "id"),
-    sa.Index("delivery_of_all", "channel", "state", "created_at", "id"),
+    sa.Index("delivery_of_all", "channel", "created_at", "id"),
+    sa.Index("delivery_of_all_by_state", "channel", "state", "created_at", "id"),
     sa.Index("delivery_ended", "channel", "state", "ended_at"),
     sa.Index("delivery_identical", "address_digest", "content_digest", "taken_at"),
     sa.Index(
@@ -96,11 +98,12 @@ delivery = sa.Table(
     sa.Index(
         "delivery_leased",
         "lease_until",
-        sqlite_where=sa.text("state = 'sending'"),
-        postgresql_where=sa.text("state = 'sending'"),
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
     ),
 )
-"""``due_at``: the earliest moment at which it might have left, after quiet hours."""
+"""Partial indexes are on what is null, never on a value: a bound value would not meet them.
+``due_at``: the earliest moment at which it might have left, after quiet hours."""
 
 attempt = sa.Table(
     "attempt",

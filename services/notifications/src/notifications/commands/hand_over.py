@@ -54,11 +54,7 @@ def anything_due(connection: sa.Connection, now: datetime) -> bool:
     """Whether some e-mail is due or some lease is over; cheap."""
     delivery = store.delivery.c
     due = sa.select(delivery.id).where(delivery.next_attempt <= now).limit(1)
-    over = (
-        sa.select(delivery.id)
-        .where(delivery.state == State.SENDING.value, delivery.lease_until <= now)
-        .limit(1)
-    )
+    over = sa.select(delivery.id).where(delivery.lease_until <= now).limit(1)
     return connection.scalar(due) is not None or connection.scalar(over) is not None
 
 
@@ -181,7 +177,6 @@ def lose_expired(tx: Transaction, *, mine: Collection[str] = ()) -> int:
     rows = tx.connection.execute(
         sa.select(store.delivery)
         .where(
-            store.delivery.c.state == State.SENDING.value,
             store.delivery.c.lease_until <= tx.now,
             store.delivery.c.lease_id.not_in(list(mine)),
         )

@@ -128,6 +128,9 @@ def upgrade() -> None:
             "message_by_state", ["centre_id", "state", "created_at", "id"], unique=False
         )
         batch_op.create_index("message_by_time", ["created_at", "id"], unique=False)
+        batch_op.create_index(
+            "message_of_all_by_state", ["state", "created_at", "id"], unique=False
+        )
 
     op.create_table(
         "meta",
@@ -296,11 +299,12 @@ def upgrade() -> None:
             "delivery_leased",
             ["lease_until"],
             unique=False,
-            sqlite_where=sa.text("state = 'sending'"),
-            postgresql_where=sa.text("state = 'sending'"),
+            sqlite_where=sa.text("lease_until IS NOT NULL"),
+            postgresql_where=sa.text("lease_until IS NOT NULL"),
         )
+        batch_op.create_index("delivery_of_all", ["channel", "created_at", "id"], unique=False)
         batch_op.create_index(
-            "delivery_of_all", ["channel", "state", "created_at", "id"], unique=False
+            "delivery_of_all_by_state", ["channel", "state", "created_at", "id"], unique=False
         )
 
     op.create_table(
@@ -322,11 +326,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("attempt")
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index("delivery_of_all_by_state")
         batch_op.drop_index("delivery_of_all")
         batch_op.drop_index(
             "delivery_leased",
-            sqlite_where=sa.text("state = 'sending'"),
-            postgresql_where=sa.text("state = 'sending'"),
+            sqlite_where=sa.text("lease_until IS NOT NULL"),
+            postgresql_where=sa.text("lease_until IS NOT NULL"),
         )
         batch_op.drop_index("delivery_identical")
         batch_op.drop_index("delivery_ended")
@@ -363,6 +368,7 @@ def downgrade() -> None:
     op.drop_table("outbox")
     op.drop_table("meta")
     with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.drop_index("message_of_all_by_state")
         batch_op.drop_index("message_by_time")
         batch_op.drop_index("message_by_state")
         batch_op.drop_index("message_by_person")
