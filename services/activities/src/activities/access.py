@@ -18,7 +18,11 @@ WRITE_SCOPE = "activities:write"
 
 
 def by(call: Call) -> By:
-    """On whose behalf the caller acts. Raises NotAllowed for somebody of no centre."""
+    """On whose behalf the caller acts.
+
+    Raises NotAllowed for somebody of no centre: pages for everybody name no role, so the edge lets
+    them in, and without a centre they would see all.
+    """
     caller = call.caller
     if not caller.centre_id and not caller.has(Role.ADMINISTRATOR):
         raise NotAllowed(
