@@ -7,7 +7,7 @@ age). Nothing else in the house makes a client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ MAX_BATCH = 512 * 1024
 """Bytes; with aiokafka's 16 KiB and fsync per append, 4,500 records/s instead of 25,000."""
 
 READ_TIMEOUT = 10.0
+STOP_WITHIN = 10.0
 READ_AT_ONCE = 1_000
 
 
@@ -96,7 +97,7 @@ class Bus:
                 await admin.start()
                 return str((await admin.describe_cluster()).get("cluster_id") or "")
         finally:
-            await admin.close()
+            await ended(admin.close())
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:
@@ -114,7 +115,7 @@ class Bus:
                 await consumer.start()
             yield Reader(consumer)
         finally:
-            await consumer.stop()
+            await ended(consumer.stop())
 
 
 class Reader:
@@ -193,3 +194,15 @@ def record_of(raw: ConsumerRecord) -> Record:
     return Record(
         raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, raw.headers
     )
+
+
+def asked_to_stop() -> bool:
+    """Whether the task at hand is cancelled by us. The client library lets cancellations of tasks
+    of its own escape while a broker goes away (seen: a consumer that ended without a word)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def ended(stopping: Coroutine[Any, Any, None]) -> None:
+    """Let a client stop, for at most a few seconds, whatever it raises meanwhile."""
+    await asyncio.wait({asyncio.ensure_future(stopping)}, timeout=STOP_WITHIN)

@@ -20,7 +20,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from messaging.attempt import BEGINNING, Outcome, Place
-from messaging.bus import Bus, record_of
+from messaging.bus import Bus, asked_to_stop, ended, record_of
 from messaging.envelope import Item, decode
 from messaging.settle import Settler
 from messaging.tables import place
@@ -97,16 +97,17 @@ class Subscription:
         failures = 0
         try:
             while True:
+                began = time.monotonic()
                 try:
                     await self._start()
                     await self._watch()
-                except asyncio.CancelledError:
-                    raise
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if asked_to_stop():
+                        raise
                     log.warning("consumer.waits", reason=type(error).__name__, error=error)
                 await self._close()
+                failures = 0 if time.monotonic() - began > IDLE_CHECK else failures + 1
                 await asyncio.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
-                failures = 0 if self.connected else failures + 1
         finally:
             self._stopping.set()
             async with self._turn:
@@ -139,9 +140,7 @@ class Subscription:
     async def _close(self) -> None:
         broker, self._broker, self._subscriber = self._broker, None, None
         if broker is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(10):
-                    await broker.stop()
+            await ended(broker.stop())
 
     async def _watch(self) -> None:
         """An empty assignment that lasts is a fault that nobody reports; and a log that was made

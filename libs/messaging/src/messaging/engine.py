@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from messaging import aside, marks, rebuild
 from messaging.attempt import BEGINNING, Live, Outcome
-from messaging.bus import Bus
+from messaging.bus import Bus, asked_to_stop
 from messaging.consumer import Subscription
 from messaging.reactions import Projection
 from messaging.relay import Relay
@@ -151,12 +152,12 @@ class Engine:
         await self.store.read(self.live.load)
         if bus and self.bus is not None:
             self._start_bus(self.bus)
-        self._spawn(self.jobs.work(), "jobs")
-        self._spawn(self._retries(), "retries")
+        self._spawn(self.jobs.work, "jobs")
+        self._spawn(self._retries, "retries")
 
     def _start_bus(self, bus: Bus) -> None:
         self.relay = Relay(self.service, self.store, bus, clock=self.clock, ids=self.ids)
-        self._spawn(self.relay.run(), "relay")
+        self._spawn(self.relay.run, "relay")
         others = [t for t in self.service.reads if t != IDENTITY]
         for topics, group in (([IDENTITY], f"{self.service.name}.identity"), (others, "")):
             wanted = [t for t in topics if t in self.service.reads]
@@ -172,11 +173,23 @@ class Engine:
                 told=self._told,
             )
             self.subscriptions.append(subscription)
-            self._spawn(subscription.run(), f"consumer {wanted[0]}")
-        self._spawn(self._rebuild_what_must(bus), "rebuilds")
+            self._spawn(subscription.run, f"consumer {wanted[0]}")
+        self._spawn(partial(self._rebuild_what_must, bus), "rebuilds")
 
-    def _spawn(self, work: Any, name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._tasks.append(asyncio.create_task(self._kept(work, name), name=name))
+
+    async def _kept(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """A part that should run for ever begins again, whatever ended it but we."""
+        while True:
+            try:
+                await work()
+                return
+            except (Exception, asyncio.CancelledError) as error:
+                if asked_to_stop():
+                    raise
+                log.error("engine.part_ended", job=name, reason=type(error).__name__, error=error)
+            await asyncio.sleep(1)
 
     async def stop(self) -> None:
         """Stop in order; what was committed stays, what was not is asked for again."""
@@ -291,7 +304,7 @@ class Engine:
             return running
         progress = rebuild.Progress()
         self._rebuilds[name] = progress
-        self._spawn(self._rebuild(self.bus, chosen[0], progress), f"rebuild {name}")
+        self._spawn(partial(self._rebuild, self.bus, chosen[0], progress), f"rebuild {name}")
         return progress
 
     async def _rebuild_what_must(self, bus: Bus) -> None:

@@ -45,6 +45,7 @@ class EngineMetrics:
         self._clock.set(float(engine.guard.suspicious))
         if engine.relay is not None:
             self._blocked.set(len(engine.relay.blocked))
+        self._lag.clear()
         for (topic, partition), lag in engine.lags().items():
             self._lag.labels(topic, str(partition)).set(lag)
         if engine.cluster:

@@ -24,7 +24,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from contracts import COMPACTED
 from messaging import adoption, marks
 from messaging.attempt import Place
-from messaging.bus import Bus, BusAway, Reader
+from messaging.bus import Bus, BusAway, Reader, asked_to_stop, ended
 from messaging.envelope import ERA_BEGUN, decode, wire_headers
 from messaging.relay_lock import RelayLock, relay_lock
 from messaging.service import Service
@@ -94,7 +94,9 @@ class Relay:
                             failures = 0
                 except LogCut as cut:
                     log.error("relay.log_cut", why=str(cut))
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if asked_to_stop():
+                        raise
                     pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
                     failures += 1
                     log.warning("relay.waits", reason=type(error).__name__, error=error)
@@ -128,9 +130,7 @@ class Relay:
                     await self._sleep(REPLICA_POLL if replicas else IDLE_CHECK)
                 yield None
         finally:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(5):
-                    await producer.stop()
+            await ended(producer.stop())
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
