@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,18 @@ def test_no_event_carries_a_name_or_a_contact_point_but_those_of_people() -> Non
     for event in contracts.events():
         if event.TOPIC != contracts.people.TOPIC:
             assert not personal & set(event.model_fields), event.ce_type()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda s: s.name)
+def test_every_event_of_a_service_is_told_somewhere(service: Service) -> None:
+    """An event that nobody emits is a promise that nobody keeps."""
+    folder = Path(str(find_spec(service.package).origin)).parent  # type: ignore[union-attr]
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        if path.stem in ("recover", "projections"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Name | ast.Attribute):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    missing = {e.__name__ for e in service.produced} - names
+    assert not missing, f"never made in {service.package}: {', '.join(sorted(missing))}"
