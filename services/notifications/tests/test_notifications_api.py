@@ -32,6 +32,14 @@ async def client(world: World) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.fixture
+async def one(sqlite_world: World) -> AsyncIterator[Client]:
+    """For what is the same on both engines."""
+    async with Client(SERVICE, sqlite_world.url, clock=sqlite_world.clock) as client:
+        client.sign_in(token(Role.COORDINATOR, centre=CENTRE))
+        yield client
+
+
 def failed(world: World, answer: Answer = Answer.NEVER) -> str:
     """A message whose e-mail failed; its id."""
     world.bench.deliver(world.offered())
@@ -212,8 +220,9 @@ async def test_a_long_list_comes_in_parts(client: Client, world: World, clock: F
 
 
 async def test_a_message_shows_how_it_went_in_the_language_of_the_reader(
-    client: Client, world: World
+    one: Client, sqlite_world: World
 ) -> None:
+    client, world = one, sqlite_world
     world.household()
     message_id = failed(world)
     answer = await client.get(f"{BASE}/messages/{message_id}", headers={"Accept-Language": "it"})
@@ -244,7 +253,8 @@ async def test_send_again_once_however_often_it_is_asked(client: Client, world: 
     assert (await client.post(f"{BASE}/messages/nothing/send-again")).status_code == 404
 
 
-async def test_an_unknown_outcome_is_not_sent_again(client: Client, world: World) -> None:
+async def test_an_unknown_outcome_is_not_sent_again(one: Client, sqlite_world: World) -> None:
+    client, world = one, sqlite_world
     world.household()
     message_id = failed(world, Answer.LOST)
     answer = await client.post(
@@ -279,7 +289,8 @@ async def test_calls_name_whom_to_call_and_go_when_done(client: Client, world: W
     assert (await client.get(f"{BASE}/calls")).json()["items"] == []
 
 
-async def test_preferences_are_kept(client: Client, world: World) -> None:
+async def test_preferences_are_kept(one: Client, sqlite_world: World) -> None:
+    client, world = one, sqlite_world
     world.household()
     path = f"{BASE}/households/house-1/preferences"
     client.sign_in(token(Role.FAMILY, centre=CENTRE, household="house-1"))
@@ -307,8 +318,9 @@ async def test_preferences_are_kept(client: Client, world: World) -> None:
 
 
 async def test_hours_of_a_centre_from_a_day_on(
-    client: Client, world: World, clock: FixedClock
+    one: Client, sqlite_world: World, clock: FixedClock
 ) -> None:
+    client, world = one, sqlite_world
     path = f"{BASE}/quiet-hours"
     later = (clock.now() + timedelta(days=1)).isoformat()
     hours = {"weekdays": {"opens": "14:00", "closes": "15:00"}}
@@ -332,7 +344,10 @@ async def test_hours_of_a_centre_from_a_day_on(
     assert (await client.get(f"{path}?centre_id={CENTRE}")).status_code == 200
 
 
-async def test_a_referral_is_seen_only_by_who_needs_to_know(client: Client, world: World) -> None:
+async def test_a_referral_is_seen_only_by_who_needs_to_know(
+    one: Client, sqlite_world: World
+) -> None:
+    client, world = one, sqlite_world
     world.household()
     world.bench.deliver(
         ReferralAccepted(
@@ -354,8 +369,11 @@ async def test_a_referral_is_seen_only_by_who_needs_to_know(client: Client, worl
     assert "sert" not in answer.text
 
 
-async def test_the_running_application_hands_over(world: World, mail_server: MailServer) -> None:
+async def test_the_running_application_hands_over(
+    sqlite_world: World, mail_server: MailServer
+) -> None:
     """The worker of the application, woken by what is made in its own process."""
+    world = sqlite_world
     world.household()
     settings = {
         "smtp_host": "127.0.0.1",
@@ -382,7 +400,8 @@ async def test_the_running_application_hands_over(world: World, mail_server: Mai
     assert mail_server.mails[0]["From"] == "vicinato@testserver"
 
 
-async def test_the_documents(client: Client) -> None:
+async def test_the_documents(one: Client) -> None:
+    client = one
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert {path for path in paths if "/set-aside" not in path} == {
         f"{BASE}{path}"

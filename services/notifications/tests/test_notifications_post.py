@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,8 +69,9 @@ async def test_an_email_is_handed_over_and_told(world: World, mail_server: MailS
 
 
 async def test_arabic_reads_from_the_right_and_a_title_is_text(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household(language="ar")
     world.bench.deliver(world.offered(title="<b>Compiti</b>\nBcc: x@example.org"))
     await world.courier(mail_server.port).round()
@@ -84,8 +86,9 @@ async def test_arabic_reads_from_the_right_and_a_title_is_text(
 
 
 async def test_who_speaks_an_unknown_language_gets_two(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household(language="zh")
     world.bench.deliver(world.offered())
     await world.courier(mail_server.port).round()
@@ -99,8 +102,9 @@ async def test_who_speaks_an_unknown_language_gets_two(
 
 @pytest.mark.parametrize(("where", "code"), [("rcpt", "451"), ("data", "451"), ("mail", "451")])
 async def test_a_temporary_failure_is_tried_again(
-    world: World, mail_server: MailServer, clock: FixedClock, where: str, code: str
+    sqlite_world: World, mail_server: MailServer, clock: FixedClock, where: str, code: str
 ) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     setattr(mail_server, where, f"{code} later")
@@ -175,8 +179,9 @@ async def test_a_permanent_failure_is_told_once_for_an_address_and_somebody_call
 
 
 async def test_the_address_of_a_child_that_fails_is_the_holders(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.person("amina", email=""), world.offered("amina"))
     mail_server.rcpt = "550 no such user"
@@ -186,8 +191,9 @@ async def test_the_address_of_a_child_that_fails_is_the_holders(
 
 
 async def test_a_house_that_may_not_send_does_not_blame_the_person(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     mail_server.mail = "550 sender refused"
@@ -196,7 +202,26 @@ async def test_a_house_that_may_not_send_does_not_blame_the_person(
     assert emitted(world, ContactUnreachable) == []
 
 
-async def test_a_server_that_is_not_there_is_tried_again(world: World) -> None:
+async def test_a_secret_that_cannot_be_read_loses_nothing(
+    sqlite_world: World, mail_server: MailServer, tmp_path: Path
+) -> None:
+    world = sqlite_world
+    world.household()
+    world.bench.deliver(world.offered())
+    file = tmp_path / "secret"
+    file.write_text("secret")
+    courier = world.courier(mail_server.port)
+    courier._settings = courier._settings.model_copy(
+        update={"smtp_user": "casa", "smtp_secret_file": file}
+    )
+    file.unlink()
+    await courier.round()
+    assert world.delivery().state == "temporary_failure"
+    assert attempts(world) == [("later", "SettingsError")]
+
+
+async def test_a_server_that_is_not_there_is_tried_again(sqlite_world: World) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     await world.courier(free_port()).round()
@@ -205,8 +230,9 @@ async def test_a_server_that_is_not_there_is_tried_again(world: World) -> None:
     assert answer == "later"
 
 
-async def test_a_server_that_hangs_before_the_text_is_tried_again(world: World) -> None:
+async def test_a_server_that_hangs_before_the_text_is_tried_again(sqlite_world: World) -> None:
     """Nothing was handed over: the server took the connection and said nothing."""
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     done = asyncio.Event()
@@ -334,8 +360,9 @@ async def test_a_stop_lets_an_email_under_way_end(world: World, mail_server: Mai
 
 
 async def test_a_stop_does_not_wait_for_a_server_that_hangs(
-    world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
+    sqlite_world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
+    world = sqlite_world
     monkeypatch.setattr(worker, "GRACE", 0.05)
     world.household()
     world.bench.deliver(world.offered())
@@ -409,8 +436,9 @@ async def test_at_the_door_the_hours_are_looked_at_again(
 
 
 async def test_a_retry_waits_for_the_morning_too(
-    world: World, mail_server: MailServer, clock: FixedClock
+    sqlite_world: World, mail_server: MailServer, clock: FixedClock
 ) -> None:
+    world = sqlite_world
     world.household()
     clock.set(at("2026-11-16 18:58"))
     world.bench.deliver(world.offered())
@@ -447,15 +475,17 @@ async def test_somebody_described_in_the_meantime_gets_the_email(
 
 
 async def test_somebody_never_described_is_somebody_to_call(
-    world: World, mail_server: MailServer, clock: FixedClock
+    sqlite_world: World, mail_server: MailServer, clock: FixedClock
 ) -> None:
+    world = sqlite_world
     world.bench.deliver(world.offered("late", household_id="house-7"))
     clock.advance(timedelta(hours=1))
     await world.courier(mail_server.port).round()
     assert world.states() == {"in_app": "delivered", "email": "not_sent", "call": "created"}
 
 
-async def test_a_house_without_a_mail_server_calls(world: World) -> None:
+async def test_a_house_without_a_mail_server_calls(sqlite_world: World) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     assert await world.courier(0).round() == 0
@@ -479,8 +509,9 @@ async def test_what_is_no_address_fails_without_asking_anybody(
 
 
 async def test_an_address_in_a_domain_of_another_script_is_reached(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household(email="maria@bücher.example")
     world.bench.deliver(world.offered())
     await world.courier(mail_server.port).round()
@@ -541,8 +572,9 @@ def test_a_call_is_made_once(world: World) -> None:
 
 
 async def test_nothing_leaves_while_the_date_is_doubted(
-    world: World, mail_server: MailServer
+    sqlite_world: World, mail_server: MailServer
 ) -> None:
+    world = sqlite_world
     world.household()
     world.bench.deliver(world.offered())
     courier = world.courier(mail_server.port)

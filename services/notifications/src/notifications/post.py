@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from email.message import EmailMessage
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import (
@@ -44,14 +43,14 @@ class Post:
         self._limit = settings.notifications_smtp_timeout
         self._server: SMTP | None = None
 
-    async def send(self, mail: EmailMessage, to: str) -> Reply:
+    async def send(self, text: bytes, to: str) -> Reply:
         """Hand one e-mail over; never raises for what the server does."""
         server, refused = await self._named(to)
         if server is None:
             return refused
         try:
             async with asyncio.timeout(self._limit):
-                response = await server.data(mail.as_bytes())
+                response = await server.data(text)
         except SMTPDataError as error:
             if 400 <= error.code < 600:
                 await self._forget_envelope(server)
@@ -97,7 +96,7 @@ class Post:
             except SMTPResponseException as error:
                 self.drop()
                 return None, Reply(Answer.LATER, str(error.code))
-            except (SMTPException, OSError, TimeoutError) as error:
+            except Exception as error:  # also our own: no text has left, so nothing is unknown
                 self.drop()
                 return None, Reply(Answer.LATER, type(error).__name__)
             else:

@@ -21,9 +21,11 @@ from notifications import commands, mail
 from notifications.commands import HandOver
 from notifications.commands.hand_over import Taken
 from notifications.domain.delivery import Answer
+from notifications.domain.quiet_hours import is_holiday
 from notifications.live import bell
 from notifications.post import Post, Reply
 from notifications.settings import NotificationsSettings
+from notifications.store import DEFAULT_REGION
 from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.logging import get_logger
@@ -101,7 +103,7 @@ class Courier:
         except asyncio.CancelledError:
             await self._end(tasks)
             raise
-        return sum(task.result() for task in tasks)
+        return sum(await asyncio.gather(*tasks))
 
     async def _end(self, tasks: Sequence[asyncio.Task[int]]) -> None:
         """Let those under way end, take no more."""
@@ -155,7 +157,7 @@ class Courier:
                 public_url=settings.public_url,
                 at=self._clock.now(),
                 to=to,
-            )
+            ).as_bytes()
         except mail.NoAddress:
             return Reply(Answer.NEVER, "address")
         except Exception as error:  # ours: it waits for a build that can write it
@@ -193,6 +195,8 @@ class _Application:
 async def hand_over_mail(app: FastAPI) -> None:
     """The worker of the service."""
     parts: Parts = app.state.parts
+    # The calendar takes a third of a second to load: not in the first transaction that needs it.
+    await asyncio.to_thread(is_holiday, parts.clock.now().date(), DEFAULT_REGION)
     await Courier(
         _Application(parts),
         NotificationsSettings(**parts.settings.model_dump()),
