@@ -317,10 +317,8 @@ async def test_preferences_are_kept(one: Client, sqlite_world: World) -> None:
     assert (await client.get(path)).json() == seen
 
 
-async def test_hours_of_a_centre_from_a_day_on(
-    one: Client, sqlite_world: World, clock: FixedClock
-) -> None:
-    client, world = one, sqlite_world
+async def test_hours_of_a_centre_from_a_day_on(one: Client, clock: FixedClock) -> None:
+    client = one
     path = f"{BASE}/quiet-hours"
     later = (clock.now() + timedelta(days=1)).isoformat()
     hours = {"weekdays": {"opens": "14:00", "closes": "15:00"}}
