@@ -89,7 +89,7 @@ class House:
 
     def token(self, email: str, password: str) -> str:
         made = self.ask(
-            "POST", "/identity/api/tokens", json={"email": email, "password": password, "days": 1}
+            "POST", "/identity/api/tokens", json={"email": email, "password": password, "days": 90}
         )
         return str(made["token"])
 
