@@ -37,7 +37,7 @@ def administrator(settings: Settings, folder: Folder) -> dict[str, str]:
 
 
 def is_to_load(settings: Settings, folder: Folder, *, fresh: bool) -> bool:
-    """Whether the demonstration centre is wanted: the stores were empty, or a load was broken off."""
+    """Whether it is wanted: the stores were empty, or a load was broken off."""
     state = read(folder)
     if not state:
         state = {"demonstration": "loading" if fresh and settings.demo else "none"}

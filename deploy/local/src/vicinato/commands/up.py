@@ -146,14 +146,21 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
     stopping = asyncio.Event()
     house = House(wanted, folder, screen)
 
-    def asked() -> None:
-        if stopping.is_set():  # asked twice: whoever insists gets it
+    asked_at = 0.0
+
+    def asked(insisting: bool) -> None:
+        """The same wish may come twice at once: to the group, and passed on by `make`. A second
+        Ctrl-C some time later is impatience, and is heard."""
+        nonlocal asked_at
+        if insisting and stopping.is_set() and time.monotonic() - asked_at > 1.0:
             house.supervisor.kill()
-        stopping.set()
+        elif not stopping.is_set():
+            asked_at = time.monotonic()
+            stopping.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, asked)
+        loop.add_signal_handler(number, asked, number is signal.SIGINT)
 
     async def life() -> None:
         await house.open()

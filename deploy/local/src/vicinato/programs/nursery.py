@@ -68,6 +68,7 @@ async def fork(program: Program) -> Process:
 def serve(service: str, env: Mapping[str, str], log: str) -> None:
     """The child's life; ends it with the exit code of `web.serve`."""
     os.setsid()  # Ctrl-C on the terminal is for the supervisor, which stops in order
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored by the fork server
     if with_the_fork_server := die_with_parent(os.getppid()):
         with_the_fork_server()
     threading.Thread(target=_die_with_the_supervisor, name="supervisor", daemon=True).start()
