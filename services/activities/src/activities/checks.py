@@ -102,11 +102,13 @@ def order(connection: sa.Connection) -> list[Difference]:
 
 
 def _passed_over(connection: sa.Connection) -> Iterator[tuple[str, str]]:
-    rows = connection.execution_options(yield_per=1000).execute(
+    rows = connection.execute(
         sa.select(store.sign_up, store.activity.c.waiting_list_policy)
         .join(store.session, store.session.c.id == store.sign_up.c.session_id)
         .join(store.activity, store.activity.c.id == store.session.c.activity_id)
         .order_by(store.sign_up.c.session_id)
+        # Of the statement: on the connection it would hold for whoever uses that next.
+        .execution_options(yield_per=1000)
     )
     for _, of_session in groupby(rows, key=lambda row: row.session_id):
         stays = []
