@@ -12,9 +12,9 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     ConfigDict,
-    EmailStr,
     Field,
     StringConstraints,
+    validate_email,
 )
 from pydantic_core import PydanticCustomError
 
@@ -54,9 +54,15 @@ def _writable(text: str) -> str:
     return text
 
 
+def _email(text: str) -> str:
+    return validate_email(text)[1] if text else ""
+
+
 Text = AfterValidator(_writable)
 Name = Annotated[str, _stripped(100), Text]
 Phone = Annotated[str, _stripped(30, least=0), AfterValidator(_ruled(phone_of))]
+Email = Annotated[str, _stripped(254, least=0), AfterValidator(_email)]
+"""An address, or nothing."""
 Language = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
 Zone = Annotated[str, _stripped(100, least=0), Text]
 Reason = Annotated[str, _stripped(500, least=3), Text]
@@ -78,9 +84,7 @@ class Member(Asked):
     language: Language = Field(
         default="", description="BCP 47; empty when nobody knows.", examples=["ar"]
     )
-    email: EmailStr | Annotated[str, StringConstraints(max_length=0)] = Field(
-        default="", examples=["amina@example.org"]
-    )
+    email: Email = Field(default="", examples=["amina@example.org"])
     phone: Phone = Field(
         default="",
         description="Any usual spelling; kept as E.164. Without a country it is Italian.",
@@ -128,7 +132,7 @@ class MemberChange(Asked):
     family_name: Name | None = None
     birth_date: date | None = None
     language: Language | None = None
-    email: EmailStr | Annotated[str, StringConstraints(max_length=0)] | None = None
+    email: Email | None = None
     phone: Phone | None = None
     holder: bool | None = Field(default=None, description="true: becomes the holder.")
 
