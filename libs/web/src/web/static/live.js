@@ -1,12 +1,13 @@
 // Live parts: an element with an id and data-live="kind.id" is fetched again when the server says
-// that something changed. Without streams it asks every 20 s; without this file the page is as good
-// as when it was loaded.
+// that something changed, and once when the stream opens: what changed before that was not heard.
+// Without streams it asks every 20 s; without this file the page is as good as when it was loaded.
 (function () {
   "use strict";
 
   var parts = Array.prototype.slice.call(document.querySelectorAll("[data-live][id]"));
   if (!parts.length) return;
 
+  var here = window.location.href.split("#")[0];
   var prefix = "/" + window.location.pathname.split("/")[1];
   var busy = false;
   var again = false;
@@ -15,20 +16,26 @@
     return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
   }
 
+  // Two parts that differ only in the one-time values of their forms say the same: what is on the
+  // page stays, with the focus and the button that is being pressed.
+  function said(part) {
+    return part.innerHTML.replace(/(name="_nonce" value=")[^"]*/g, "$1");
+  }
+
   function refresh() {
-    if (busy) { again = true; return; }
-    if (document.hidden) { again = true; return; }
+    if (busy || document.hidden) { again = true; return; }
     busy = true;
-    fetch(window.location.href, { credentials: "same-origin", headers: { "X-Live": "1" } })
+    fetch(here, { credentials: "same-origin", headers: { "X-Live": "1" } })
       .then(function (answer) {
-        if (!answer.ok || answer.redirected) throw new Error("not now");
+        // By way of identity, that renews the sign-in, is fine; to the sign-in page is not.
+        if (!answer.ok || answer.url.split("#")[0] !== here) throw new Error("not now");
         return answer.text();
       })
       .then(function (text) {
         var fresh = new DOMParser().parseFromString(text, "text/html");
         parts.forEach(function (part) {
           var found = fresh.getElementById(part.id);
-          if (!found || edited(part) || found.innerHTML === part.innerHTML) return;
+          if (!found || edited(part) || said(found) === said(part)) return;
           part.replaceChildren.apply(part, Array.prototype.slice.call(document.importNode(found, true).childNodes));
         });
       })
@@ -39,32 +46,48 @@
       });
   }
 
+  var sources = {};
+  parts.forEach(function (part) { sources[part.getAttribute("data-live")] = null; });
+
+  function each(fn) { Object.keys(sources).forEach(fn); }
+
+  // A stream that was refused does not come back by itself.
+  function listen() {
+    each(function (name) {
+      if (sources[name] && sources[name].readyState !== EventSource.CLOSED) return;
+      var source = new EventSource(prefix + "/live/" + encodeURIComponent(name));
+      source.addEventListener("open", function (event) {
+        poll();
+        // The server's own word, said when it has begun to listen.
+        if (event instanceof MessageEvent) refresh();
+      });
+      source.addEventListener("changed", refresh);
+      source.addEventListener("error", poll);
+      sources[name] = source;
+    });
+  }
+
   var polling = 0;
-  function poll(on) {
-    if (on && !polling) polling = window.setInterval(refresh, 20000);
+  function poll() {
+    var on = false;
+    each(function (name) { on = on || !sources[name] || sources[name].readyState !== 1; });
+    if (on && !polling) polling = window.setInterval(ask, 20000);
     if (!on && polling) { window.clearInterval(polling); polling = 0; }
   }
 
-  var channels = {};
-  parts.forEach(function (part) { channels[part.getAttribute("data-live")] = true; });
-  var sources = [];
-
-  function listen() {
-    if (!window.EventSource) { poll(true); return; }
-    Object.keys(channels).forEach(function (name) {
-      var source = new EventSource(prefix + "/live/" + encodeURIComponent(name));
-      source.addEventListener("open", function () { poll(false); });
-      source.addEventListener("changed", refresh);
-      source.addEventListener("error", function () { poll(true); });
-      sources.push(source);
-    });
+  function ask() {
+    refresh();
+    if (window.EventSource) listen();
   }
 
   document.addEventListener("visibilitychange", function () {
     if (!document.hidden && again) { again = false; refresh(); }
   });
   window.addEventListener("pagehide", function () {
-    sources.forEach(function (source) { source.close(); });
+    each(function (name) { if (sources[name]) sources[name].close(); });
   });
-  listen();
+  window.addEventListener("pageshow", function (event) {
+    if (event.persisted) ask();
+  });
+  if (window.EventSource) listen(); else poll();
 })();
