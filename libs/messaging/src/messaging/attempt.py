@@ -7,17 +7,29 @@ transaction does, record by record.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 
 from contracts import Event
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Unreadable
+from messaging.outcome import (
+    ADOPTED,
+    BEGINNING,
+    RETRIES,
+    WAIT_FOR_PREVIOUS,
+    HandlerFailed,
+    Live,
+    Outcome,
+    Overtaken,
+    Partition,
+    Place,
+    Unattributed,
+)
 from messaging.reactions import NotYet, Projection, ProjectionTransaction
-from messaging.service import Service
 from messaging.tables import inbox, outbox, place, projection, read_meta, set_aside
 from messaging.transaction import Transaction
 from runtime import correlation, telemetry
@@ -30,89 +42,31 @@ from runtime.store import insert_ignore, upsert
 
 log = get_logger()
 
-Partition = tuple[str, int]
-
-BEGINNING = -1
-WAIT_FOR_PREVIOUS = timedelta(hours=1)
-RETRIES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=60))
-ADOPTED = "adopted"
-"""Note in the store: some outbox rows came back from the bus, so reactions may exist already."""
-
 MAX_ID = 64
 """Of an event's id. A record without one is known by where it lies, which is longer: it stays in
 the table of what was set aside and needs no row in the inbox."""
 
+RELEASE_AT_ONCE = 200
+"""Events that pass in one transaction because the one they waited for came; the others follow with
+the next look at what is due, so that the store is not held for a whole backlog."""
+
 _CHUNK = 900
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a partition is settled. ``offset`` -1: nothing of it."""
-
-    offset: int
-    event_id: str
-    stamp: int
-    era: int
-
-
-@dataclass
-class Outcome:
-    """What a settled transaction asks of the caller once it is committed."""
-
-    done: int = 0
-    seeks: dict[Partition, int] = field(default_factory=dict)
-    places: dict[Partition, Place] = field(default_factory=dict)
-    callbacks: list[Callable[[], None]] = field(default_factory=list)
-    emitted: int = 0
-    settled: list[Item] = field(default_factory=list)
-    broken: list[Projection] = field(default_factory=list)
-    aside: bool = False
-
-
-class HandlerFailed(Exception):  # noqa: N818 - it names what happened
-    """The item at `index` could not be handled; `by` is the projection, or None for a policy."""
-
-    def __init__(self, index: int, error: Exception, by: Projection | None = None) -> None:
-        super().__init__(index)
-        self.index = index
-        self.error = error
-        self.by = by
-
-
-class Overtaken(Exception):  # noqa: N818 - it names what happened
-    """Another replica settled one of the same events meanwhile; the batch is looked at again."""
-
-
-class Unattributed(Exception):  # noqa: N818
-    """Something failed that no single item can be blamed for."""
-
-
-class Live:
-    """Which projections are filled now; shared by all who settle for a service."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.projections: frozenset[Projection] = frozenset(service.all_projections)
-        self.adopted = False
-
-    def load(self, connection: sa.Connection) -> None:
-        """Read what the store knows: which are live, and whether events were adopted."""
-        states = {
-            (name, version): state
-            for name, version, state in connection.execute(
-                sa.select(projection.c.name, projection.c.version, projection.c.state)
-            )
-        }
-        self.projections = frozenset(
-            p
-            for p in self.service.all_projections
-            if states.get((p.name, p.version), "live") == "live"
-        )
-        self.adopted = read_meta(connection, ADOPTED) is not None
-
-    def missing(self) -> list[Projection]:
-        """Projections that must be rebuilt before they are filled again."""
-        return [p for p in self.service.all_projections if p not in self.projections]
+__all__ = [
+    "ADOPTED",
+    "BEGINNING",
+    "RETRIES",
+    "Attempt",
+    "HandlerFailed",
+    "Live",
+    "Outcome",
+    "Overtaken",
+    "Partition",
+    "Place",
+    "Unattributed",
+    "connection_knows",
+    "reason_of",
+]
 
 
 class Attempt:
@@ -127,47 +81,36 @@ class Attempt:
         ids: Ids,
         expected: Mapping[Partition, Place],
         careful: bool,
+        release: bool = True,
     ) -> None:
         self.service = live.service
         self.connection = connection
         self.expected = expected
         self.careful = careful
+        self.release = release
         self.outcome = Outcome()
         self.now: datetime = clock.now()
         self.tx = Transaction(self.service, connection, now=self.now, ids=ids)
         self.projections = ProjectionTransaction(connection, {})
-        self.adopted = live.adopted
         self.live = [p for p in self.service.all_projections if p in live.projections]
         self.known: set[str] = set()
         self.aside_ids: set[str] = set()
+        self.awaited: set[str] = set()
+        self.adopted = False
         self.reacted: set[str] = set()
         self.inbox_rows: list[dict[str, str]] = []
         self.places: dict[Partition, Place] = {}
         self.stopped: set[Partition] = set()
         self.index = 0
+        self.follower = ""
 
     # places
 
     def lock_places(self, items: Sequence[Item]) -> None:
         """Lock the places of the batch's partitions, in order, and compare them."""
         names = sorted({(i.record.topic, i.record.partition) for i in items})
-        insert_ignore(
-            self.connection,
-            place,
-            [
-                {
-                    "side": "in",
-                    "topic": topic,
-                    "partition": number,
-                    "record_offset": BEGINNING,
-                    "event_id": "",
-                    "stamp": 0,
-                    "era": 0,
-                }
-                for topic, number in names
-                if (topic, number) not in self.expected
-            ],
-        )
+        if not all(name in self.expected for name in names):
+            insert_ignore(self.connection, place, [_unsettled(name) for name in names])
         rows = self.connection.execute(
             sa.select(place)
             .where(
@@ -182,12 +125,14 @@ class Attempt:
             .order_by(place.c.topic, place.c.partition)
             .with_for_update()
         )
-        for row in rows:
-            name = (row.topic, row.partition)
-            found = Place(row.record_offset, row.event_id, row.stamp, row.era)
-            self.places[name] = found
-            if self.expected.get(name) != found:
-                self._stop(name, found, seek=found.offset + 1)
+        found = {
+            (row.topic, row.partition): Place(row.record_offset, row.event_id, row.stamp, row.era)
+            for row in rows
+        }
+        for name in names:
+            here = self.places[name] = found.get(name, Place(BEGINNING, "", 0, 0))
+            if self.expected.get(name) != here:
+                self._stop(name, here, seek=here.offset + 1)
 
     def _stop(self, name: Partition, at: Place, *, seek: int) -> None:
         self.stopped.add(name)
@@ -225,22 +170,26 @@ class Attempt:
                     sa.select(inbox.c.event_id).where(inbox.c.event_id.in_(part))
                 )
             )
-        self.outcome.aside = bool(
-            self.connection.scalar(sa.select(sa.exists().where(set_aside.c.event_id.is_not(None))))
-        )
-        if self.outcome.aside:
+        if connection_sets_aside(self.connection):
             part = sorted(ids)
             self.aside_ids.update(
                 self.connection.scalars(
                     sa.select(set_aside.c.event_id).where(set_aside.c.event_id.in_(part))
                 )
             )
-        if self.adopted:
-            self.reacted.update(
-                self.connection.scalars(
-                    sa.select(outbox.c.cause).where(outbox.c.cause.in_(sorted(ids)))
+            self.awaited.update(
+                filter(
+                    None,
+                    self.connection.scalars(
+                        sa.select(set_aside.c.previous).where(
+                            set_aside.c.state == "waiting", set_aside.c.previous.in_(part)
+                        )
+                    ),
                 )
             )
+        self.adopted = read_meta(self.connection, ADOPTED) is not None
+        if self.adopted:
+            self._note_reactions(ids)
         if not prefetch:
             return
         fresh = [
@@ -253,11 +202,22 @@ class Attempt:
                 raise
             raise Unattributed from error
 
+    def _note_reactions(self, ids: Iterable[str]) -> None:
+        self.reacted.update(
+            filter(
+                None,
+                self.connection.scalars(
+                    sa.select(outbox.c.cause).where(outbox.c.cause.in_(sorted(ids)))
+                ),
+            )
+        )
+
     def knows(self, event_id: str) -> None:
-        """Look one id up, when nothing of its record is needed."""
+        """Look one id up, when nothing of its record is needed but that others wait for it."""
         if connection_knows(self.connection, event_id):
             self.known.add(event_id)
-        self.outcome.aside = True
+        self.adopted = read_meta(self.connection, ADOPTED) is not None
+        self.awaited.add(event_id)
 
     # one item
 
@@ -289,28 +249,38 @@ class Attempt:
         self.count_as_settled(item.id, item.record.topic)
 
     def count_as_settled(self, event_id: str, topic: str) -> None:
-        """The id is done; whoever waited for it passes now."""
+        """The id is done; whoever waited for it passes now, or when `Settler.due` finds it."""
         settled = [(event_id, topic)]
+        released = 0
         while settled:
             done, source = settled.pop()
             if done not in self.known:
                 self.known.add(done)
                 if len(done) <= MAX_ID:
                     self.inbox_rows.append({"event_id": done, "source": source})
-            if not self.outcome.aside:
-                continue
-            for row in self.connection.execute(
-                sa.select(set_aside).where(
-                    set_aside.c.previous == done, set_aside.c.state == "waiting"
-                )
-            ).all():
-                follower = aside.item_of(row)
-                if isinstance(follower.content, Received):
-                    self._apply(follower, follower.content)
-                    self.connection.execute(
-                        sa.delete(set_aside).where(set_aside.c.event_id == row.event_id)
-                    )
-                    settled.append((row.event_id, row.topic))
+            if self.release and (released or done in self.awaited) and released < RELEASE_AT_ONCE:
+                for follower in self._waiting_for(done):
+                    self._release(follower)
+                    settled.append((follower.id, follower.record.topic))
+                    released += 1
+
+    def _waiting_for(self, event_id: str) -> list[Item]:
+        rows = self.connection.execute(
+            sa.select(set_aside)
+            .where(set_aside.c.previous == event_id, set_aside.c.state == "waiting")
+            .order_by(set_aside.c.event_id)
+        ).all()
+        items = [aside.item_of(row) for row in rows]
+        return [item for item in items if isinstance(item.content, Received)]
+
+    def _release(self, follower: Item) -> None:
+        assert isinstance(follower.content, Received)
+        if self.adopted:
+            self._note_reactions([follower.id])
+        self.follower = follower.id
+        self._apply(follower, follower.content)
+        self.follower = ""
+        self.connection.execute(sa.delete(set_aside).where(set_aside.c.event_id == follower.id))
 
     def _apply(self, item: Item, received: Received[Event]) -> None:
         with (
@@ -324,27 +294,33 @@ class Attempt:
         event = type(received.event)
         if item.id not in self.reacted:
             for policy in self.service.policies.of(event):
-                try:
-                    policy(self.tx, received)
-                except Exception as error:
-                    raise HandlerFailed(self.index, error) from error
+                self._by_policy(partial(policy, self.tx, received))
+        if self.careful:
+            self._by_policy(self.tx.flush)
         for read_model in self.live:
             function = read_model.of(event)
             if function is None:
                 continue
             try:
                 if self.careful:
-                    self.tx.flush()
                     with self.connection.begin_nested():
                         function(self.projections, received)
                 else:
                     function(self.projections, received)
             except Exception as error:
                 if not self.careful or is_transient(error):
-                    raise HandlerFailed(self.index, error, read_model) from error
+                    raise HandlerFailed(
+                        self.index, error, read_model, follower=self.follower
+                    ) from error
                 self._broken(read_model, error)
         self.outcome.settled.append(item)
         self.tx.handle(None)
+
+    def _by_policy(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            raise HandlerFailed(self.index, error, follower=self.follower) from error
 
     def _broken(self, read_model: Projection, error: Exception) -> None:
         log.error("projection.failed", projection=read_model.name, reason=reason_of(error))
@@ -368,11 +344,14 @@ class Attempt:
     ) -> None:
         aside.put(self.connection, item, state, reason, tries=tries, next_try=next_try, at=self.now)
         self.aside_ids.add(item.id)
-        self.outcome.aside = True
+        if state == "waiting" and item.previous:
+            self.awaited.add(item.previous)
 
     def close(self) -> None:
         """Write the inbox, the sets, the places and, last, the outbox."""
         if self.inbox_rows:
+            # In the order of their ids: two replicas that meet on two events wait, not deadlock.
+            self.inbox_rows.sort(key=lambda row: row["event_id"])
             try:
                 self.connection.execute(sa.insert(inbox), self.inbox_rows)
             except sa.exc.IntegrityError as error:
@@ -393,12 +372,13 @@ class Attempt:
         upsert(self.connection, place, moved, key=("side", "topic", "partition"))
         self.outcome.emitted = self.tx.close()
         self.outcome.callbacks = self.tx.callbacks
+        self.outcome.scheduled = self.tx.scheduled
 
 
 def reason_of(error: BaseException) -> str:
     """Why, without any value that might be personal."""
     if isinstance(error, NotYet):
-        return f"not_yet: {error}"[:500]
+        return f"not_yet: {error}"[:500].replace("\0", "\ufffd")
     if isinstance(error, Refusal):
         return f"refused: {error.reason}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -409,3 +389,20 @@ def reason_of(error: BaseException) -> str:
 def connection_knows(connection: sa.Connection, event_id: str) -> bool:
     """Whether the inbox has this id."""
     return bool(connection.scalar(sa.select(sa.exists().where(inbox.c.event_id == event_id))))
+
+
+def connection_sets_aside(connection: sa.Connection) -> bool:
+    """Whether anything is set aside at all: mostly nothing is, and two queries are saved."""
+    return bool(connection.scalar(sa.select(sa.exists().where(set_aside.c.event_id.is_not(None)))))
+
+
+def _unsettled(name: Partition) -> dict[str, object]:
+    return {
+        "side": "in",
+        "topic": name[0],
+        "partition": name[1],
+        "record_offset": BEGINNING,
+        "event_id": "",
+        "stamp": 0,
+        "era": 0,
+    }

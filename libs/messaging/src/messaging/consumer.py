@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
-from messaging.attempt import BEGINNING, Outcome, Place
+from messaging.attempt import Outcome, Partition
 from messaging.bus import Bus, asked_to_stop, ended, record_of
 from messaging.envelope import Item, decode
+from messaging.follow import Follow
 from messaging.settle import Settler
-from messaging.tables import place
+from messaging.turn import Turn
 from runtime.logging import get_logger
 from runtime.store import Store
 
@@ -33,23 +34,28 @@ MAX_RECORDS = 500
 POLL_MS = 10
 """FastStream sleeps this long once more after an empty poll: 200 ms gave p99 285 ms, 10 ms 22."""
 
-COMMIT_EVERY = 1.0
-IDLE_CHECK = 30.0
+LOOK_EVERY = 30.0
+LOOK_AFTER_ASSIGNMENT = 2.0
 ASSIGNMENT_PATIENCE = 10.0
+LONGEST_PATIENCE = 300.0
+STUCK_AFTER = 60.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+Forget = Callable[[Iterable[TopicPartition]], None]
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells the settler which partitions are new here; nothing is awaited."""
+    """Tells the subscription which partitions are new here; nothing is awaited."""
 
-    def __init__(self, settler: Settler) -> None:
-        self._settler = settler
+    def __init__(self, revoked: Forget, assigned: Forget) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._settler.forget((tp.topic, tp.partition) for tp in revoked)
+        self._revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._settler.forget((tp.topic, tp.partition) for tp in assigned)
+        self._assigned(assigned)
 
 
 class Subscription:
@@ -63,7 +69,7 @@ class Subscription:
         *,
         topics: Sequence[str],
         group: str,
-        turn: asyncio.Lock,
+        turn: Turn,
         told: Callable[[Outcome], None],
     ) -> None:
         self._settler = settler
@@ -75,11 +81,14 @@ class Subscription:
         self._told = told
         self._broker: KafkaBroker | None = None
         self._subscriber: Any = None
-        self._committed = 0.0
-        self._last_record = time.monotonic()
+        self._follow = Follow(settler, store, turn)
+        self._settled: dict[TopicPartition, int] = {}
+        self._look_at = 0.0
+        self._patience = ASSIGNMENT_PATIENCE
         self._stopping = asyncio.Event()
         self.progressed = time.monotonic()
         self.working = False
+        self._taking = False
 
     @property
     def connected(self) -> bool:
@@ -95,6 +104,7 @@ class Subscription:
         """Read for ever, through any failure of the bus; ends when cancelled, after the batch at
         hand."""
         failures = 0
+        self._stopping.clear()
         try:
             while True:
                 began = time.monotonic()
@@ -106,7 +116,7 @@ class Subscription:
                         raise
                     log.warning("consumer.waits", reason=type(error).__name__, error=error)
                 await self._close()
-                failures = 0 if time.monotonic() - began > IDLE_CHECK else failures + 1
+                failures = 0 if time.monotonic() - began > LOOK_EVERY else failures + 1
                 await asyncio.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
         finally:
             self._stopping.set()
@@ -126,7 +136,7 @@ class Subscription:
             batch_timeout_ms=POLL_MS,
             fetch_max_wait_ms=100,
             max_poll_interval_ms=600_000,
-            listener=_Rebalances(self._settler),
+            listener=_Rebalances(self._forget, self._begin),
             parser=_parse,
             decoder=_decode,
             no_reply=True,
@@ -134,6 +144,7 @@ class Subscription:
         )
         subscriber(self._take)
         self._broker, self._subscriber = broker, subscriber
+        self.progressed = time.monotonic()
         async with asyncio.timeout(60):
             await broker.start()
 
@@ -143,63 +154,91 @@ class Subscription:
             await ended(broker.stop())
 
     async def _watch(self) -> None:
-        """An empty assignment that lasts is a fault that nobody reports; and a log that was made
-        anew says nothing while it is quiet, so the record at the place is read again."""
-        empty_since: float | None = None
-        patience = ASSIGNMENT_PATIENCE
+        """Look after the consumer; returns when it should be made anew.
+
+        An empty assignment that lasts is a fault that nobody reports, and so are records that are
+        there and do not come (aiokafka #1154). Where there are more replicas than partitions it is
+        no fault: patience grows.
+        """
+        empty_since = time.monotonic()
         while True:
             await asyncio.sleep(1)
+            now = time.monotonic()
             if self.connected:
-                empty_since, patience = None, ASSIGNMENT_PATIENCE
-            else:
-                empty_since = empty_since or time.monotonic()
-                if time.monotonic() - empty_since > patience:
-                    log.warning("consumer.no_assignment", topic=",".join(self._topics))
+                empty_since, self._patience = now, ASSIGNMENT_PATIENCE
+                await self._publish_offsets()
+            elif now - empty_since > self._patience:
+                log.warning("consumer.no_assignment", topic=",".join(self._topics))
+                self._patience = min(2 * self._patience, LONGEST_PATIENCE)
+                return
+            if self.connected and now >= self._look_at:
+                self._look_at = now + LOOK_EVERY
+                if await self._look() and not self._taking and now - self.progressed > STUCK_AFTER:
+                    log.warning("consumer.stuck", topic=",".join(self._topics))
                     return
-            if time.monotonic() - self._last_record > IDLE_CHECK:
-                self._last_record = time.monotonic()
-                await self.check_places()
 
     # settling
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
-        """Settle a batch whole, however long the store is away. Never raises."""
-        self._last_record = time.monotonic()
-        items = await asyncio.to_thread(_read, records)
+        """Settle a batch whole, however long the store is away. Never raises: FastStream would log
+        it and pass the records."""
+        self._taking = True
         failures = 0
-        while not self._stopping.is_set():
-            try:
-                async with self._turn:
-                    if self._stopping.is_set():
-                        return
-                    self.working = True
-                    try:
-                        seeks = await asyncio.shield(
-                            asyncio.to_thread(
-                                self._settler.settle_all,
-                                self._write,
-                                items,
-                                waiting=lambda: self._store.waiting,
-                                told=self._told,
-                            )
-                        )
-                    finally:
-                        self.working = False
-                self.progressed = time.monotonic()
-                await self._follow(items, seeks)
-                return
-            except Exception as error:
-                pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
-                failures += 1
-                log.warning("consumer.store_away", reason=type(error).__name__, error=error)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._stopping.wait()
+        try:
+            items = await asyncio.to_thread(_read, records)
+            while not self._stopping.is_set():
+                try:
+                    seeks = await self._turn.take(partial(self._settle, items))
+                except Exception as error:
+                    pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
+                    failures += 1
+                    log.warning("consumer.store_away", reason=type(error).__name__, error=error)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._stopping.wait()
+                else:
+                    self._seek(seeks)
+                    self._note(items, seeks)
+                    return
+        finally:
+            self._taking = False
 
-    def _write(self, work: Callable[[sa.Connection], Outcome]) -> Outcome:
-        return self._store.write_now(work)
+    def _settle(self, items: Sequence[Item]) -> dict[Partition, int]:
+        if self._stopping.is_set():
+            return {}
+        self.working, self.progressed = True, time.monotonic()
+        try:
+            return self._settler.settle_all(
+                self._store.write_now,
+                items,
+                waiting=lambda: self._store.waiting,
+                told=self._tell,
+            )
+        finally:
+            self.working, self.progressed = False, time.monotonic()
 
-    async def _follow(self, items: Sequence[Item], seeks: dict[tuple[str, int], int]) -> None:
+    def _tell(self, outcome: Outcome) -> None:
+        self.progressed = time.monotonic()
+        self._told(outcome)
+
+    # where to read
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        self._settler.forget((tp.topic, tp.partition) for tp in partitions)
+
+    def _begin(self, assigned: Iterable[TopicPartition]) -> None:
+        """Where to read on is in the store, and the answer to the first records that come. So some
+        must come: read on from the group's offsets, a store that was restored from a backup would
+        stay behind until the next event."""
+        assigned = list(assigned)
+        self._forget(assigned)
+        consumer = self._consumer
+        if consumer is not None:
+            for tp in assigned:
+                consumer.seek(tp, 0)
+        self._look_at = time.monotonic() + LOOK_AFTER_ASSIGNMENT
+
+    def _seek(self, seeks: Mapping[Partition, int]) -> None:
         consumer = self._consumer
         if consumer is None:
             return
@@ -207,66 +246,39 @@ class Subscription:
         for (topic, partition), offset in seeks.items():
             tp = TopicPartition(topic, partition)
             if tp in assigned:
-                if offset == BEGINNING:
-                    consumer.seek(tp, 0)
-                else:
-                    consumer.seek(tp, offset)
-        if time.monotonic() - self._committed < COMMIT_EVERY:
+                consumer.seek(tp, max(0, offset))
+
+    def _note(self, items: Sequence[Item], seeks: Mapping[Partition, int]) -> None:
+        for item in items:
+            if (item.record.topic, item.record.partition) not in seeks:
+                tp = TopicPartition(item.record.topic, item.record.partition)
+                self._settled[tp] = item.record.offset + 1
+
+    async def _publish_offsets(self) -> None:
+        """Tell the group how far we are: only for tools to look at."""
+        consumer = self._consumer
+        settled, self._settled = self._settled, {}
+        if consumer is None or not settled:
             return
-        self._committed = time.monotonic()
-        offsets = {
-            TopicPartition(i.record.topic, i.record.partition): i.record.offset + 1
-            for i in items
-            if (i.record.topic, i.record.partition) not in seeks
-        }
+        assigned = consumer.assignment()
         with contextlib.suppress(Exception):
-            await consumer.commit({tp: o for tp, o in offsets.items() if tp in assigned})
+            async with asyncio.timeout(5):
+                await consumer.commit({tp: o for tp, o in settled.items() if tp in assigned})
 
-    # looking after the log
-
-    async def check_places(self) -> None:
-        """Read the record at every place again; where it is another, read from the beginning."""
+    async def _look(self) -> bool:
+        """Whether something is there that was not settled, after a look at every place."""
         consumer = self._consumer
         if consumer is None:
-            return
-        async with self._bus.reader() as reader:
-            for tp in consumer.assignment():
-                name = (tp.topic, tp.partition)
-                known = self._settler.expected.get(name)
-                if known is None or known.offset == BEGINNING:
-                    continue
-                record = await reader.at(*name, known.offset)
-                same = record is not None and (
-                    record.offset > known.offset
-                    or (decode(record).id[:64] == known.event_id and record.stamp == known.stamp)
-                )
-                if not same:
-                    await self.read_again(name, known)
-
-    async def read_again(self, name: tuple[str, int], known: Place) -> None:
-        """Put the place of a partition before its beginning, unless it moved meanwhile."""
-        log.warning("log.read_from_beginning", topic=name[0], partition=name[1], era=known.era)
-
-        def move(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(place)
-                .where(
-                    place.c.side == "in",
-                    place.c.topic == name[0],
-                    place.c.partition == name[1],
-                    place.c.record_offset == known.offset,
-                    place.c.event_id == known.event_id,
-                )
-                .values(record_offset=BEGINNING, event_id="", stamp=0)
-            )
-
-        async with self._turn:
-            await self._store.write(move)
-            self._settler.forget([name])
-        consumer = self._consumer
-        tp = TopicPartition(*name)
-        if consumer is not None and tp in consumer.assignment():
-            consumer.seek(tp, 0)
+            return False
+        try:
+            async with self._bus.reader() as reader:
+                assigned = [(tp.topic, tp.partition) for tp in consumer.assignment()]
+                looked = await self._follow.look(reader, assigned)
+        except Exception as error:
+            log.warning("consumer.cannot_look", reason=type(error).__name__, error=error)
+            return False
+        self._seek(looked.seeks)
+        return looked.behind
 
     def rewind(self) -> None:
         """Have every partition looked at again; the places in the store say from where."""

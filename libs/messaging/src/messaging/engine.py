@@ -19,15 +19,18 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from messaging import aside, marks, rebuild
-from messaging.attempt import BEGINNING, Live, Outcome
+from messaging.attempt import Live, Outcome
 from messaging.bus import Bus, asked_to_stop
 from messaging.consumer import Subscription
+from messaging.follow import begin_all_again
 from messaging.reactions import Projection
 from messaging.relay import Relay
+from messaging.retries import DUE_AT_ONCE, Retrier
 from messaging.service import Service
-from messaging.settle import Settler
-from messaging.tables import place, read_meta, set_aside, write_meta
+from messaging.settle import Settler, call_all
+from messaging.tables import read_meta, set_aside, write_meta
 from messaging.transaction import Transaction
+from messaging.turn import Turn
 from runtime import correlation as correlations
 from runtime.clock import Clock, ClockGuard
 from runtime.failures import is_transient
@@ -65,9 +68,9 @@ class Engine:
         self.relay: Relay | None = None
         self.subscriptions: list[Subscription] = []
         self.live = Live(service)
-        self._retrier = Settler(service, clock=clock, ids=ids, live=self.live)
-        self._turn = asyncio.Lock()
-        self._identity_turn = asyncio.Lock()
+        self._retrier = Retrier(service, clock=clock, ids=ids, live=self.live)
+        self._turn = Turn()
+        self._identity_turn = Turn()
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Outcome], None]] = []
         self._rebuilds: dict[str, rebuild.Progress] = {}
@@ -128,8 +131,7 @@ class Engine:
             self.relay.wake()
         if tx.scheduled:
             self.jobs.wake()
-        for call in tx.callbacks:
-            call()
+        call_all(tx.callbacks)
         return result
 
     # running
@@ -141,9 +143,9 @@ class Engine:
     def _told(self, outcome: Outcome) -> None:
         if outcome.emitted and self.relay is not None:
             self.relay.wake()
-        self.jobs.wake()
-        for listener in self._listeners:
-            listener(outcome)
+        if outcome.scheduled:
+            self.jobs.wake()
+        call_all([partial(listener, outcome) for listener in self._listeners])
 
     async def start(self, *, bus: bool = True) -> None:
         """Start everything. Needs the store; does not wait for Kafka."""
@@ -194,8 +196,10 @@ class Engine:
     async def stop(self) -> None:
         """Stop in order; what was committed stays, what was not is asked for again."""
         self.jobs.stop()
-        order = sorted(self._tasks, key=lambda t: not t.get_name().startswith("consumer"))
-        for task in order:
+        order = ("consumer", "rebuild", "retries", "jobs", "relay")
+        for task in sorted(
+            self._tasks, key=lambda t: [t.get_name().startswith(n) for n in order].index(True)
+        ):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
@@ -205,24 +209,21 @@ class Engine:
 
     async def _retries(self) -> None:
         """What is due among the set-aside events; at the start also what this build may read."""
-        with contextlib.suppress(Exception):
-            for event_id in await self.store.read(_perhaps_readable):
-                await self._retry(event_id)
+        due: Callable[[sa.Connection], list[str]] = _perhaps_readable
         while True:
+            passed = 0
             try:
-                for event_id in await self.store.read(self._retrier.due):
-                    await self._retry(event_id)
+                for event_id in await self.store.read(due):
+                    passed += not await self._retry(event_id)
+                due = self._retrier.due
             except Exception as error:
                 log.warning("retries.wait", reason=type(error).__name__, error=error)
-            await asyncio.sleep(RETRY_EVERY)
+            if passed < DUE_AT_ONCE:
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _retry(self, event_id: str) -> str:
-        async with self._turn:
-            return await asyncio.shield(
-                asyncio.to_thread(
-                    self._retrier.retry, self.store.write_now, event_id, told=self._told
-                )
-            )
+        work = partial(self._retrier.retry, self.store.write_now, event_id, told=self._told)
+        return await self._turn.take(work)
 
     # what staff may do
 
@@ -248,32 +249,32 @@ class Engine:
         """Give a set-aside event up; what waited for it passes. Raises NotFound."""
         if await self.store.read(lambda c: aside.show(c, event_id)) is None:
             raise NotFound("set_aside.unknown", N_("There is no such event."))
-        async with self._turn:
-            await asyncio.to_thread(
-                self._retrier.discard, self.store.write_now, event_id, reason, told=self._told
-            )
+        write, told = self.store.write_now, self._told
+        await self._turn.take(partial(self._retrier.discard, write, event_id, reason, told=told))
 
     async def replay(self, topic: str, *, key: str = "", since: datetime | None = None) -> int:
         """Send own events of a topic once more; everybody drops what is known. How many."""
         if topic not in self.service.topics:
             raise NotFound("topic.unknown", N_("This service does not write such a topic."))
-        count = await self.store.write(lambda c: marks.replay(c, topic, key=key, since=since))
+        chosen = marks.of_topic(topic, key=key, since=since)
+        until = await self.store.read(marks.last_row)
+        after, count = 0, 0
+        while True:
+            after, more = await self.store.write(
+                partial(marks.unsend, chosen=chosen, after=after, until=until)
+            )
+            if not after:
+                break
+            count += more
         if self.relay is not None:
             self.relay.wake()
         log.warning("outbox.replayed", topic=topic, count=count)
         return count
 
     async def reread(self) -> None:
-        """Read all topics from their beginning; ids drop what was done."""
-
-        def back(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(place)
-                .where(place.c.side == "in")
-                .values(record_offset=BEGINNING, event_id="", stamp=0)
-            )
-
-        await self.store.write(back)
+        """Read all topics from their beginning; ids drop what was done. Other replicas notice
+        within half a minute."""
+        await self.store.write(begin_all_again)
         for subscription in self.subscriptions:
             subscription.rewind()
         log.warning("log.reread")
@@ -365,7 +366,7 @@ class Engine:
         """Whether the relay and all subscribers are on the bus."""
         return (
             self.relay is not None
-            and self.relay.connected
+            and (self.relay.connected or self.relay.standing_by)
             and all(s.connected for s in self.subscriptions)
         )
 
@@ -379,7 +380,8 @@ class Engine:
         """Whether a subscriber has been at one batch for too long, or a task has ended."""
         now = time.monotonic()
         return any(s.working and now - s.progressed > STALLED for s in self.subscriptions) or any(
-            t.done() and t.get_name() in ("relay", "jobs", "retries") for t in self._tasks
+            t.done() and t.get_name().startswith(("consumer", "relay", "jobs", "retries"))
+            for t in self._tasks
         )
 
 

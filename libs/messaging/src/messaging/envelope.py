@@ -25,7 +25,7 @@ MAX_BODY = 900_000
 ERA_BEGUN = "messaging.era.begun.v1"
 """The type of a marker record: it says nothing but its era."""
 
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,16 @@ class Item:
 
 def decode(record: Record) -> Item:
     """Read a record. Never raises: what cannot be read is an `Unreadable` that says why."""
-    return Item(record, _content(record))
-
-
-def _content(record: Record) -> Received[Event] | Marker | Unreadable:
-    headers: dict[str, str] = {}
     where = f"{record.topic}/{record.partition}/{record.offset}/{record.stamp}"
+    try:
+        return Item(record, _content(record, where))
+    except Exception as error:
+        # A batch that cannot even be decoded would be passed over whole, and its events lost.
+        return Item(record, Unreadable(where, "", None, 0, "record.invalid", type(error).__name__))
+
+
+def _content(record: Record, where: str) -> Received[Event] | Marker | Unreadable:
+    headers: dict[str, str] = {}
     try:
         for name, raw in record.headers:
             headers[name] = raw.decode("utf-8")
@@ -137,7 +141,7 @@ def _content(record: Record) -> Received[Event] | Marker | Unreadable:
         return Unreadable(where, ce_type, None, 0, "header.invalid", "era")
     ce_id = headers.get("ce_id", "")
     if ce_type == ERA_BEGUN:
-        return Marker(ce_id or where, era)
+        return Marker(ce_id if _ID.match(ce_id) else where, era)
     previous = headers.get("previous") or None
     if not _ID.match(ce_id):
         what = "header.invalid" if ce_id else "header.missing"
@@ -153,7 +157,8 @@ def _content(record: Record) -> Received[Event] | Marker | Unreadable:
         return bad("header.missing", ", ".join(missing))
     try:
         time = datetime.fromisoformat(headers["ce_time"])
-    except ValueError:
+        time = time.astimezone(UTC) if time.tzinfo is not None else time
+    except (ValueError, OverflowError):
         return bad("header.invalid", "ce_time")
     if time.tzinfo is None:
         return bad("header.invalid", "ce_time has no zone")
@@ -173,7 +178,7 @@ def _content(record: Record) -> Received[Event] | Marker | Unreadable:
         id=ce_id,
         type=ce_type,
         source=headers["ce_source"],
-        time=time.astimezone(UTC),
+        time=time,
         subject=headers["ce_subject"],
         key=key,
         previous=previous,
@@ -201,7 +206,10 @@ def _body(model: type[Event], value: bytes | None, subject: str) -> Event | str:
     if model.TOMBSTONE:
         if value is not None:
             return "a tombstone has no body"
-        return model.model_validate({model.KEY: subject})
+        try:
+            return model.model_validate({model.KEY: subject})
+        except pydantic.ValidationError:
+            return "subject"
     if value is None:
         return "empty"
     try:

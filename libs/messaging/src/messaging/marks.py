@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from messaging.attempt import Place
+from messaging.outcome import Partition, Place
 from messaging.tables import outbox, place
 from runtime.store import upsert
 
-Partition = tuple[str, int]
+SLICE = 5_000
+"""Rows that are marked in one transaction: a whole log at once would hold the store for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,49 @@ def out_places(connection: sa.Connection) -> dict[Partition, Place]:
     }
 
 
-def forget(connection: sa.Connection, name: Partition) -> None:
-    """Nothing of this partition counts as sent any more."""
+def in_partition(name: Partition) -> sa.ColumnElement[bool]:
+    """Rows that were sent to a partition."""
+    return sa.and_(outbox.c.topic == name[0], outbox.c.partition == name[1])
+
+
+def of_topic(topic: str, *, key: str = "", since: datetime | None = None) -> sa.ColumnElement[bool]:
+    """Rows of a topic (of one key, of a time on)."""
+    chosen = outbox.c.topic == topic
+    if key:
+        chosen = sa.and_(chosen, outbox.c.key == key)
+    if since is not None:
+        chosen = sa.and_(chosen, outbox.c.at >= since)
+    return chosen
+
+
+def unsend(
+    connection: sa.Connection, chosen: sa.ColumnElement[bool], after: int, *, until: int = 2**62
+) -> tuple[int, int]:
+    """A slice of the sent rows that are `chosen` counts as unsent from now on.
+
+    Gives the last of them, to go on behind it (0: there were no more), and how many they are.
+    """
+    sent_and_chosen = sa.and_(chosen, outbox.c.record_offset.is_not(None))
+    rows = list(
+        connection.scalars(
+            sa.select(outbox.c.row)
+            .where(sent_and_chosen, outbox.c.row > after, outbox.c.row <= until)
+            .order_by(outbox.c.row)
+            .limit(SLICE)
+        )
+    )
+    if not rows:
+        return 0, 0
     connection.execute(
         sa.update(outbox)
-        .where(outbox.c.topic == name[0], outbox.c.partition == name[1])
+        .where(sent_and_chosen, outbox.c.row.between(rows[0], rows[-1]))
         .values(partition=None, record_offset=None, stamp=None)
     )
+    return rows[-1], len(rows)
+
+
+def drop_place(connection: sa.Connection, name: Partition) -> None:
+    """A partition that is not there any more."""
     connection.execute(
         sa.delete(place).where(
             place.c.side == "out", place.c.topic == name[0], place.c.partition == name[1]
@@ -125,45 +162,21 @@ def forget(connection: sa.Connection, name: Partition) -> None:
     )
 
 
-def unsend_missing(connection: sa.Connection, topic: str, there: set[str]) -> int:
-    """Rows that count as sent but are not among `there` are unsent again; how many."""
-    rows = connection.execute(
-        sa.select(outbox.c.row, outbox.c.id).where(
-            outbox.c.topic == topic, outbox.c.record_offset.is_not(None)
-        )
-    )
-    return _unsend(connection, [row for row, event_id in rows if event_id not in there])
+def last_row(connection: sa.Connection) -> int:
+    """The number of the newest row."""
+    return connection.scalar(sa.select(sa.func.max(outbox.c.row))) or 0
 
 
-def replay(
-    connection: sa.Connection, topic: str, *, key: str = "", since: datetime | None = None
-) -> int:
-    """Send rows of a topic (of one key, of a time on) once more: everybody drops what is known.
-    Returns how many."""
-    query = sa.select(outbox.c.row).where(
-        outbox.c.topic == topic, outbox.c.record_offset.is_not(None)
-    )
-    if key:
-        query = query.where(outbox.c.key == key)
-    if since is not None:
-        query = query.where(outbox.c.at >= since)
-    return _unsend(connection, list(connection.scalars(query)))
-
-
-def _unsend(connection: sa.Connection, rows: list[int]) -> int:
-    if rows:
-        connection.execute(
-            sa.update(outbox)
-            .where(outbox.c.row == sa.bindparam("r"))
-            .values(partition=None, record_offset=None, stamp=None),
-            [{"r": row} for row in rows],
-        )
-    return len(rows)
-
-
-def known(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
-    """Which of these ids are in the outbox."""
-    return set(connection.scalars(sa.select(outbox.c.id).where(outbox.c.id.in_(ids))))
+def rows_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
+    """The rows of those of these ids that are in the outbox."""
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), 1_000):
+        part = ids[start : start + 1_000]
+        for event_id, row in connection.execute(
+            sa.select(outbox.c.id, outbox.c.row).where(outbox.c.id.in_(part))
+        ):
+            found[event_id] = row
+    return found
 
 
 def oldest_unsent(connection: sa.Connection) -> datetime | None:

@@ -41,14 +41,15 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
     """Chain and insert events, as the last thing before the commit; returns how many are new.
 
     An id that is there already is left alone: the same decision was taken before. Events of a
-    compacted topic have no ``previous``, since the one before may be gone from the log.
+    compacted topic have no ``previous``, since the one before may be gone from the log; the lock
+    gives their rows the order of the commits all the same.
     """
     drafts = _new(connection, drafts)
     if not drafts:
         return 0
-    chained = sorted({(d.topic, d.key) for d in drafts if d.topic not in COMPACTED})
-    _lock(connection, chained)
-    last = _last_ids(connection, chained)
+    names = sorted({(d.topic, d.key) for d in drafts})
+    _lock(connection, names)
+    last = _last_ids(connection, [name for name in names if name[0] not in COMPACTED])
     rows = []
     for draft in drafts:
         name = (draft.topic, draft.key)

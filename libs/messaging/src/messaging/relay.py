@@ -2,10 +2,12 @@
 
 One per service (a lock file on SQLite, a session's advisory lock on PostgreSQL). It awaits each
 `send` in order and marks rows only after the acknowledgement. It never trusts a log: at the start,
-after any error and every 30 s when idle it reads the record at its last place again (`reconcile`),
-and every acknowledged offset must be above the last one. What does not fit means that the log was
-cut, wiped or made anew: then a new producer object (an old one may share its id with another, and
-acknowledged sends were lost that way), a higher era, and the outbox again from there.
+after any error and every 30 s it reads the record at its last place again (`reconcile`), and every
+acknowledged offset must be above the last one. What does not fit means that the log was cut, wiped
+or made anew: then a new producer object (an old one may share its id with another, and acknowledged
+sends were lost that way), a higher era, and the outbox again from there.
+
+`run` does it for ever; `connect`, `turn` and `reconcile` are its steps.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -21,13 +24,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 
-from contracts import COMPACTED
-from messaging import adoption, marks
-from messaging.attempt import Place
-from messaging.bus import Bus, BusAway, Reader, asked_to_stop, ended
-from messaging.envelope import ERA_BEGUN, decode, wire_headers
+from messaging import comparison, marks
+from messaging.adoption import Adoption
+from messaging.bus import Bus, BusAway, asked_to_stop, ended
+from messaging.envelope import wire_headers
+from messaging.outcome import Partition, Place
+from messaging.reconcile import SEND_TIMEOUT, Reconcile, stamp_of
 from messaging.relay_lock import RelayLock, relay_lock
 from messaging.service import Service
+from messaging.tables import read_meta, write_meta
 from runtime.clock import Clock
 from runtime.ids import Ids
 from runtime.logging import get_logger
@@ -36,16 +41,19 @@ from runtime.store import Store
 log = get_logger()
 
 AT_ONCE = 1_000
-SEND_TIMEOUT = 30.0
-IDLE_CHECK = 30.0
-REPLICA_POLL = 1.0
+CHECK_IDLE = 30.0
+CHECK_BUSY = 300.0
+"""A busy relay looks at every acknowledgement anyway; this is for partitions that stay quiet."""
+
+POLL = 1.0
+"""For what other processes committed: another replica, or a command line."""
+
+TRY_BLOCKED_EVERY = 60.0
+COMPARE_EVERY = timedelta(days=7)
+COMPARED = "outbox.compared"
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
-MARKER_KEY = b"era"
-"""Compacted topics refuse records without a key."""
 
 _UNSENDABLE = (MessageSizeTooLargeError,)
-
-Partition = tuple[str, int]
 
 
 class LogCut(Exception):  # noqa: N818 - it names what happened
@@ -65,10 +73,15 @@ class Relay:
         self._partitioner = DefaultPartitioner()
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._producer: AIOKafkaProducer | None = None
         self._places: dict[Partition, Place] = {}
+        self._checked = 0.0
+        self._blocked_at = 0.0
         self._compare = False
+        self._comparing: asyncio.Task[None] | None = None
         self.blocked: set[tuple[str, str]] = set()
         self.connected = False
+        self.standing_by = False
         self.cluster = ""
 
     def wake(self) -> None:
@@ -77,7 +90,7 @@ class Relay:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     def compare(self) -> None:
-        """At the next turn compare the whole log with the outbox, not only the last place."""
+        """Compare the whole log with the outbox as soon as possible, not only the last place."""
         self._compare = True
         self.wake()
 
@@ -88,105 +101,166 @@ class Relay:
         try:
             while True:
                 try:
+                    self.standing_by = True
                     await self._lock.acquire()
-                    async with contextlib.aclosing(self._turns()) as turns:
-                        async for _ in turns:
-                            failures = 0
+                    self.standing_by = False
+                    await self.connect()
+                    while True:
+                        await self._step()
+                        failures = 0
                 except LogCut as cut:
                     log.error("relay.log_cut", why=str(cut))
                 except (Exception, asyncio.CancelledError) as error:
                     if asked_to_stop():
                         raise
-                    pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
-                    failures += 1
                     log.warning("relay.waits", reason=type(error).__name__, error=error)
-                    await asyncio.sleep(pause)
                 finally:
-                    self.connected = False
+                    await self.disconnect()
+                await asyncio.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
+                failures += 1
         finally:
+            self.standing_by = False
             await self._lock.release()
 
-    async def _turns(self) -> Any:
-        """One connection's life: reconcile, then publish whatever comes. Yields after each turn."""
-        producer = self._bus.producer()
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT):
-                await producer.start()
-            self.cluster = await self._bus.cluster()
-            await self._reconcile(producer)
-            self.connected = True
-            checked = time.monotonic()
-            while True:
-                self._woken.clear()
-                rows = await self._store.read(lambda c: marks.unsent(c, self.blocked, AT_ONCE))
-                if rows:
-                    await self._publish(producer, rows)
-                    checked = time.monotonic()
-                elif self._compare or time.monotonic() - checked >= IDLE_CHECK:
-                    await self._reconcile(producer)
-                    checked = time.monotonic()
-                else:
-                    replicas = self._store.dialect == "postgresql"
-                    await self._sleep(REPLICA_POLL if replicas else IDLE_CHECK)
-                yield None
-        finally:
+    async def _step(self) -> None:
+        self._woken.clear()
+        now = time.monotonic()
+        if self.blocked and now - self._blocked_at >= TRY_BLOCKED_EVERY:
+            self.blocked.clear()
+        sent = await self.turn()
+        if now - self._checked >= (CHECK_BUSY if sent else CHECK_IDLE):
+            await self.reconcile()
+        elif not sent:
+            if self._compare and self._comparing is None:
+                self._comparing = asyncio.create_task(self._compare_beside())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await self._woken.wait()
+
+    async def connect(self) -> None:
+        """A new producer, and a look at all own topics before anything is sent."""
+        self.blocked.clear()
+        self._producer = self._bus.producer()
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await self._producer.start()
+        self.cluster = await self._bus.cluster()
+        await self.reconcile()
+        self.connected = True
+
+    async def disconnect(self) -> None:
+        """Let go of the bus; the lock stays."""
+        self.connected = False
+        if self._comparing is not None:
+            self._comparing.cancel()
+            await asyncio.wait({self._comparing})
+            self._comparing = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
             await ended(producer.stop())
 
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
+    async def reconcile(self) -> None:
+        """Read the records at the own places again, and what lies behind them."""
+        assert self._producer is not None
+        self._places = await self._store.read(marks.out_places)
+        async with self._bus.reader() as reader:
+            work = Reconcile(
+                self._lock, reader, self._producer, self._places, self._adoption(), self._ids
+            )
+            await work.run(self._service.topics)
+        self._checked = time.monotonic()
+        last = await self._store.read(partial(read_meta, name=COMPARED))
+        if last is None or self._clock.now() - datetime.fromisoformat(last) >= COMPARE_EVERY:
+            self._compare = True
+
+    def _adoption(self) -> Adoption:
+        return Adoption(self._service, now=self._clock.now(), ids=self._ids)
+
+    async def compare_log(self) -> int:
+        """The whole log against the outbox; how many rows were missing there and are sent again."""
+        self._compare = False
+        now = self._clock.now().isoformat()
+        async with self._bus.reader() as reader:
+            count = await comparison.compare(
+                self._store, self._lock, reader, self._service.topics, self._adoption()
+            )
+        await self._lock.write(partial(write_meta, name=COMPARED, value=now))
+        self._woken.set()
+        return count
+
+    async def _compare_beside(self) -> None:
+        """Others go on sending meanwhile: a log of a year takes minutes."""
+        try:
+            await self.compare_log()
+        except Exception as error:
+            log.warning("relay.comparison_failed", reason=type(error).__name__, error=error)
+        finally:
+            self._comparing = None
 
     # sending
 
-    async def _publish(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
+    async def turn(self) -> int:
+        """Send the oldest unsent rows and mark them. How many were taken; 0: there are none."""
+        rows = await self._store.read(lambda c: marks.unsent(c, self.blocked, AT_ONCE))
+        if not rows:
+            return 0
+        acknowledged = await self._send(rows)
+        places = self._advance(acknowledged)
+        await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
+        self._places.update(places)
+        if len(acknowledged) <= 20:
+            _log_each(rows, acknowledged)
+        else:
+            log.info("events.sent", count=len(acknowledged))
+        return len(rows)
+
+    async def _send(self, rows: Sequence[Any]) -> list[marks.Sent]:
+        """Send rows in order. One that does not fit the topic takes others of its batch with it:
+        those are sent again, each alone, and what then still fails blocks its key."""
         sent: list[tuple[Any, int, int, asyncio.Future[Any]]] = []
+        again: list[Any] = []
         acknowledged: list[marks.Sent] = []
         async with asyncio.timeout(SEND_TIMEOUT):
             for row in rows:
                 if (row.topic, row.key) in self.blocked:
                     continue
-                key = row.key.encode()
-                partition = await self._partition(producer, row.topic, key)
-                era = self._era((row.topic, partition))
-                stamp = int(time.time() * 1000)
                 try:
-                    future = await producer.send(
-                        row.topic,
-                        value=row.body,
-                        key=key,
-                        partition=partition,
-                        timestamp_ms=stamp,
-                        headers=wire_headers(
-                            row.headers, previous=row.previous, cause=row.cause, era=era
-                        ),
-                    )
+                    sent.append((row, *await self._send_one(row)))
                 except _UNSENDABLE as error:
                     self._block(row, error)
-                    continue
-                sent.append((row, partition, stamp, future))
             await asyncio.gather(*(f for *_, f in sent), return_exceptions=True)
-        for row, partition, stamp, future in sent:
-            try:
-                answer = future.result()
-            except _UNSENDABLE as error:
-                self._block(row, error)
-                continue
-            acknowledged.append(
-                marks.Sent(row.row, row.id, row.topic, partition, answer.offset, stamp)
-            )
-        places = self._advance(acknowledged)
-        await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
-        self._places.update(places)
-        for row in rows[:20] if len(rows) <= 20 else ():
-            log.info(
-                "event.sent",
-                correlation=row.headers.get("correlation", ""),
-                event_id=row.id,
-                event_type=row.type,
-            )
-        if len(rows) > 20:
-            log.info("events.sent", count=len(acknowledged))
+            for row, partition, stamp, future in sent:
+                try:
+                    acknowledged.append(_sent(row, partition, stamp, future.result()))
+                except _UNSENDABLE:
+                    again.append(row)
+            for row in again:
+                if (row.topic, row.key) in self.blocked:
+                    continue
+                try:
+                    partition, stamp, future = await self._send_one(row)
+                    acknowledged.append(_sent(row, partition, stamp, await future))
+                except _UNSENDABLE as error:
+                    self._block(row, error)
+        return acknowledged
+
+    async def _send_one(self, row: Any) -> tuple[int, int, asyncio.Future[Any]]:
+        assert self._producer is not None
+        key = row.key.encode()
+        partitions = sorted(await self._producer.partitions_for(row.topic))
+        if not partitions:
+            raise BusAway(f"the topic {row.topic} is not there")
+        partition = int(self._partitioner(key, partitions, partitions))
+        era = self._era((row.topic, partition))
+        stamp = int(time.time() * 1000)
+        future = await self._producer.send(
+            row.topic,
+            value=row.body,
+            key=key,
+            partition=partition,
+            timestamp_ms=stamp,
+            headers=wire_headers(row.headers, previous=row.previous, cause=row.cause, era=era),
+        )
+        return partition, stamp, future
 
     def _advance(self, acknowledged: Iterable[marks.Sent]) -> dict[Partition, Place]:
         """The places after these acknowledgements. Raises LogCut when an offset did not grow."""
@@ -200,8 +274,9 @@ class Relay:
         return places
 
     def _block(self, row: Any, error: KafkaError) -> None:
-        """A row that cannot be sent holds up its own key and no other."""
+        """A row that cannot be sent holds up its own key and no other, until it can."""
         self.blocked.add((row.topic, row.key))
+        self._blocked_at = time.monotonic()
         log.error(
             "relay.key_blocked",
             event_id=row.id,
@@ -209,115 +284,22 @@ class Relay:
             reason=type(error).__name__,
         )
 
-    async def _partition(self, producer: AIOKafkaProducer, topic: str, key: bytes) -> int:
-        partitions = sorted(await producer.partitions_for(topic))
-        if not partitions:
-            raise BusAway(f"the topic {topic} is not there")
-        return int(self._partitioner(key, partitions, partitions))
-
     def _era(self, name: Partition) -> int:
         place = self._places.get(name)
         return place.era if place else 0
 
-    # comparing with the log
 
-    async def _reconcile(self, producer: AIOKafkaProducer) -> None:
-        compare, self._compare = self._compare, False
-        self._places = await self._store.read(marks.out_places)
-        async with self._bus.reader() as reader:
-            for topic in self._service.topics:
-                partitions = await reader.partitions(topic)
-                for gone in [n for n in self._places if n[0] == topic and n[1] not in partitions]:
-                    await self._lock.write(partial(marks.forget, name=gone))
-                    del self._places[gone]
-                for partition in partitions:
-                    await self._check(producer, reader, (topic, partition))
-            if compare:
-                await self._compare_all(reader)
+def _sent(row: Any, partition: int, stamp: int, answer: Any) -> marks.Sent:
+    return marks.Sent(row.row, row.id, row.topic, partition, answer.offset, stamp_of(answer, stamp))
 
-    async def _check(self, producer: AIOKafkaProducer, reader: Reader, name: Partition) -> None:
-        """Read the record at the place again; then what lies behind it."""
-        begin, end = await reader.bounds(*name)
-        place = self._places.get(name)
-        if place is not None and not await self._same(reader, name, place, end):
-            await self._begin_era(producer, reader, name, place, begin, end)
-            return
-        start = begin if place is None else place.offset + 1
-        if start < end:
-            await self._absorb(reader, name, start, end, place.era if place else 0)
 
-    async def _same(self, reader: Reader, name: Partition, place: Place, end: int) -> bool:
-        if end <= place.offset:
-            return False
-        record = await reader.at(*name, place.offset)
-        if record is None or record.offset != place.offset:
-            return name[0] in COMPACTED and record is not None
-        return decode(record).id[:64] == place.event_id and record.stamp == place.stamp
-
-    async def _begin_era(
-        self,
-        producer: AIOKafkaProducer,
-        reader: Reader,
-        name: Partition,
-        place: Place,
-        begin: int,
-        end: int,
-    ) -> None:
-        """Another log: all its rows are unsent, but for those that are found in it."""
-        await self._lock.write(lambda c: marks.forget(c, name))
-        self._places.pop(name, None)
-        found = await self._absorb(reader, name, begin, end, place.era)
-        era = max(found, place.era) + 1
-        log.error("relay.era_begun", topic=name[0], partition=name[1], era=era)
-        event_id = self._ids.new()
-        stamp = int(time.time() * 1000)
-        async with asyncio.timeout(SEND_TIMEOUT):
-            answer = await producer.send_and_wait(
-                name[0],
-                value=b"{}",
-                key=MARKER_KEY,
-                partition=name[1],
-                timestamp_ms=stamp,
-                headers=[
-                    ("ce_id", event_id.encode()),
-                    ("ce_type", ERA_BEGUN.encode()),
-                    ("era", str(era).encode()),
-                ],
+def _log_each(rows: Sequence[Any], acknowledged: Sequence[marks.Sent]) -> None:
+    there = {one.row for one in acknowledged}
+    for row in rows:
+        if row.row in there:
+            log.info(
+                "event.sent",
+                correlation=row.headers.get("correlation", ""),
+                event_id=row.id,
+                event_type=row.type,
             )
-        at = Place(answer.offset, event_id, stamp, era)
-        await self._lock.write(lambda c: marks.move(c, {name: at}))
-        self._places[name] = at
-
-    async def _absorb(self, reader: Reader, name: Partition, start: int, end: int, era: int) -> int:
-        """Records of the log that the outbox may not know as sent: known ones are marked, unknown
-        ones adopted. Moves the place behind them; returns the highest era met."""
-        async for batch in reader.read({name: start}, {name: end}):
-            items = [decode(record) for record in batch]
-            era = max(era, *(item.era for item in items))
-            last = items[-1]
-            at = Place(last.record.offset, last.id[:64], last.record.stamp, era)
-            await self._lock.write(
-                partial(
-                    adoption.absorb,
-                    service=self._service,
-                    items=items,
-                    places={name: at},
-                    now=self._clock.now(),
-                    ids=self._ids,
-                )
-            )
-            self._places[name] = at
-        return era
-
-    async def _compare_all(self, reader: Reader) -> None:
-        """The whole log against the outbox: what is missing there is sent again."""
-        for topic in self._service.topics:
-            if topic in COMPACTED:
-                continue
-            there: set[str] = set()
-            ends = await reader.ends([topic])
-            async for batch in reader.read({}, ends):
-                there.update(decode(record).id for record in batch)
-            count = await self._lock.write(partial(marks.unsend_missing, topic=topic, there=there))
-            if count:
-                log.error("relay.missing_in_log", topic=topic, count=count)

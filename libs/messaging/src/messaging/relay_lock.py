@@ -78,7 +78,7 @@ class _Session:
             hide_parameters=True,
             connect_args={"connect_timeout": 10, "options": "-c timezone=UTC"},
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay")
+        self._thread: ThreadPoolExecutor | None = None
         self._connection: sa.Connection | None = None
 
     async def acquire(self) -> None:
@@ -122,7 +122,9 @@ class _Session:
 
     async def release(self) -> None:
         await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False)
         self._engine.dispose()
 
     def _close(self) -> None:
@@ -132,4 +134,6 @@ class _Session:
             connection.close()
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

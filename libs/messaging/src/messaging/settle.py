@@ -17,15 +17,15 @@ cannot be read is dead at once; a policy that fails is tried once more alone, th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from messaging import aside
 from messaging.attempt import (
-    RETRIES,
     Attempt,
     HandlerFailed,
     Live,
@@ -36,10 +36,8 @@ from messaging.attempt import (
     Unattributed,
     reason_of,
 )
-from messaging.envelope import Item, Received, Unreadable
-from messaging.reactions import NotYet
+from messaging.envelope import Item, Received
 from messaging.service import Service
-from messaging.tables import inbox, set_aside
 from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.ids import Ids
@@ -52,6 +50,10 @@ Write = Callable[[Callable[[sa.Connection], T]], T]
 
 SLICE = timedelta(milliseconds=20)
 """How long a batch may hold the store while somebody else waits for it (DESIGN §3.4)."""
+
+SMALLEST = 16
+"""Items of a batch that is divided because others wait: what is looked up for more would be thrown
+away with the rest of it."""
 
 _QUIET = 20
 """Batches of more events than this are logged in one line."""
@@ -88,61 +90,69 @@ class Settler:
         is called after each commit. Returns where to seek.
 
         Raises what is transient; then nothing of the open batch is kept, and the same items may be
-        given again.
+        given again: those that were settled before it are passed over.
         """
         while self._forgotten:
             self.expected.pop(self._forgotten.pop(), None)
         seeks: dict[Partition, int] = {}
-        queue: list[Sequence[Item]] = [items]
-        careful = False
+        queue = [_Chunk(self._after_places(items))]
+        size = len(items)
         while queue:
-            chunk = [i for i in queue.pop(0) if (i.record.topic, i.record.partition) not in seeks]
-            if not chunk:
+            chunk = queue.pop(0).without(seeks)
+            if len(chunk.items) > size:
+                queue.insert(0, chunk.part(size, None))
+                chunk = chunk.part(0, size)
+            if not chunk.items:
                 continue
-            if self._passed(chunk[0]):
-                chunk = [i for i in chunk if not self._passed(i)]
-            begun = time.monotonic()
-
-            def hurry(begun: float = begun) -> bool:
-                return waiting() > 0 and time.monotonic() - begun > SLICE.total_seconds()
-
             try:
-                outcome = write(
-                    lambda c, chunk=chunk, careful=careful: self.settle(  # type: ignore[misc]
-                        c, chunk, careful=careful, hurry=hurry
-                    )
-                )
+                outcome = write(partial(self._settle_chunk, chunk=chunk, waiting=waiting))
             except Exception as error:
-                failed = _failed(error, chunk)
-                if failed is None:
-                    queue[:0] = _halves(chunk)
+                if isinstance(error, Overtaken) or is_transient(error):
+                    raise
+                parts = chunk.after(error)
+                if parts:
+                    queue[:0] = parts
                     continue
-                if failed.by is not None and not careful:
-                    careful = True
-                    queue.insert(0, chunk)
-                    continue
-                if len(chunk) > 1:
-                    at = failed.index
-                    queue[:0] = [
-                        part for part in (chunk[:at], [chunk[at]], chunk[at + 1 :]) if part
-                    ]
-                    continue
-                outcome = self._put_aside(write, chunk[0], failed.error)
+                outcome = self._put_aside(write, chunk.items[0], cause_of(error))
             self._commit(outcome, told)
             seeks.update(outcome.seeks)
-            if outcome.done < len(chunk):
-                queue.insert(0, chunk[outcome.done :])
+            if outcome.done < len(chunk.items):
+                queue.insert(0, chunk.part(outcome.done, None))
+                size = max(SMALLEST, 2 * outcome.done)
+            else:
+                size = max(size, 2 * len(chunk.items))
         return seeks
 
-    def _passed(self, item: Item) -> bool:
-        """A batch that is given again after a transient failure may have been settled in part."""
-        known = self.expected.get((item.record.topic, item.record.partition))
-        return (
-            known is not None
-            and known.offset == item.record.offset
-            and known.event_id == item.id[:64]
-            and known.stamp == item.record.stamp
+    def _settle_chunk(
+        self, connection: sa.Connection, *, chunk: _Chunk, waiting: Callable[[], int]
+    ) -> Outcome:
+        begun = time.monotonic()
+
+        def hurry() -> bool:
+            return waiting() > 0 and time.monotonic() - begun > SLICE.total_seconds()
+
+        return self.settle(
+            connection, chunk.items, careful=chunk.careful, release=chunk.release, hurry=hurry
         )
+
+    def _after_places(self, items: Sequence[Item]) -> list[Item]:
+        """Items behind the places that this process wrote last. A batch that is given again after
+        a transient failure may have been settled in part."""
+        reached: dict[Partition, int] = {}
+        for index, item in enumerate(items):
+            name = (item.record.topic, item.record.partition)
+            known = self.expected.get(name)
+            if known is not None and known == Place(
+                item.record.offset, item.id[:64], item.record.stamp, known.era
+            ):
+                reached[name] = index
+        if not reached:
+            return list(items)
+        return [
+            item
+            for index, item in enumerate(items)
+            if index > reached.get((item.record.topic, item.record.partition), -1)
+        ]
 
     def _put_aside(self, write: Write[Outcome], item: Item, error: Exception) -> Outcome:
         log.warning(
@@ -170,13 +180,13 @@ class Settler:
                     )
         else:
             log.info("events.settled", count=len(outcome.settled))
-        told(outcome)
-        for call in outcome.callbacks:
-            call()
+        call_all([partial(told, outcome), *outcome.callbacks])
 
     # one transaction
 
-    def _attempt(self, connection: sa.Connection, *, careful: bool = True) -> Attempt:
+    def _attempt(
+        self, connection: sa.Connection, *, careful: bool = True, release: bool = True
+    ) -> Attempt:
         return Attempt(
             self.live,
             connection,
@@ -184,6 +194,7 @@ class Settler:
             ids=self.ids,
             expected=self.expected,
             careful=careful,
+            release=release,
         )
 
     def settle(
@@ -192,12 +203,14 @@ class Settler:
         items: Sequence[Item],
         *,
         careful: bool = False,
+        release: bool = True,
         hurry: Callable[[], bool] = lambda: False,
         refused: str = "",
     ) -> Outcome:
-        """Settle items in the caller's transaction. `careful` gives each projection a savepoint.
-        `refused` sets the one item aside, to be tried again, with this reason."""
-        attempt = self._attempt(connection, careful=careful)
+        """Settle items in the caller's transaction. `careful` gives each projection a savepoint;
+        without `release` nobody passes who waited for them. `refused` sets the one item aside, to
+        be tried again, with this reason."""
+        attempt = self._attempt(connection, careful=careful, release=release)
         attempt.lock_places(items)
         attempt.look_up(items, prefetch=not refused)
         for index, item in enumerate(items):
@@ -209,132 +222,54 @@ class Settler:
         attempt.close()
         return attempt.outcome
 
-    # what was set aside
 
-    def due(self, connection: sa.Connection, *, limit: int = 100) -> list[str]:
-        """Ids that should be tried now: retries that are due, waiting ones whose previous came or
-        that have waited for an hour. In the order in which they came."""
-        now = self.clock.now()
-        came = sa.exists().where(inbox.c.event_id == set_aside.c.previous)
-        return list(
-            connection.scalars(
-                sa.select(set_aside.c.event_id)
-                .where(
-                    set_aside.c.topic.in_(self.service.reads),
-                    sa.or_(
-                        sa.and_(
-                            set_aside.c.state.in_(("retrying", "waiting")),
-                            set_aside.c.next_try <= now,
-                        ),
-                        sa.and_(set_aside.c.state == "waiting", came),
-                    ),
-                )
-                .order_by(set_aside.c.at, set_aside.c.topic, set_aside.c.record_offset)
-                .limit(limit)
-            )
-        )
+@dataclass(frozen=True)
+class _Chunk:
+    """Items that are tried in one transaction, and how: see `Settler.settle`."""
 
-    def retry(
-        self,
-        write: Write[Outcome],
-        event_id: str,
-        *,
-        told: Callable[[Outcome], None] = lambda _outcome: None,
-    ) -> str:
-        """Try one set-aside event again, alone. Returns "" or the reason why it failed again.
+    items: Sequence[Item]
+    careful: bool = False
+    release: bool = True
 
-        Raises what is transient.
-        """
-        try:
-            outcome = write(lambda c: self._again(c, event_id))
-        except Exception as error:
-            failed = _failed(error, [None])
-            reason = reason_of(failed.error if failed else error)
-            outcome = write(lambda c: self._still(c, event_id, reason))
-            self._commit(outcome, told)
-            return reason
-        self._commit(outcome, told)
-        return ""
+    def part(self, start: int, end: int | None) -> _Chunk:
+        return replace(self, items=self.items[start:end])
 
-    def _again(self, connection: sa.Connection, event_id: str) -> Outcome:
-        attempt = self._attempt(connection)
-        row = aside.locked(connection, event_id)
-        if row is None or row.state == "discarded":
-            return attempt.outcome
-        item = aside.item_of(row)
-        if isinstance(item.content, Unreadable):
-            raise HandlerFailed(0, NotYet(item.content.spoken()))
-        if row.state == "waiting" and row.next_try <= self.clock.now():
-            log.error("event.waited_too_long", event_id=event_id, event_type=item.type)
-        attempt.look_up([item])
-        attempt.settle_alone(item)
-        attempt.close()
-        return attempt.outcome
+    def without(self, partitions: Collection[Partition]) -> _Chunk:
+        if not partitions:
+            return self
+        left = [i for i in self.items if (i.record.topic, i.record.partition) not in partitions]
+        return replace(self, items=left)
 
-    def _still(self, connection: sa.Connection, event_id: str, reason: str) -> Outcome:
-        attempt = self._attempt(connection)
-        row = aside.locked(connection, event_id)
-        if row is None:
-            return attempt.outcome
-        tries = row.tries + 1
-        alive = row.state in ("waiting", "retrying") and tries <= len(RETRIES)
-        values = {
-            "tries": tries,
-            "reason": reason,
-            "state": "retrying" if alive else "dead",
-            "next_try": self.clock.now() + RETRIES[tries - 1] if alive else None,
-        }
-        connection.execute(
-            sa.update(set_aside).where(set_aside.c.event_id == event_id).values(values)
-        )
-        if not alive:
-            log.error(
-                "event.dead", event_id=event_id, event_type=row.type, reason=reason, tries=tries
-            )
-            attempt.knows(event_id)
-            attempt.count_as_settled(event_id, row.topic)
-            attempt.close()
-        return attempt.outcome
-
-    def discard(
-        self,
-        write: Write[Outcome],
-        event_id: str,
-        reason: str,
-        *,
-        told: Callable[[Outcome], None] = lambda _outcome: None,
-    ) -> None:
-        """Staff decide that an event shall have no effect: its id counts as settled and what waited
-        for it passes."""
-        self._commit(write(lambda c: self._discard(c, event_id, reason)), told)
-
-    def _discard(self, connection: sa.Connection, event_id: str, reason: str) -> Outcome:
-        attempt = self._attempt(connection)
-        row = aside.locked(connection, event_id)
-        if row is not None:
-            connection.execute(
-                sa.update(set_aside)
-                .where(set_aside.c.event_id == event_id)
-                .values(state="discarded", reason=reason, next_try=None)
-            )
-            attempt.knows(event_id)
-            attempt.count_as_settled(event_id, row.topic)
-            attempt.close()
-        return attempt.outcome
+    def after(self, error: Exception) -> list[_Chunk]:
+        """What to try instead, now that this failed; nothing when the one item is to blame."""
+        failed = error if isinstance(error, HandlerFailed) else None
+        if failed is not None and failed.by is not None and not self.careful:
+            return [replace(self, careful=True)]
+        if failed is not None and failed.follower and self.release:
+            return [replace(self, release=False)]
+        if len(self.items) > 1:
+            at = len(self.items) // 2 if failed is None else failed.index
+            cuts = [(0, at), (at, len(self.items))] if failed is None else [(0, at), (at, at + 1)]
+            if failed is not None:
+                cuts.append((at + 1, len(self.items)))
+            return [self.part(start, end) for start, end in cuts if start < end]
+        return [replace(self, release=False)] if self.release else []
 
 
-def _failed(error: Exception, chunk: Sequence[Item | None]) -> HandlerFailed | None:
-    """What failed; None when the batch must be divided to find out. Raises what is transient."""
-    if isinstance(error, Overtaken) or is_transient(error):
-        raise error
+def cause_of(error: Exception) -> Exception:
+    """What went wrong underneath."""
     if isinstance(error, HandlerFailed):
-        return error
-    if len(chunk) > 1:
-        return None
-    cause = error.__cause__ if isinstance(error, Unattributed) else error
-    return HandlerFailed(0, cause if isinstance(cause, Exception) else error)
+        return error.error
+    if isinstance(error, Unattributed) and isinstance(error.__cause__, Exception):
+        return error.__cause__
+    return error
 
 
-def _halves(chunk: Sequence[Item]) -> list[Sequence[Item]]:
-    middle = len(chunk) // 2
-    return [chunk[:middle], chunk[middle:]]
+def call_all(calls: Iterable[Callable[[], None]]) -> None:
+    """Call what was to be called once the transaction was committed. What fails there is no reason
+    to tell the caller that nothing was done: it is logged."""
+    for call in calls:
+        try:
+            call()
+        except Exception:
+            log.exception("transaction.after_commit_failed")

@@ -18,8 +18,8 @@ from contracts import COMPACTED, Event, event_type
 from messaging import aside
 from messaging.attempt import Live, Outcome
 from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
+from messaging.retries import Retrier
 from messaging.service import Service
-from messaging.settle import Settler
 from messaging.shadow import differences
 from messaging.tables import outbox
 from messaging.transaction import Transaction
@@ -43,7 +43,7 @@ class Bench:
         self.ids = ids
         self.store = Store(store_url)
         self.store.write_now(lambda c: service.metadata.create_all(c))
-        self.settler = Settler(service, clock=clock, ids=ids, live=Live(service))
+        self.settler = Retrier(service, clock=clock, ids=ids, live=Live(service))
         self.log: list[Record] = []
         self._ends: dict[tuple[str, int], int] = {}
         self._last: dict[tuple[str, str], str] = {}

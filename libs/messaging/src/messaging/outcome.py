@@ -1,0 +1,97 @@
+"""What settling is about: places, what a transaction asks of its caller, and how it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from messaging.envelope import Item
+from messaging.reactions import Projection
+from messaging.service import Service
+from messaging.tables import projection
+
+Partition = tuple[str, int]
+
+BEGINNING = -1
+WAIT_FOR_PREVIOUS = timedelta(hours=1)
+RETRIES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=60))
+ADOPTED = "adopted"
+"""Note in the store: some outbox rows came back from the bus, so reactions may exist already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a partition is settled. ``offset`` -1: nothing of it."""
+
+    offset: int
+    event_id: str
+    stamp: int
+    era: int
+
+
+@dataclass
+class Outcome:
+    """What a settled transaction asks of the caller once it is committed."""
+
+    done: int = 0
+    seeks: dict[Partition, int] = field(default_factory=dict)
+    places: dict[Partition, Place] = field(default_factory=dict)
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+    emitted: int = 0
+    scheduled: bool = False
+    settled: list[Item] = field(default_factory=list)
+    broken: list[Projection] = field(default_factory=list)
+
+
+class HandlerFailed(Exception):  # noqa: N818 - it names what happened
+    """The item at `index` could not be handled; `by` is the projection, or None for a policy.
+
+    `follower` is the id of an event that waited for this item and was to pass now, when it was that
+    one that failed: the item itself is not to blame.
+    """
+
+    def __init__(
+        self, index: int, error: Exception, by: Projection | None = None, *, follower: str = ""
+    ) -> None:
+        super().__init__(index)
+        self.index = index
+        self.error = error
+        self.by = by
+        self.follower = follower
+
+
+class Overtaken(Exception):  # noqa: N818 - it names what happened
+    """Another replica settled one of the same events meanwhile; the batch is looked at again."""
+
+
+class Unattributed(Exception):  # noqa: N818
+    """Something failed that no single item can be blamed for."""
+
+
+class Live:
+    """Which projections are filled now; shared by all who settle for a service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.projections: frozenset[Projection] = frozenset(service.all_projections)
+
+    def load(self, connection: sa.Connection) -> None:
+        """Read which ones the store knows as live."""
+        states = {
+            (name, version): state
+            for name, version, state in connection.execute(
+                sa.select(projection.c.name, projection.c.version, projection.c.state)
+            )
+        }
+        self.projections = frozenset(
+            p
+            for p in self.service.all_projections
+            if states.get((p.name, p.version), "live") == "live"
+        )
+
+    def missing(self) -> list[Projection]:
+        """Projections that must be rebuilt before they are filled again."""
+        return [p for p in self.service.all_projections if p not in self.projections]

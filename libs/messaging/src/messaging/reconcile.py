@@ -1,0 +1,170 @@
+"""Own topics against their logs: is it still the log that the outbox was written to?
+
+The relay is the only writer of its topics, so the record at its last place must be the one that it
+sent: same id *and* same timestamp. If it is missing or another, the log was cut, wiped or made
+anew: all rows of that partition count as unsent but for those that are found in the log, and a
+higher era tells every reader to begin anew. What lies behind the place is absorbed: known rows are
+marked, unknown ones adopted.
+
+A crash at any point is made good by the next reconcile: a partition whose era is not announced yet
+has its place before the beginning, with the era that it owes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+from aiokafka import AIOKafkaProducer
+
+from contracts import COMPACTED
+from messaging import marks
+from messaging.adoption import Adoption
+from messaging.bus import Reader
+from messaging.envelope import ERA_BEGUN, decode
+from messaging.outcome import BEGINNING, Partition, Place
+from messaging.relay_lock import RelayLock
+from runtime.ids import Ids
+from runtime.logging import get_logger
+
+log = get_logger()
+
+MARKER_KEY = b"era"
+"""Compacted topics refuse records without a key."""
+
+SEND_TIMEOUT = 30.0
+
+
+class Reconcile:
+    """One look at all own topics. `places` are those of the outbox, and are brought forward."""
+
+    def __init__(
+        self,
+        lock: RelayLock,
+        reader: Reader,
+        producer: AIOKafkaProducer,
+        places: dict[Partition, Place],
+        adoption: Adoption,
+        ids: Ids,
+    ) -> None:
+        self._lock = lock
+        self._reader = reader
+        self._producer = producer
+        self._places = places
+        self._adoption = adoption
+        self._ids = ids
+        self._reached: dict[Partition, Place] = {}
+        self._owing: dict[Partition, int] = {}
+
+    async def run(self, topics: tuple[str, ...]) -> None:
+        """Look at all partitions; then the places may move and new eras are announced."""
+        for topic in topics:
+            partitions = await self._reader.partitions(topic)
+            for gone in [n for n in self._places if n[0] == topic and n[1] not in partitions]:
+                await unsend_all(self._lock, partial(marks.unsend, chosen=marks.in_partition(gone)))
+                await self._lock.write(partial(marks.drop_place, name=gone))
+                del self._places[gone]
+            for partition in partitions:
+                await self._look_at((topic, partition))
+        if not self._adoption.complete:
+            await self._lock.write(self._adoption.finish)
+        await self._move()
+        for name, era in self._owing.items():
+            await self._announce(name, era)
+
+    async def _look_at(self, name: Partition) -> None:
+        begin, end = await self._reader.bounds(*name)
+        place = self._places.get(name)
+        start, era = begin, place.era if place else 0
+        if place is not None and place.offset != BEGINNING:
+            same = await self._same(name, place, begin, end)
+            if same is None:
+                await self._owe_era(name, Place(BEGINNING, "", 0, era + 1))
+            elif same:
+                start = place.offset + 1
+        elif place is not None:
+            self._owing[name] = era
+        if start < end:
+            await self._absorb(name, start, end, era)
+
+    async def _same(self, name: Partition, place: Place, begin: int, end: int) -> bool | None:
+        """Whether the place's record is there; None: this is another log. False when compaction
+        took it, so that it cannot be said: then the whole partition is looked through."""
+        if end <= place.offset:
+            return None
+        record = await self._reader.at(*name, place.offset)
+        if record is None or record.offset != place.offset:
+            return False if name[0] in COMPACTED and place.offset >= begin else None
+        known = decode(record).id[:64] == place.event_id and record.stamp == place.stamp
+        return True if known else None
+
+    async def _owe_era(self, name: Partition, owing: Place) -> None:
+        """Nothing of this partition counts as sent, and its readers must be told."""
+        log.error("relay.another_log", topic=name[0], partition=name[1])
+        await unsend_all(self._lock, partial(marks.unsend, chosen=marks.in_partition(name)))
+        await self._lock.write(partial(marks.move, places={name: owing}))
+        self._places[name] = owing
+        self._owing[name] = owing.era
+
+    async def _absorb(self, name: Partition, start: int, end: int, era: int) -> None:
+        async for batch in self._reader.read({name: start}, {name: end}):
+            items = await asyncio.to_thread(lambda batch=batch: [decode(r) for r in batch])  # type: ignore[misc]
+            era = max(era, *(item.era for item in items))
+            await self._lock.write(partial(self._adoption.absorb, items=items))
+            last = items[-1]
+            self._reached[name] = Place(last.record.offset, last.id[:64], last.record.stamp, era)
+            if name in self._owing:
+                self._owing[name] = max(self._owing[name], era + 1)
+            elif self._adoption.complete:
+                await self._move()
+
+    async def _move(self) -> None:
+        """Places go behind what was absorbed, except where an era is owed."""
+        places = {n: at for n, at in self._reached.items() if n not in self._owing}
+        if places:
+            await self._lock.write(partial(marks.move, places=places))
+            self._places.update(places)
+            for name in places:
+                del self._reached[name]
+
+    async def _announce(self, name: Partition, era: int) -> None:
+        """A record without meaning that carries the new era; then it is owed no more."""
+        event_id = self._ids.new()
+        stamp = int(time.time() * 1000)
+        async with asyncio.timeout(SEND_TIMEOUT):
+            answer = await self._producer.send_and_wait(
+                name[0],
+                value=b"{}",
+                key=MARKER_KEY,
+                partition=name[1],
+                timestamp_ms=stamp,
+                headers=[
+                    ("ce_id", event_id.encode()),
+                    ("ce_type", ERA_BEGUN.encode()),
+                    ("era", str(era).encode()),
+                ],
+            )
+        at = Place(answer.offset, event_id, stamp_of(answer, stamp), era)
+        await self._lock.write(partial(marks.move, places={name: at}))
+        self._places[name] = at
+        log.error("relay.era_begun", topic=name[0], partition=name[1], era=era)
+
+
+def stamp_of(answer: object, sent: int) -> int:
+    """The timestamp that the record has in the log: ours, or the broker's where the topic has it
+    so (``message.timestamp.type``)."""
+    if getattr(answer, "timestamp_type", 0) == 1:
+        return int(getattr(answer, "timestamp", sent))
+    return sent
+
+
+async def unsend_all(lock: RelayLock, unsend: Callable[..., tuple[int, int]]) -> int:
+    """All rows that `unsend` chooses, slice by slice; how many."""
+    after, count = 0, 0
+    while True:
+        after, more = await lock.write(lambda c, after=after: unsend(c, after=after))  # type: ignore[misc]
+        if not after:
+            return count
+        count += more
