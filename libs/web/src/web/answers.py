@@ -44,17 +44,13 @@ class Once:
         """``fn``, run at most once for this key and always answering the same."""
 
         def once(tx: Transaction) -> T:
-            known = tables.idempotency
             self._one_at_a_time(tx.connection)
-            mine = (known.c.account_id == self.account_id) & (known.c.key == self.key)
-            row = tx.connection.execute(sa.select(known).where(mine)).one_or_none()
-            if row is not None:
-                if row.digest != self.digest:
-                    raise _other_content()
-                return cast(T, decoded(row.answer))
+            known = self.known(tx.connection)
+            if known is not None:
+                return cast(T, known[0])
             value = fn(tx)
             tx.connection.execute(
-                sa.insert(known).values(
+                sa.insert(tables.idempotency).values(
                     account_id=self.account_id,
                     key=self.key,
                     digest=self.digest,
@@ -66,6 +62,20 @@ class Once:
             return value
 
         return once
+
+    def known(self, connection: sa.Connection) -> tuple[Any] | None:
+        """The value that was kept, alone in a tuple; None when this was not done yet.
+
+        Raises Invalid("idempotency.other_content") when it was done with other content.
+        """
+        kept = tables.idempotency
+        mine = (kept.c.account_id == self.account_id) & (kept.c.key == self.key)
+        row = connection.execute(sa.select(kept).where(mine)).one_or_none()
+        if row is None:
+            return None
+        if row.digest != self.digest:
+            raise _other_content()
+        return (decoded(row.answer),)
 
     def _one_at_a_time(self, connection: sa.Connection) -> None:
         """The same key waits for the first to end; SQLite has one writer anyway."""

@@ -31,7 +31,7 @@ from runtime.ids import Ids, SystemIds
 from runtime.logging import get_logger
 from runtime.settings import Settings
 from runtime.store import Store
-from web import answers, errors, languages, live, operations, set_aside
+from web import answers, errors, languages, live, machine, operations, set_aside
 from web.figures import Figures
 from web.keys import KeyRing
 from web.middleware import Edge
@@ -123,6 +123,7 @@ def build(
     app.include_router(operations.router(service.prefix))
     app.include_router(live.router(service.name, service.prefix))
     app.include_router(set_aside.router(service.prefix))
+    app.include_router(machine.router(service.prefix))
     app.include_router(languages.router(service.prefix))
     for path in service.routers:
         module, _, name = path.partition(":")

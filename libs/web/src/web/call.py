@@ -6,7 +6,7 @@ function to ``command`` or ``query``, and answers with a model, ``render`` or ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -84,6 +84,21 @@ class Call:
             centre=self.centre if centre is None else centre,
             correlation=self.correlation,
         )
+
+    async def once(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Await what no single transaction holds, and keep its value as ``command`` does.
+
+        A repetition gives the first value. Two at the same moment, or one after a crash between the
+        work and its keeping, do the work again: only for work that may happen twice.
+        """
+        once = await self._once()
+        if once is None:
+            return await work()
+        known = await self.query(once.known)
+        if known is not None:
+            return cast(T, known[0])
+        value = await work()
+        return await self.parts.engine.transact(once.wrap(lambda _tx: value))
 
     async def query(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` on a reading connection."""

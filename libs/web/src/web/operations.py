@@ -18,6 +18,9 @@ from runtime.telemetry import Metrics
 from web.errors import ProblemAnswer
 from web.parts import parts_of
 
+OF_EVERY_SERVICE = "machine"
+"""The tag, in OpenAPI, of the endpoints that every service has."""
+
 _UNSAFE = frozenset({"post", "put", "patch", "delete"})
 
 

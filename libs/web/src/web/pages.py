@@ -1,8 +1,9 @@
 """Pages: templates of the service and of the house, rendered in the reader's language.
 
-Templates see ``call``, ``caller``, ``language``, ``direction``, the functions ``_``, ``ngettext``
-(Jinja's: ``{{ _("Hello %(name)s", name=n) }}``), ``csrf()``, ``nonce()``, and the filters
-``money``, ``points``, ``number``, ``date``, ``time``, ``datetime``.
+Templates see ``call``, ``caller``, ``language``, ``direction``, ``doubted`` (the date is, and the
+caller leads), the functions ``_``, ``ngettext`` (Jinja's: ``{{ _("Hello %(name)s", name=n) }}``),
+``csrf()``, ``nonce()``, and the filters ``money``, ``points``, ``number``, ``date``, ``time``,
+``datetime``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.responses import HTMLResponse
 
 from web import csrf, formats
 from web.navigation import links
+from web.roles import LEADS
 from web.translations import LANGUAGES, NAMES, current
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Pages:
                     "prefix": self.prefix,
                     "path": call.request.url.path,
                     "now": call.parts.clock.now(),
+                    "doubted": call.caller.has(*LEADS) and call.parts.engine.guard.suspicious,
                     **values,
                 }
             )

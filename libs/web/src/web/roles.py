@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contracts.identity import Role
 
-__all__ = ["ANONYMOUS", "STAFF", "Caller", "Role"]
+__all__ = ["ANONYMOUS", "LEADS", "STAFF", "Caller", "Role"]
 
 STAFF = frozenset(
     {
@@ -19,6 +19,9 @@ STAFF = frozenset(
     }
 )
 """Roles of people who work for a centre; the others see only what is their own."""
+
+LEADS = (Role.ADMINISTRATOR, Role.COORDINATOR)
+"""Who answers for a centre and for the machine that it runs on."""
 
 
 @dataclass(frozen=True)

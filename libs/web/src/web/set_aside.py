@@ -21,10 +21,10 @@ from runtime.refusals import N_, NotFound
 from web.auth import allow
 from web.call import Call
 from web.forms import Form
+from web.operations import OF_EVERY_SERVICE
 from web.paging import Page, Paged, Paging
-from web.roles import Role
+from web.roles import LEADS
 
-LEADS = (Role.ADMINISTRATOR, Role.COORDINATOR)
 READ = "events:read"
 WRITE = "events:write"
 
@@ -79,7 +79,7 @@ _COLUMNS = (*_PLAIN, "record_offset")
 
 def router(prefix: str) -> APIRouter:
     """Page and API of one service."""
-    made = APIRouter()
+    made = APIRouter(tags=[OF_EVERY_SERVICE])
     api = f"{prefix}/api/set-aside"
     pages = f"{prefix}/set-aside"
 
