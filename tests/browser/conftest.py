@@ -1,0 +1,61 @@
+"""Chromium in front of the whole house.
+
+Each test opens windows of its own by `visit`, and fails when one of them asked another host for
+something, or when Chromium had to complain: a refused script or style, an error in a script, a file
+that is not there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House
+from playwright.sync_api import Browser, sync_playwright
+
+from vicinato.testing import unavailable
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from window import Watch, Windows
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chromium() -> str:
+    """The path of the browser; first of all fixtures, so that nothing is started without one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), "")
+    if not found:
+        unavailable("there is no Chromium on this machine")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One for a module: Playwright keeps an event loop in this thread, where others run theirs."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, house: House) -> Iterator[Windows]:
+    watch = Watch(house.settings.address)
+    windows = Windows(browser, house, watch)
+    yield windows
+    windows.close()
+    assert watch.complaints == []

@@ -1,0 +1,172 @@
+"""The till in a browser: by scanner, by keyboard alone, in cash, in points, and refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from house import PASSWORD, House, unique
+from playwright.sync_api import Page, expect
+from window import SOON, Windows, stayed, stays, tab_to
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.browser,
+    pytest.mark.xdist_group("house"),
+    pytest.mark.timeout(300),
+]
+
+
+@dataclass(frozen=True)
+class Till:
+    """A till of its own and whoever stands at it."""
+
+    seller: str
+    name: str
+    path: str
+
+
+@pytest.fixture
+def till(house: House) -> Till:
+    name = unique("Banco")
+    made = house.post("/shop/api/tills", {"name": name}, by="coordinator")
+    seller = unique("cassa")
+    house.account(seller, ["till"])
+    return Till(seller, name, f"/shop/till/{made['id']}")
+
+
+@pytest.fixture
+def family(house: House) -> dict[str, Any]:
+    return house.household()
+
+
+def bread(house: House, price_cents: int = 350) -> tuple[str, str]:
+    """A product as (barcode, name)."""
+    made = house.get(f"/shop/api/products/{house.product(price_cents, 5)}", by="till")
+    return str(made["barcode"]), str(made["name"])
+
+
+def give_points(house: House, family: dict[str, Any], points: int) -> None:
+    path = f"/cards/api/households/{family['id']}/points/adjustments"
+    house.post(path, {"points": points, "reason": "dotazione"}, by="coordinator")
+    house.quiet()
+
+
+def scan(page: Page, code: str) -> None:
+    """What a scanner does: it types into the field that has the focus, and presses Enter."""
+    expect(page.locator("#f-code")).to_be_focused()
+    with page.expect_navigation():
+        page.keyboard.type(code)
+        page.keyboard.press("Enter")
+
+
+def test_a_sale_in_cash_shows_the_change_and_a_receipt(
+    house: House, visit: Windows, till: Till, family: dict[str, Any]
+) -> None:
+    barcode, name = bread(house)
+    page = visit("/identity/sign-in")
+    page.get_by_label("E-mail").fill(f"{till.seller}@test.example")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("link", name="Till").click()
+    page.get_by_role("link", name=till.name).click()
+    scan(page, barcode)
+    scan(page, family["card"]["number"])
+    scan(page, barcode)
+    expect(page.get_by_role("row", name=name)).to_contain_text("€7.00")
+    expect(page.get_by_text("The family has 0 points")).to_be_visible()
+    page.get_by_label("Cash given").fill("10")
+    page.get_by_role("button", name="Pay in cash").click()
+    expect(page.get_by_text("The sale is completed.")).to_be_visible()
+    expect(page.get_by_text("Change to give back").locator("..")).to_contain_text("€3.00")
+    page.get_by_role("link", name="Receipt").click()
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+    expect(page.get_by_role("row", name=name)).to_contain_text("€7.00")
+    page.go_back()
+    page.get_by_role("link", name="Next customer").click()
+    expect(page.get_by_text("The basket is empty.")).to_be_visible()
+    expect(page.get_by_text("No card yet.")).to_be_visible()
+
+
+def test_a_sale_in_points_completes_before_the_eyes_of_the_seller(
+    house: House, visit: Windows, till: Till, family: dict[str, Any]
+) -> None:
+    barcode, _ = bread(house)
+    give_points(house, family, 50)
+    page = visit(till.path, by=till.seller)
+    scan(page, family["card"]["token"])
+    expect(page.get_by_text("The family has 50 points")).to_be_visible()
+    scan(page, barcode)
+    page.get_by_role("button", name="Pay with 35 points").click()
+    expect(page).to_have_url(re.compile("/shop/sales/"))
+    stays(page)
+    expect(page.get_by_text("The sale is completed.")).to_be_visible(timeout=SOON)
+    assert stayed(page)
+    expect(page.get_by_role("link", name="Receipt")).to_be_visible()
+    assert house.points(family["id"])[0] == 15
+
+
+def test_too_few_points_leave_the_basket_and_say_how_many_there_are(
+    house: House, visit: Windows, till: Till, family: dict[str, Any]
+) -> None:
+    barcode, name = bread(house)
+    give_points(house, family, 20)
+    page = visit(till.path, by=till.seller)
+    scan(page, family["card"]["number"])
+    scan(page, barcode)
+    page.get_by_label("Points to use").fill("30")
+    page.get_by_role("button", name="Pay with both").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Points on the card: 20. Asked for: 30.")
+    expect(alert).to_contain_text("Use fewer points and take the rest in cash.")
+    expect(page.get_by_role("row", name=name)).to_be_visible()
+    expect(page.get_by_label("Points to use")).to_have_value("30")
+    page.get_by_label("Points to use").fill("20")
+    page.get_by_role("button", name="Pay with both").click()
+    expect(page.get_by_text("The sale is completed.")).to_be_visible(timeout=SOON)
+
+
+def test_a_blocked_card_is_refused_and_the_basket_is_sold_without_it(
+    house: House, visit: Windows, till: Till, family: dict[str, Any]
+) -> None:
+    barcode, name = bread(house)
+    page = visit(till.path, by=till.seller)
+    scan(page, barcode)
+    scan(page, family["card"]["number"])
+    house.post(f"/cards/api/cards/{family['card']['id']}/block", {"reason": "lost"}, by="reception")
+    house.quiet()
+    page.get_by_role("button", name="Pay in cash").click()
+    alert = page.get_by_role("alert").filter(has_text="Something has to be corrected")
+    expect(alert).to_contain_text("This card is blocked.")
+    expect(alert).to_contain_text("Send the family to the desk for a new one")
+    expect(page.get_by_role("row", name=name)).to_be_visible()
+    page.get_by_role("button", name="Sell without the card").click()
+    page.get_by_role("button", name="Pay in cash").click()
+    expect(page.get_by_text("The sale is completed.")).to_be_visible()
+
+
+def test_the_till_works_by_keyboard_alone(house: House, visit: Windows, till: Till) -> None:
+    barcode, _ = bread(house)
+    page = visit("/identity/sign-in")
+    tab_to(page, page.get_by_label("E-mail"))
+    page.keyboard.type(f"{till.seller}@test.example")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    tab_to(page, page.get_by_role("navigation", name="Main").get_by_role("link", name="Till"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Choose a till")).to_be_visible()
+    tab_to(page, page.get_by_role("link", name=till.name), at_most=80)
+    page.keyboard.press("Enter")
+    scan(page, barcode)
+    tab_to(page, page.get_by_label("Cash given"))
+    page.keyboard.type("5")
+    tab_to(page, page.get_by_role("button", name="Pay in cash"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Change to give back").locator("..")).to_contain_text("€1.50")
+    tab_to(page, page.get_by_role("link", name="Next customer"))
+    page.keyboard.press("Enter")
+    scan(page, barcode)

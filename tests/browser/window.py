@@ -1,0 +1,156 @@
+"""Windows on the house: opened by somebody, watched for what a page must not do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from house import PASSWORD, House
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+)
+
+SOON = 18_000
+"""Milliseconds for what comes by the bus; under the 20 s after which a page asks by itself."""
+
+expect.set_options(timeout=10_000)
+
+PHONE, DESK = 360, 1280
+LOCALES = {"en": "en-GB", "it": "it-IT", "ar": "ar"}
+
+AXE = Axe().axe_script
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+GRAVE = ("serious", "critical")
+
+
+@dataclass
+class Watch:
+    """What the pages of a test did that they must not do."""
+
+    address: str
+    complaints: list[str] = field(default_factory=list)
+    _refused: set[str] = field(default_factory=set)
+
+    def over(self, context: BrowserContext) -> None:
+        context.on("request", self._asked)
+        context.on("response", self._answered)
+        context.on("console", self._said)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def _asked(self, request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme != "data" and f"{url.scheme}://{url.netloc}" != self.address:
+            self.complaints.append(f"asked another host: {request.url}")
+
+    def _answered(self, response: Response) -> None:
+        if response.status < 400:
+            return
+        if response.request.resource_type == "document" and response.status < 500:
+            self._refused.add(response.url)  # a refusal, that the test itself looks at
+        else:
+            self.complaints.append(f"{response.status}: {response.url}")
+
+    def _said(self, message: ConsoleMessage) -> None:
+        at = message.location.get("url", "")
+        # The browser asks for the icon of a page that names none.
+        told = at in self._refused or at.endswith("/favicon.ico")
+        if message.type in ("error", "warning") and not told:
+            self.complaints.append(f"{message.text} ({at})")
+
+
+class Windows:
+    """Opens windows, each with cookies of its own."""
+
+    def __init__(self, browser: Browser, house: House, watch: Watch) -> None:
+        self._browser = browser
+        self._house = house
+        self._watch = watch
+        self._contexts: list[BrowserContext] = []
+
+    def __call__(
+        self,
+        path: str = "/",
+        *,
+        by: str = "",
+        language: str = "en",
+        width: int = DESK,
+        scripts: bool = True,
+    ) -> Page:
+        """A window at ``path``; ``by`` somebody who signed in on the page for it."""
+        context = self._browser.new_context(
+            base_url=self._house.settings.address,
+            locale=LOCALES[language],
+            viewport={"width": width, "height": 800},
+            java_script_enabled=scripts,
+        )
+        self._contexts.append(context)
+        self._watch.over(context)
+        page = context.new_page()
+        if by:
+            page.goto(f"/identity/sign-in?next={path}")
+            form = page.locator("#sign-in")
+            form.locator("[name=email]").fill(f"{by}@test.example")
+            form.locator("[name=password]").fill(PASSWORD)
+            form.locator("[name=password]").press("Enter")
+            expect(page).to_have_url(self._house.settings.address + path)
+        else:
+            page.goto(path)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+def stays(page: Page) -> None:
+    """Leaves a mark in the window that a reload would wipe."""
+    page.evaluate("window.stayed = true")
+
+
+def stayed(page: Page) -> bool:
+    return bool(page.evaluate("window.stayed === true"))
+
+
+def tab_to(page: Page, wanted: Locator, *, at_most: int = 40) -> None:
+    """Goes to an element by the keyboard alone."""
+    for _ in range(at_most):
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    expect(wanted).to_be_focused()
+
+
+def barriers(page: Page) -> list[str]:
+    """What keeps somebody out of a page: axe's serious and critical findings."""
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(AXE)
+    found = page.evaluate(
+        "options => axe.run(options)",
+        {
+            "resultTypes": ["violations"],
+            "runOnly": {"type": "tag", "values": WCAG},
+            # Without fetching the style sheets again: the rules for these tags need none.
+            "preload": False,
+        },
+    )
+    return [
+        f"{one['id']}: {node['target']} {node['html'][:120]}"
+        for one in found["violations"]
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]
+
+
+def sideways(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(
+        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    )
