@@ -1,0 +1,89 @@
+"""The services' own HTTP API, for commands: the first administrator asks, by a token that ends with
+the command.
+
+Services are asked on their own ports: the front door need not be there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+import typer
+
+from vicinato import first_start, settings
+from vicinato.commands.up import not_running
+from vicinato.folder import Folder
+from vicinato.refusals import CommandError, Exit
+
+Service = Annotated[str, typer.Argument(help=f"One of {', '.join(settings.SERVICES)}.")]
+
+
+class Api:
+    """What a command may ask of the services. Every refusal is a CommandError."""
+
+    def __init__(self, client: httpx.Client, wanted: settings.Settings) -> None:
+        self._client = client
+        self._wanted = wanted
+
+    def call(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        json: Any = None,
+    ) -> Any:
+        """The answer of `/{service}/api/{path}`; None when it is empty."""
+        if service not in settings.SERVICES:
+            raise CommandError(
+                Exit.SETTING,
+                f"There is no service {service!r}; there are {', '.join(settings.SERVICES)}.",
+                f"Non c'è un servizio {service!r}; ci sono: {', '.join(settings.SERVICES)}.",
+            )
+        port = self._wanted.service_port(service)
+        url = f"http://127.0.0.1:{port}/{service}/api/{quote(path, safe='/')}"
+        try:
+            answer = self._client.request(method, url, params=query, json=json)
+        except httpx.HTTPError as error:
+            raise CommandError(
+                Exit.NOT_READY,
+                f"{service} does not answer: {error}",
+                f"{service} non risponde.",
+            ) from error
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        raise CommandError(
+            Exit.REFUSED,
+            f"{service} refused: {_said(answer)}",
+            f"{service} ha rifiutato la richiesta ({answer.status_code}).",
+        )
+
+
+def _said(answer: httpx.Response) -> str:
+    with contextlib.suppress(ValueError, AttributeError):
+        problem = answer.json()
+        return f"{problem.get('detail') or problem.get('title')} ({problem.get('reason')})"
+    return str(answer.status_code)
+
+
+@contextlib.contextmanager
+def signed_in(command: str) -> Iterator[Api]:
+    """The API of the copy that runs on DATA. Raises CommandError when none does."""
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    if not folder.is_locked():
+        raise not_running(folder)
+    who = first_start.administrator(wanted, folder)
+    with httpx.Client(timeout=30.0, headers={"Accept-Language": "en"}) as client:
+        api = Api(client, wanted)
+        asked = {**who, "name": f"vicinato {command}", "days": 1}
+        token = api.call("POST", "identity", "tokens", json=asked)
+        client.headers["Authorization"] = f"Bearer {token['token']}"
+        try:
+            yield api
+        finally:
+            api.call("DELETE", "identity", f"tokens/{token['id']}")

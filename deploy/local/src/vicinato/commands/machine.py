@@ -1,0 +1,115 @@
+"""`vicinato replay`, `reread`, `compare`, `rebuild` and `clock`: the log, the read models and the
+date of a service, over its own HTTP API."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vicinato import settings
+from vicinato.api import Service, signed_in
+from vicinato.refusals import CommandError, Exit
+
+LOOK_EVERY = 0.3
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (replay, reread, compare, rebuild, clock):
+        app.command()(command)
+
+
+def replay(
+    service: Service,
+    topic: Annotated[str, typer.Option(help="One of its own, such as cards.events.")],
+    key: Annotated[str, typer.Option(help="The id of one aggregate; all when none.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option(formats=DATES, help="Only events from then on, UTC.")
+    ] = None,
+) -> None:
+    """Send own events to the bus once more. Who knows them drops them."""
+    wanted: dict[str, Any] = {"topic": topic, "key": key}
+    if since is not None:
+        wanted["since"] = since.replace(tzinfo=UTC).isoformat()
+    with signed_in("replay") as api:
+        done = api.call("POST", service, "log/replay", json=wanted)
+    print(f"{done['sent_again']} events of {topic} are sent again.")
+
+
+def reread(service: Service) -> None:
+    """Read all topics from their beginning. What is known is dropped."""
+    with signed_in("reread") as api:
+        api.call("POST", service, "log/reread")
+    print(f"{service} reads again from the beginning; `vicinato status` shows its lag.")
+
+
+def compare(service: Service) -> None:
+    """Compare the whole log on the bus with the service's outbox. What is missing is sent."""
+    with signed_in("compare") as api:
+        api.call("POST", service, "log/compare")
+    print(f"{service} compares; `vicinato logs {service}` tells what it finds.")
+
+
+def rebuild(
+    service: Service,
+    projection: Annotated[str, typer.Argument(help="The name of a read model.")],
+) -> None:
+    """Build a read model anew from the log, and wait until it answers. The old one answers until
+    then; Ctrl-C stops the waiting, not the building."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        signed_in("rebuild") as api,
+        Progress(*columns, TimeElapsedColumn(), console=Console()) as bar,
+    ):
+        task = bar.add_task(f"{service} {projection}", total=None)
+        seen = api.call("POST", service, f"projections/{projection}/rebuild")
+        while seen["state"] == "building":
+            _show(bar, task, seen)
+            time.sleep(LOOK_EVERY)
+            seen = api.call("GET", service, f"projections/{projection}")
+        _show(bar, task, seen)
+    failed = seen["progress"] and seen["progress"]["failed"]
+    if failed or seen["state"] != "live":
+        raise CommandError(
+            Exit.REFUSED,
+            f"{projection} was not built: {failed or seen['state']}; see vicinato logs {service}.",
+            f"{projection} non è stato ricostruito; i dettagli con vicinato logs {service}.",
+        )
+    print(f"{projection} is built anew and answers.")
+
+
+def _show(bar: Progress, task: Any, seen: dict[str, Any]) -> None:
+    if seen["progress"]:
+        total = seen["progress"]["total"] or None
+        bar.update(task, completed=seen["progress"]["records"], total=total)
+
+
+def clock(
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="The date is right: work that waited goes on.")
+    ] = False,
+) -> int:
+    """Show whether a service doubts the date; nothing that depends on it happens there meanwhile.
+
+    Ends with 1 when the date is doubted.
+    """
+    table = Table("service", "date", "doubted", "last sure")
+    doubted = 0
+    with signed_in("clock") as api:
+        for name in settings.SERVICES:
+            seen = api.call("GET", name, "clock")
+            if confirm and seen["doubted"]:
+                seen = api.call("POST", name, "clock/confirm")
+            doubted += seen["doubted"]
+            shown = (seen["now"], seen["reason"] if seen["doubted"] else "no", seen["trusted"])
+            table.add_row(name, *(str(one or "") for one in shown))
+    Console(highlight=False).print(table)
+    if doubted:
+        print("If the date is right: vicinato clock --confirm. Else set the machine's clock first.")
+    return 1 if doubted else 0

@@ -1,0 +1,167 @@
+"""The commands that act on a running service by its API: on the real identity, without a bus."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import uvicorn
+
+from contracts.identity import SessionRevoked
+from messaging import tables
+from messaging.engine import Engine
+from messaging.envelope import Record, wire_headers
+from runtime.testing import eventually, migrated
+from vicinato import cli, first_start, settings
+from vicinato.day.stage import free_block
+from vicinato.folder import Folder
+from vicinato.refusals import CommandError, Exit
+from web.app import build
+from web.serve import service_named
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Identity as the only service of an installation, with its first administrator."""
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PORT", str(free_block()))
+    monkeypatch.setattr(settings, "SERVICES", ("identity",))
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    folder.open()
+    first_start.administrator(wanted, folder)
+    service = service_named("identity")
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    migrated(url, service.package, service.metadata)
+    app = build(
+        service,
+        service.settings(
+            service="identity",
+            database_url=url,
+            public_url=wanted.address,
+            data=wanted.data,
+            first_admin_file=folder.secrets.folder / first_start.ADMINISTRATOR,
+        ),
+        bus=False,
+    )
+    port = wanted.service_port("identity")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    with folder.locked():
+        thread.start()
+        try:
+            eventually(lambda: server.started, within=30, why="identity")
+            yield app.state.parts.engine
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def run(*words: str) -> int:
+    """A command line; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(list(words))
+    return int(ended.value.code or 0)
+
+
+def refused(*words: str) -> CommandError:
+    with pytest.raises(CommandError) as refusal:
+        cli.run(list(words))
+    return refusal.value
+
+
+def sent(engine: Engine) -> int:
+    """Everything counts as sent; how many events that are."""
+    rows = sa.update(tables.outbox).values(partition=0, record_offset=1, stamp=1)
+    return engine.store.write_now(lambda c: c.execute(rows).rowcount)
+
+
+def test_events_are_sent_again(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    count = sent(engine)
+    assert count
+    assert run("replay", "identity", "--topic", "identity.events", "--since", "2026-01-01") == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert int(told.split()[0]) >= count  # making the token told something as well
+    assert run("replay", "identity", "--topic", "identity.events", "--since", "2999-01-01") == 0
+    assert capsys.readouterr().out.startswith("0 events")
+    refusal = refused("replay", "identity", "--topic", "cards.events")
+    assert refusal.code is Exit.REFUSED
+    assert "topic.unknown" in refusal.english
+
+
+def test_the_token_ends_with_the_command(engine: Engine) -> None:
+    assert run("reread", "identity") == 0
+    revoked = sa.select(sa.func.count()).where(tables.outbox.c.type == SessionRevoked.ce_type())
+    assert engine.store.read_now(lambda c: c.scalar(revoked)) == 1
+
+
+def test_a_comparison_and_a_rebuild_need_the_bus_and_a_service_that_there_is(
+    engine: Engine,
+) -> None:
+    assert "bus.away" in refused("compare", "identity").english
+    assert "bus.away" in refused("rebuild", "identity", "auth").english
+    assert refused("compare", "baker").code is Exit.SETTING
+
+
+class OwnLog:
+    """As much of a bus as a rebuild needs: what the service itself told."""
+
+    def __init__(self, engine: Engine) -> None:
+        rows = engine.store.read_now(lambda c: c.execute(sa.select(tables.outbox)).all())
+        self.records = [
+            Record(r.topic, 0, n, 1, r.key.encode(), r.body, headers_of(r))
+            for n, r in enumerate(rows)
+        ]
+
+    @contextlib.asynccontextmanager
+    async def reader(self) -> AsyncIterator[OwnLog]:
+        yield self
+
+    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        return {("identity.events", 0): len(self.records)}
+
+    async def read(
+        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        if left := self.records[starts.get(("identity.events", 0), 0) :]:
+            yield left
+
+
+def headers_of(row: Any) -> Any:
+    return wire_headers(row.headers, previous=row.previous, cause=row.cause, era=0)
+
+
+def test_a_rebuild_is_waited_for(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.bus = OwnLog(engine)  # type: ignore[assignment]
+    assert run("rebuild", "identity", "auth") == 0
+    told = capsys.readouterr().out
+    assert f"{len(engine.bus.records)}/" in told  # type: ignore[union-attr]
+    assert "auth is built anew and answers." in told
+    assert "projection.unknown" in refused("rebuild", "identity", "none").english
+
+
+class LateClock:
+    """A machine whose clock was set to another year."""
+
+    def now(self) -> datetime:
+        return datetime(2031, 1, 1, tzinfo=UTC)
+
+
+def test_a_doubted_date_is_shown_and_confirmed(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("clock") == 0
+    engine.guard._clock = LateClock()
+    assert run("clock") == 1
+    told = capsys.readouterr().out
+    assert "jumped" in told
+    assert "--confirm" in told
+    assert run("clock", "--confirm") == 0
+    assert not engine.guard.suspicious
+    assert run("clock") == 0
