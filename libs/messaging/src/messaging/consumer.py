@@ -71,6 +71,7 @@ class Subscription:
         group: str,
         turn: Turn,
         told: Callable[[Outcome], None],
+        poll_ms: int = POLL_MS,
     ) -> None:
         self._settler = settler
         self._store = store
@@ -79,6 +80,7 @@ class Subscription:
         self._group = group
         self._turn = turn
         self._told = told
+        self._poll_ms = poll_ms
         self._broker: KafkaBroker | None = None
         self._subscriber: Any = None
         self._follow = Follow(settler, store, turn)
@@ -133,7 +135,7 @@ class Subscription:
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             max_records=MAX_RECORDS,
-            batch_timeout_ms=POLL_MS,
+            batch_timeout_ms=self._poll_ms,
             fetch_max_wait_ms=100,
             max_poll_interval_ms=600_000,
             listener=_Rebalances(self._forget, self._begin),

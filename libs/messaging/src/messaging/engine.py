@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from messaging import aside, marks, rebuild
 from messaging.attempt import Live, Outcome
 from messaging.bus import Bus, asked_to_stop
-from messaging.consumer import Subscription
+from messaging.consumer import POLL_MS, Subscription
 from messaging.follow import begin_all_again
 from messaging.reactions import Projection
 from messaging.relay import Relay
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 IDENTITY = "identity.events"
 """Read by a subscriber of its own, so that a sign-out is not behind a million events."""
+
+IDENTITY_POLL_MS = 100
+"""Keys and sign-outs have two seconds; looking for them less often costs an idle house less."""
 
 RETRY_EVERY = 5.0
 STALLED = 120.0
@@ -173,6 +176,7 @@ class Engine:
                 group=group or self.service.name,
                 turn=self._identity_turn if group else self._turn,
                 told=self._told,
+                poll_ms=IDENTITY_POLL_MS if group else POLL_MS,
             )
             self.subscriptions.append(subscription)
             self._spawn(subscription.run, f"consumer {wanted[0]}")
