@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from runtime import telemetry
 from runtime.health import Health
 from runtime.telemetry import Metrics
+
+Collected = tuple[str, list[str], list[bytes]]
 
 
 def test_two_apps_in_one_process_count_apart() -> None:
@@ -32,12 +35,16 @@ def test_without_an_endpoint_nothing_is_traced() -> None:
 
 
 @pytest.fixture
-def collector() -> Iterator[tuple[str, list[str]]]:
+def collector() -> Iterator[Collected]:
+    """A collector of traces: its endpoint, the paths that were asked for, and what was sent."""
     asked: list[str] = []
+    bodies: list[bytes] = []
 
     class Collector(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            zipped = self.headers["content-encoding"] == "gzip"
+            bodies.append(gzip.decompress(body) if zipped else body)
             asked.append(self.path)
             self.send_response(200)
             self.end_headers()
@@ -47,14 +54,14 @@ def collector() -> Iterator[tuple[str, list[str]]]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", asked, bodies
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_a_trace_goes_on_from_its_header(collector: tuple[str, list[str]]) -> None:
-    endpoint, asked = collector
+def test_a_trace_goes_on_from_its_header(collector: Collected) -> None:
+    endpoint, asked, _bodies = collector
     telemetry.configure_traces("cards", endpoint)
     trace = "a" * 32
     with telemetry.continue_trace(f"00-{trace}-{'b' * 16}-01", "consume"), telemetry.span("work"):
@@ -62,6 +69,26 @@ def test_a_trace_goes_on_from_its_header(collector: tuple[str, list[str]]) -> No
     telemetry.stop_traces()
     assert asked == ["/v1/traces"]
     assert telemetry.traceparent() == ""
+
+
+def test_a_span_that_fails_tells_the_kind_of_error_and_not_what_was_said(
+    collector: Collected,
+) -> None:
+    endpoint, _asked, bodies = collector
+    telemetry.configure_traces("cards", endpoint)
+
+    def fail() -> None:
+        with telemetry.span("work"):
+            telemetry.describe("cards.credit", points=5)
+            raise ValueError("Maria Rossi")
+
+    with pytest.raises(ValueError, match="Maria"):
+        fail()
+    telemetry.stop_traces()
+    (said,) = bodies
+    assert b"Maria" not in said
+    assert b"ValueError" in said
+    assert b"cards.credit" in said
 
 
 async def test_kafka_away_leaves_an_app_ready_and_a_store_away_does_not() -> None:

@@ -116,16 +116,41 @@ def traceparent() -> str:
 
 @contextmanager
 def continue_trace(parent: str, name: str = "continue", **attributes: str | int) -> Iterator[None]:
-    """A span under the trace that `parent` (a traceparent, or "") names."""
+    """A span under the trace that `parent` (a traceparent, or "") names.
+
+    Of an error it tells the kind alone: messages may hold what a person said.
+    """
     if _provider is None:
         yield
         return
     from opentelemetry.propagate import extract
+    from opentelemetry.trace import StatusCode
 
     tracer = _provider.get_tracer("vicinato")
     context = extract({"traceparent": parent}) if parent else None
-    with tracer.start_as_current_span(name, context=context, attributes=attributes):
-        yield
+    with tracer.start_as_current_span(
+        name,
+        context=context,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as begun:
+        try:
+            yield
+        except Exception as error:
+            begun.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+
+
+def describe(name: str, **attributes: str | int) -> None:
+    """Name the span at hand, once it is known what it was, and add to it."""
+    if _provider is None:
+        return
+    from opentelemetry.trace import get_current_span
+
+    at_hand = get_current_span()
+    at_hand.update_name(name)
+    at_hand.set_attributes(attributes)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What surrounds every request: correlation, a limit to its size, safe headers, one log line.
+"""What surrounds every request: correlation, a span, a limit to its size, safe headers, a log line.
 
 Plain ASGI, so that streams stay streams. Errors that no handler knew end here, inside the safe
 headers, and not in the server's.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime import telemetry
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from web.errors import answer
@@ -26,6 +28,8 @@ LARGEST_BODY = 1024 * 1024
 CORRELATION = "X-Correlation-ID"
 
 _WELL_FORMED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{7,63}$")
+_PROBES = ("/livez", "/readyz", "/metrics")
+
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 POLICY = (
@@ -82,7 +86,10 @@ class Edge:
                 self._protect(MutableHeaders(scope=message), scope["path"], correlation)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation=correlation):
+        with (
+            structlog.contextvars.bound_contextvars(correlation=correlation),
+            _span(scope, headers),
+        ):
             try:
                 if _announced(headers) > LARGEST_BODY:
                     raise HTTPException(413)
@@ -106,11 +113,15 @@ class Edge:
         headers[CORRELATION] = correlation
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        """One line per request: the route, never the path with its ids, and no query."""
+        """One line and one span per request: the route, never the path with its ids, and no
+        query."""
         route = scope.get("route")
         path = getattr(route, "path", None) or "-"
-        if path.endswith(("/livez", "/readyz", "/metrics")):
+        if path.endswith(_PROBES):
             return
+        telemetry.describe(
+            f"{scope['method']} {path}", **{"http.route": path, "http.response.status_code": status}
+        )
         if not path.endswith("/live/{name}"):  # a stream is no answer whose time counts
             self._figures.request(scope["method"], path, status, seconds)
         log.info(
@@ -120,6 +131,13 @@ class Edge:
             status=status,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _span(scope: Scope, headers: Headers) -> AbstractContextManager[None]:
+    """Goes on with the caller's trace; whoever looks whether we live every few seconds has none."""
+    if scope["path"].endswith(_PROBES):
+        return nullcontext()
+    return telemetry.continue_trace(headers.get("traceparent", ""), scope["method"])
 
 
 def _correlation(headers: Headers) -> str:
