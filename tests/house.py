@@ -30,6 +30,7 @@ from vicinato import first_start
 from vicinato.day.stage import Mailbox, free_block
 from vicinato.folder import Folder
 from vicinato.ports import free_port
+from vicinato.processes import die_with_parent
 from vicinato.settings import SERVICES, Settings, load
 
 CENTRE = "test-centre"
@@ -249,6 +250,7 @@ def open_house(database: str = "sqlite") -> Iterator[House]:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=die_with_parent(),
     )
     house = House(Folder(settings.data), settings, clock, mailbox, process)
     try:

@@ -27,6 +27,7 @@ from vicinato.ask import get
 from vicinato.day.steps import TookTooLongError, eventually
 from vicinato.folder import Folder
 from vicinato.ports import free_port, is_free
+from vicinato.processes import die_with_parent
 from vicinato.settings import SERVICES, Settings, load
 
 OPEN_WITHIN = 120.0
@@ -155,6 +156,7 @@ async def open_stage(
             stdout=out,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent(),
         )
     stage = Stage(folder, wanted, clock, mailbox)
     good = False
