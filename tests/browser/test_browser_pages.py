@@ -68,6 +68,9 @@ def quarter(house: House) -> dict[str, Any]:
         },
         by="case_worker",
     )["id"]
+    for area in ("elderly", "work"):
+        need = {"area": area, "zone": "Via Concilio Vaticano II"}
+        house.post("/network/api/needs", need, by="case_worker")
     account, partner = unique("famiglia"), unique("partner")
     house.account(account, ["family"], household_id=family["id"])
     house.account(partner, ["partner"], organisation_id=organisation)
