@@ -7,6 +7,7 @@ Services are asked on their own ports: the front door need not be there.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -18,6 +19,9 @@ from vicinato import first_start, settings
 from vicinato.commands.up import not_running
 from vicinato.folder import Folder
 from vicinato.refusals import CommandError, Exit
+
+KEY_ON_ITS_WAY = 5.0
+"""Seconds; the key of a first start reaches the other services by the bus."""
 
 Service = Annotated[str, typer.Argument(help=f"One of {', '.join(settings.SERVICES)}.")]
 
@@ -48,6 +52,10 @@ class Api:
         url = f"http://127.0.0.1:{port}/{service}/api/{quote(path, safe='/')}"
         try:
             answer = self._client.request(method, url, params=query, json=json)
+            deadline = time.monotonic() + KEY_ON_ITS_WAY
+            while self._is_too_early(answer) and time.monotonic() < deadline:
+                time.sleep(0.2)
+                answer = self._client.request(method, url, params=query, json=json)
         except httpx.HTTPError as error:
             raise CommandError(
                 Exit.NOT_READY,
@@ -61,6 +69,10 @@ class Api:
             f"{service} refused: {_said(answer)}",
             f"{service} ha rifiutato la richiesta ({answer.status_code}).",
         )
+
+    def _is_too_early(self, answer: httpx.Response) -> bool:
+        """Our token is not known there yet. (A wrong password is, and is not tried again.)"""
+        return answer.status_code == 401 and "Authorization" in self._client.headers
 
 
 def _said(answer: httpx.Response) -> str:

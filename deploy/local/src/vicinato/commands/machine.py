@@ -99,7 +99,7 @@ def clock(
 
     Ends with 1 when the date is doubted.
     """
-    table = Table("service", "date", "doubted", "last sure")
+    table = Table("service", "date (UTC)", "doubted", "last sure (UTC)")
     doubted = 0
     with signed_in("clock") as api:
         for name in settings.SERVICES:
@@ -107,9 +107,13 @@ def clock(
             if confirm and seen["doubted"]:
                 seen = api.call("POST", name, "clock/confirm")
             doubted += seen["doubted"]
-            shown = (seen["now"], seen["reason"] if seen["doubted"] else "no", seen["trusted"])
-            table.add_row(name, *(str(one or "") for one in shown))
+            why = seen["reason"] if seen["doubted"] else "no"
+            table.add_row(name, _moment(seen["now"]), why, _moment(seen["trusted"]))
     Console(highlight=False).print(table)
     if doubted:
         print("If the date is right: vicinato clock --confirm. Else set the machine's clock first.")
     return 1 if doubted else 0
+
+
+def _moment(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}" if text else ""
