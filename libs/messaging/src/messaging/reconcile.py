@@ -85,7 +85,8 @@ class Reconcile:
             elif same:
                 start = place.offset + 1
         elif place is not None:
-            self._owing[name] = era
+            # What was marked before a crash may have been in a log that is gone by now as well.
+            await self._owe_era(name, place)
         if start < end:
             await self._absorb(name, start, end, era)
 

@@ -1,0 +1,213 @@
+"""A log in memory behind the interface of `messaging.bus`, with everything that can happen to one.
+
+It can be cut, wiped, given partitions, and have a topic made anew. Every await on it, and every
+write of the relay, passes a fuse that may blow: before the thing was done, or after it and before
+anybody was told. Timestamps are the log's own and never come twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from messaging.bus import BusAway
+from messaging.envelope import Record
+from messaging.relay_lock import RelayLock
+
+T = TypeVar("T")
+
+READ_AT_ONCE = 3
+"""Small, so that one look at a log takes several steps between which a crash can fall."""
+
+
+class Crash(Exception):  # noqa: N818 - it names what happened
+    """The process is gone at this point: whatever it had in memory is lost."""
+
+
+class Fuse:
+    """Blows at the n-th point that is passed; without a number never."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.passed = 0
+
+    def set(self, points: int | None) -> None:
+        self.left = points
+        self.passed = 0
+
+    def pass_by(self) -> None:
+        self.passed += 1
+        if self.left is None:
+            return
+        if self.left == 0:
+            self.left = None
+            raise Crash
+        self.left -= 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a producer is told."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int = 1
+
+
+class MemoryLog:
+    """A cluster with its topics. One partition is a list of records."""
+
+    def __init__(self, fuse: Fuse, partitions: dict[str, int]) -> None:
+        self.fuse = fuse
+        self.stamp = 0
+        self.topics: dict[str, list[list[Record]]] = {}
+        for topic, count in partitions.items():
+            self.remake(topic, count)
+
+    # what happens to it
+
+    def remake(self, topic: str, partitions: int) -> None:
+        self.topics[topic] = [[] for _ in range(partitions)]
+
+    def add_partition(self, topic: str) -> None:
+        self.topics[topic].append([])
+
+    def cut(self, topic: str, partition: int, at: int) -> None:
+        del self.topics[topic][partition][at:]
+
+    def wipe(self) -> None:
+        for topic, logs in self.topics.items():
+            self.remake(topic, len(logs))
+
+    # what is in it
+
+    def names(self, topic: str) -> list[tuple[str, int]]:
+        return [(topic, number) for number in range(len(self.topics[topic]))]
+
+    def append(
+        self, topic: str, partition: int, key: bytes, value: bytes | None, headers: Any
+    ) -> Answer:
+        self.stamp += 1
+        log = self.topics[topic][partition]
+        log.append(Record(topic, partition, len(log), self.stamp, key, value, headers))
+        return Answer(len(log) - 1, self.stamp)
+
+    def ids(self, topic: str) -> set[str]:
+        return {
+            value.decode()
+            for log in self.topics[topic]
+            for record in log
+            for name, value in record.headers
+            if name == "ce_id"
+        }
+
+
+class MemoryBus:
+    """`messaging.bus.Bus` on a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.log = log
+
+    def producer(self) -> MemoryProducer:
+        return MemoryProducer(self.log)
+
+    async def cluster(self) -> str:
+        self.log.fuse.pass_by()
+        return "memory"
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[MemoryReader]:
+        self.log.fuse.pass_by()
+        yield MemoryReader(self.log)
+
+
+class MemoryProducer:
+    """Acknowledges at once; a blown fuse behind the append is a lost acknowledgement."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    async def start(self) -> None:
+        self._log.fuse.pass_by()
+
+    async def stop(self) -> None:
+        """Nothing to let go of."""
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(len(self._log.topics[topic])))
+
+    async def send(
+        self, topic: str, *, value: Any, key: bytes, partition: int, headers: Any, **_: Any
+    ) -> asyncio.Future[Answer]:
+        self._log.fuse.pass_by()
+        if partition >= len(self._log.topics[topic]):
+            raise BusAway(f"{topic}/{partition}")
+        answer = self._log.append(topic, partition, key, value, headers)
+        self._log.fuse.pass_by()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future.set_result(answer)
+        return future
+
+    async def send_and_wait(self, topic: str, **rest: Any) -> Answer:
+        return await (await self.send(topic, **rest))
+
+
+class MemoryReader:
+    """`messaging.bus.Reader` on a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    async def partitions(self, topic: str) -> list[int]:
+        self._log.fuse.pass_by()
+        return list(range(len(self._log.topics[topic])))
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        self._log.fuse.pass_by()
+        return 0, len(self._log.topics[topic][partition])
+
+    async def at(self, topic: str, partition: int, offset: int) -> Record | None:
+        self._log.fuse.pass_by()
+        log = self._log.topics[topic][partition]
+        return log[offset] if offset < len(log) else None
+
+    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        return {
+            (topic, number): len(log)
+            for topic in topics
+            for number, log in enumerate(self._log.topics[topic])
+        }
+
+    async def read(
+        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        for (topic, number), end in sorted(ends.items()):
+            log = self._log.topics[topic][number][:end]
+            for start in range(starts.get((topic, number), 0), len(log), READ_AT_ONCE):
+                self._log.fuse.pass_by()
+                yield log[start : start + READ_AT_ONCE]
+
+
+class FusedLock:
+    """The relay's lock, whose writes pass the fuse before they begin and after they are kept."""
+
+    def __init__(self, lock: RelayLock, fuse: Fuse) -> None:
+        self._lock = lock
+        self._fuse = fuse
+
+    async def acquire(self) -> None:
+        await self._lock.acquire()
+
+    async def release(self) -> None:
+        await self._lock.release()
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        self._fuse.pass_by()
+        answer = await self._lock.write(work)
+        self._fuse.pass_by()
+        return answer

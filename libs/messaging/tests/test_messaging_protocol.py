@@ -1,0 +1,345 @@
+"""The way of a fact under everything that can happen to it, as a state machine (MESSAGING).
+
+`World` holds the real parts and the model. Here are the rules that hypothesis plays with it, and
+the controls: with any one part of the protocol switched off, days of mishaps made from a seed go
+wrong. The short run is for every change; the long one (`-m chaos`) plays a thousand examples.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from messaging.attempt import Attempt
+from messaging.envelope import Item, Received
+from messaging.outcome import Place
+from messaging.reconcile import Reconcile
+from messaging.tables import inbox
+from runtime.store import Store
+from runtime.testing import postgresql_database
+
+from .world import ANSWERS, FACTS, HEARER, HEARING, KEYS, SAYING, TELLER, World, Wrong
+
+Stores = tuple[Store, Store]
+Step = tuple[Any, ...]
+
+LONG = 1_000
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    folder = tmp_path_factory.mktemp("protocol")
+    yield from _open(f"sqlite:///{folder}/teller.db", f"sqlite:///{folder}/hearer.db")
+
+
+@pytest.fixture(scope="module")
+def on_postgresql() -> Iterator[Stores]:
+    with ExitStack() as stack:
+        teller, hearer = (stack.enter_context(postgresql_database()) for _ in range(2))
+        yield from _open(teller, hearer)
+
+
+def _open(teller: str, hearer: str) -> Iterator[Stores]:
+    made = Store(teller), Store(hearer)
+    made[0].write_now(SAYING.create_all)
+    made[1].write_now(HEARING.create_all)
+    yield made
+    for store in made:
+        store.close_now()
+
+
+# the machine
+
+services = st.sampled_from([TELLER.name, TELLER.name, HEARER.name])
+topics = st.sampled_from([FACTS, FACTS, ANSWERS])
+replicas = st.integers(0, 1)
+crashes = st.none() | st.integers(0, 24)
+
+
+class Protocol(RuleBasedStateMachine):
+    """Rules are what can happen; at the end everything comes to rest and is counted."""
+
+    stores: ClassVar[Stores]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(*self.stores)
+
+    def teardown(self) -> None:
+        try:
+            self.world.come_to_rest()
+            self.world.check()
+        finally:
+            self.world.close()
+
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
+    def say(self, keys: list[str]) -> None:
+        self.world.say(keys)
+
+    @rule(name=services, crash=crashes)
+    def relay(self, name: str, crash: int | None) -> None:
+        self.world.relay(name, crash)
+
+    @rule(name=services, crash=crashes)
+    def reconcile(self, name: str, crash: int | None) -> None:
+        self.world.reconcile(name, crash)
+
+    @rule(name=services, crash=crashes)
+    def compare(self, name: str, crash: int | None) -> None:
+        self.world.compare(name, crash)
+
+    @rule(key=st.sampled_from(KEYS))
+    def replay(self, key: str) -> None:
+        self.world.replay(key)
+
+    @rule(number=replicas, count=st.integers(1, 4))
+    def fetch(self, number: int, count: int) -> None:
+        self.world.fetch(number, count)
+
+    @rule(number=replicas, crash=st.none() | st.integers(0, 2))
+    def give(self, number: int, crash: int | None) -> None:
+        self.world.give(number, crash)
+
+    @rule(number=replicas, count=st.integers(1, 4), crash=st.none() | st.integers(0, 2))
+    def consume(self, number: int, count: int, crash: int | None) -> None:
+        self.world.fetch(number, count)
+        self.world.give(number, crash)
+
+    @rule(number=replicas, back=st.integers(1, 4))
+    def redeliver(self, number: int, back: int) -> None:
+        self.world.redeliver(number, back)
+
+    @rule(number=replicas)
+    def look(self, number: int) -> None:
+        self.world.look(number)
+
+    @rule()
+    def reread(self) -> None:
+        self.world.reread()
+
+    @rule()
+    def retry(self) -> None:
+        self.world.retry()
+
+    @rule(owners=st.lists(replicas, min_size=3, max_size=3))
+    def assign(self, owners: list[int]) -> None:
+        self.world.assign(owners)
+
+    @rule(topic=topics, partition=st.integers(0, 2), keep=st.integers(0, 5))
+    def cut(self, topic: str, partition: int, keep: int) -> None:
+        self.world.cut(topic, partition, keep)
+
+    @rule()
+    def wipe(self) -> None:
+        self.world.wipe()
+
+    @rule(topic=topics, partitions=st.integers(1, 3))
+    def remake(self, topic: str, partitions: int) -> None:
+        self.world.remake(topic, partitions)
+
+    @rule(topic=topics)
+    def add_partition(self, topic: str) -> None:
+        self.world.add_partition(topic)
+
+    @rule(name=services)
+    def backup(self, name: str) -> None:
+        self.world.backup(name)
+
+    @rule(name=services, crash=crashes, kept=st.booleans())
+    def restore(self, name: str, crash: int | None, kept: bool) -> None:
+        self.world.restore(name, crash, kept)
+
+
+def _try(stores: Stores, examples: int, steps: int = 30) -> None:
+    machine = type("Machine", (Protocol,), {"stores": stores})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
+        ),
+    )
+
+
+def test_nothing_is_lost_nothing_comes_twice_and_keys_keep_their_order(on_sqlite: Stores) -> None:
+    _try(on_sqlite, 15)
+
+
+def test_the_same_on_postgresql(on_postgresql: Stores) -> None:
+    _try(on_postgresql, 4)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_a_thousand_examples(on_sqlite: Stores) -> None:
+    _try(on_sqlite, LONG, 50)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_a_thousand_examples_on_postgresql(on_postgresql: Stores) -> None:
+    _try(on_postgresql, LONG, 50)
+
+
+# days from a seed
+
+
+def plan(seed: int, steps: int = 40, among: Collection[str] = ()) -> list[Step]:
+    """A day of mishaps (`among` those named): the same for the same seed."""
+    dice = random.Random(seed)
+    return [_any_step(dice, among) for _ in range(steps)]
+
+
+def _any_step(dice: random.Random, among: Collection[str]) -> Step:
+    crash = dice.choice([None, None, dice.randrange(25)])
+    name = dice.choice([TELLER.name, TELLER.name, HEARER.name])
+    topic = dice.choice([FACTS, FACTS, ANSWERS])
+    number = dice.randrange(2)
+    choices: list[tuple[int, Step]] = [
+        (8, ("say", dice.choices(KEYS, k=dice.randrange(1, 4)))),
+        (8, ("relay", name, crash)),
+        (2, ("reconcile", name, crash)),
+        (1, ("compare", name, crash)),
+        (6, ("fetch", number, dice.randrange(1, 5))),
+        (8, ("give", number, dice.choice([None, None, dice.randrange(3)]))),
+        (1, ("redeliver", number, dice.randrange(1, 5))),
+        (1, ("look", number)),
+        (2, ("retry",)),
+        (1, ("replay", dice.choice(KEYS))),
+        (1, ("reread",)),
+        (2, ("assign", [dice.randrange(2) for _ in range(3)])),
+        (1, ("cut", topic, dice.randrange(3), dice.randrange(6))),
+        (1, ("wipe",)),
+        (1, ("remake", topic, dice.randrange(1, 4))),
+        (1, ("add_partition", topic)),
+        (2, ("backup", name)),
+        (1, ("restore", name, crash, dice.random() < 0.5)),
+    ]
+    choices = [(weight, step) for weight, step in choices if not among or step[0] in among]
+    (chosen,) = dice.choices([c for _, c in choices], weights=[w for w, _ in choices])
+    return chosen
+
+
+def play(stores: Stores, steps: list[Step]) -> None:
+    """Raises Wrong when something does not hold at rest."""
+    world = World(*stores)
+    try:
+        for name, *arguments in steps:
+            getattr(world, name)(*arguments)
+        world.come_to_rest()
+        world.check()
+    finally:
+        world.close()
+
+
+# controls: each part of the protocol, switched off
+
+
+def _no_era(patch: pytest.MonkeyPatch) -> None:
+    """Readers do not look at the era of a record."""
+    begins = Attempt.begins
+
+    def blind(self: Attempt, item: Item) -> bool:
+        content = replace(item.content, era=0)
+        return begins(self, replace(item, content=content))
+
+    patch.setattr(Attempt, "begins", blind)
+
+
+def _no_place(patch: pytest.MonkeyPatch) -> None:
+    """A replica goes on wherever it is, whatever place the store says."""
+    lock_places = Attempt.lock_places
+
+    def blind(self: Attempt, items: list[Item]) -> None:
+        lock_places(self, items)
+        for name in self.stopped:
+            del self.outcome.seeks[name], self.outcome.places[name]
+            self.places[name] = Place(-1, "", 0, 0)
+        self.stopped.clear()
+
+    patch.setattr(Attempt, "lock_places", blind)
+
+
+def _no_waiting(patch: pytest.MonkeyPatch) -> None:
+    """An event is applied whether or not the one before it is known."""
+    one = Attempt.one
+
+    def blind(self: Attempt, index: int, item: Item, refused: str) -> None:
+        if isinstance(item.content, Received):
+            item = replace(item, content=replace(item.content, previous=None))
+        one(self, index, item, refused)
+
+    patch.setattr(Attempt, "one", blind)
+
+
+def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
+    """The relay takes any log for the one that it knows."""
+
+    async def blind(*_: object) -> bool:
+        return True
+
+    patch.setattr(Reconcile, "_same", blind)
+
+
+def _no_inbox(patch: pytest.MonkeyPatch) -> None:
+    """What was settled is not remembered but for those who wait for it."""
+    look_up, close = Attempt.look_up, Attempt.close
+
+    def blind(self: Attempt, items: list[Item], *, prefetch: bool = True) -> None:
+        look_up(self, items, prefetch=prefetch)
+        self.known -= {item.id for item in items}
+
+    def forgetful(self: Attempt) -> None:
+        ids = [row["event_id"] for row in self.inbox_rows]
+        there = set(
+            self.connection.scalars(sa.select(inbox.c.event_id).where(inbox.c.event_id.in_(ids)))
+        )
+        self.inbox_rows = [row for row in self.inbox_rows if row["event_id"] not in there]
+        close(self)
+
+    patch.setattr(Attempt, "look_up", blind)
+    patch.setattr(Attempt, "close", forgetful)
+
+
+CALM = ("say", "relay", "fetch", "give")
+CONTROLS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[str, ...], int]] = {
+    "era": (_no_era, (*CALM, "remake", "replay", "reread"), 4),
+    "place": (_no_place, (*CALM, "backup", "restore"), 65),
+    "waiting": (_no_waiting, (*CALM, "add_partition", "assign"), 0),
+    "reconcile": (_no_reconcile, (*CALM, "remake"), 0),
+    "inbox": (_no_inbox, (*CALM, "replay"), 0),
+}
+"""What is switched off, what happens on such days, and the first seed that is tried."""
+
+DAYS = 300
+
+
+@pytest.mark.parametrize("part", CONTROLS)
+def test_without_any_one_part_it_goes_wrong(
+    part: str, on_sqlite: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch_off, among, first = CONTROLS[part]
+    for seed in range(first, first + DAYS):
+        steps = plan(seed, 30, among)
+        with monkeypatch.context() as patch:
+            switch_off(patch)
+            try:
+                play(on_sqlite, steps)
+            except Wrong:
+                break
+    else:
+        pytest.fail(f"{DAYS} days without {part}, and nothing went wrong")
+    play(on_sqlite, steps)
