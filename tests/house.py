@@ -27,9 +27,9 @@ from aiosmtpd.controller import Controller
 from runtime.clock import PlayedClock
 from runtime.testing import eventually
 from vicinato import first_start
-from vicinato.day.stage import Mailbox, free_block
+from vicinato.day.stage import Mailbox
 from vicinato.folder import Folder
-from vicinato.ports import free_port
+from vicinato.ports import free_block, free_port
 from vicinato.processes import die_with_parent
 from vicinato.settings import SERVICES, Settings, load
 

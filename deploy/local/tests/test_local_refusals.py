@@ -15,7 +15,7 @@ import pytest
 from vicinato import checks, settings
 from vicinato.folder import MARKER, Folder
 from vicinato.kafka.topics import Topics, TopicsError
-from vicinato.ports import free_port
+from vicinato.ports import free_block
 from vicinato.refusals import CommandError, Exit
 
 
@@ -81,7 +81,7 @@ def test_the_command_line_says_it_in_two_languages(tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos.txt").write_text("x")
-    done = vicinato("up", DATA=str(tmp_path), PORT=str(free_port()))
+    done = vicinato("up", DATA=str(tmp_path), PORT=str(free_block()))
     refused(done, Exit.FOREIGN_FOLDER, str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["photos.txt"]
 
@@ -127,7 +127,7 @@ def test_no_network_at_the_first_start(tmp_path: Path) -> None:
     done = vicinato(
         "up",
         DATA=str(tmp_path / "data"),
-        PORT=str(free_port()),
+        PORT=str(free_block()),
         VICINATO_UP_CACHE=str(tmp_path / "cache"),
         HTTPS_PROXY="http://127.0.0.1:9",
         https_proxy="http://127.0.0.1:9",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import re
 import shutil
 import signal
@@ -26,15 +25,12 @@ from vicinato import first_start
 from vicinato.ask import get
 from vicinato.day.steps import TookTooLongError, eventually
 from vicinato.folder import Folder
-from vicinato.ports import free_port, is_free
+from vicinato.ports import NoFreePortsError, free_block, free_port
 from vicinato.processes import die_with_parent
 from vicinato.settings import SERVICES, Settings, load
 
 OPEN_WITHIN = 120.0
 STOP_WITHIN = 60.0
-BLOCK = 13
-"""Ports that a centre uses, from its front door on."""
-
 _METRIC = re.compile(r"^vicinato_(\w+?)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -107,15 +103,6 @@ def _rests(page: dict[str, float]) -> bool:
     )
 
 
-def free_block() -> int:
-    """The first of a row of free ports, below those that the system gives to outgoing calls."""
-    for _ in range(200):
-        first = random.randrange(10_240, 32_000, 16)  # noqa: S311 - no secret
-        if all(is_free(first + k) for k in range(BLOCK)):
-            return first
-    raise NotOpenError("There is no row of free ports on this machine.")
-
-
 @asynccontextmanager
 async def open_stage(
     begins: datetime, *, database: str, keep: Path | None, say: Any
@@ -135,7 +122,7 @@ async def open_stage(
     clock.play(begins - clock.under.now())
     environment = {
         **os.environ,
-        "PORT": str(free_block()),
+        "PORT": str(_ports()),
         "DATA": str(root),
         "DATABASE": database,
         "DEMO": "false",
@@ -180,6 +167,13 @@ async def open_stage(
             clock_file.unlink(missing_ok=True)
         elif root.exists():
             say(f"its folder is kept: {root}")
+
+
+def _ports() -> int:
+    try:
+        return free_block()
+    except NoFreePortsError as error:
+        raise NotOpenError(str(error)) from error
 
 
 async def _opened(process: asyncio.subprocess.Process, wanted: Settings, log: Path) -> None:
