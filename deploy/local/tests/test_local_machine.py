@@ -19,8 +19,8 @@ from messaging.engine import Engine
 from messaging.envelope import Record, wire_headers
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
-from vicinato.day.stage import free_block
 from vicinato.folder import Folder
+from vicinato.ports import free_block
 from vicinato.refusals import CommandError, Exit
 from web.app import build
 from web.serve import service_named
