@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from messaging import tables
+from contracts import schemas
+from contracts.cards import CardIssued
+from messaging import Record, aside, tables
+from messaging.envelope import body_of, decode, headers_for, wire_headers
 from runtime.clock import FixedClock
 from web import Role
 from web.testing import Client, token
@@ -99,3 +102,49 @@ async def test_what_cannot_be_taken_again_says_why_and_stays(lead: Client) -> No
     page = await lead.page("/sample/set-aside/event%2F0")
     page = await page.form("send-again").submit(status=409)
     assert "could not be taken this time either" in page
+
+
+@pytest.fixture
+async def readable(lead: Client, clock: FixedClock) -> str:
+    """An event that was dead and that this build can take now; its id."""
+    event = schemas.example(CardIssued)
+    headers = headers_for(
+        event, event_id="late", source="/cards", time=clock.now(), correlation="c", centre="c1"
+    )
+    record = Record(
+        topic=event.TOPIC,
+        partition=0,
+        offset=9,
+        stamp=0,
+        key=event.key.encode(),
+        value=body_of(event),
+        headers=wire_headers(headers, previous=None, cause=None, era=0),
+    )
+    await lead.store.write(
+        lambda c: aside.put(
+            c, decode(record), "dead", "was wrong", tries=3, next_try=None, at=clock.now()
+        )
+    )
+    return "late"
+
+
+async def test_what_is_taken_again_is_told_and_goes(lead: Client, readable: str) -> None:
+    answer = await lead.post(f"/sample/api/set-aside/{readable}/send-again")
+    assert answer.status_code == 202
+    assert (answer.json()["event_id"], answer.json()["state"]) == (readable, "settled")
+    assert (await lead.get(f"/sample/api/set-aside/{readable}")).status_code == 404
+
+
+async def test_what_is_taken_again_leads_back_to_the_list(lead: Client, readable: str) -> None:
+    page = await lead.page(f"/sample/set-aside/{readable}")
+    page = await page.form("send-again").submit()
+    assert "Events set aside" in page
+    assert "was wrong" not in page
+
+
+async def test_what_was_discarded_is_not_sent_again(lead: Client, readable: str) -> None:
+    path = f"/sample/api/set-aside/{readable}"
+    await lead.post(f"{path}/discard", json={"reason": "by a test"})
+    answer = await lead.post(f"{path}/send-again")
+    assert answer.status_code == 409
+    assert answer.json()["reason"] == "set_aside.discarded"

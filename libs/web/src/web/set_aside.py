@@ -17,7 +17,7 @@ from pydantic import BaseModel, StringConstraints
 from starlette.responses import Response
 
 from messaging import aside, tables
-from runtime.refusals import N_, NotFound
+from runtime.refusals import N_, NotFound, Refusal
 from web.auth import allow
 from web.call import Call
 from web.forms import Form
@@ -95,9 +95,8 @@ def router(prefix: str) -> APIRouter:
 
     @made.post(f"{api}/{{event_id:path}}/send-again", status_code=202)
     async def send_again(event_id: str, call: Decider) -> SetAsideItem:
-        """Try it again now."""
-        await _send_again(call, event_id)
-        return await _shown(call, event_id)
+        """Try it again now. What is taken is settled and stands here no more."""
+        return await _send_again(call, event_id)
 
     @made.post(f"{api}/{{event_id:path}}/discard")
     async def discard(event_id: str, body: Discarding, call: Decider) -> SetAsideItem:
@@ -117,7 +116,7 @@ def router(prefix: str) -> APIRouter:
     @made.post(f"{pages}/{{event_id:path}}/send-again", include_in_schema=False)
     async def send_again_on_page(event_id: str, call: OnPage) -> Response:
         await _send_again(call, event_id)
-        return call.redirect(f"{pages}/{quote(event_id, safe='')}")
+        return call.redirect(pages)
 
     @made.post(f"{pages}/{{event_id:path}}/discard", include_in_schema=False)
     async def discard_on_page(event_id: str, call: OnPage) -> Response:
@@ -157,9 +156,17 @@ async def _whole_page(call: Call, event_id: str, form: Form[Discarding]) -> Resp
     return call.render("set_aside_one.html", form.status, event=event, states=STATES, form=form)
 
 
-async def _send_again(call: Call, event_id: str) -> None:
-    await _shown(call, event_id)
+async def _send_again(call: Call, event_id: str) -> SetAsideItem:
+    """The event as it was, settled now: its row is gone. A discarded one stays as it is."""
+    event = await _shown(call, event_id)
+    if event.state == "discarded":
+        raise Refusal(
+            "set_aside.discarded",
+            N_("This event was discarded, so it is not taken any more."),
+            N_("Do by hand what it would have done."),
+        )
     await call.parts.engine.send_again(event_id)
+    return SetAsideItem.model_validate(event.model_dump() | {"state": "settled"})
 
 
 async def _discard(call: Call, event_id: str, reason: str) -> None:
