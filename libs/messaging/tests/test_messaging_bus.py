@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -166,12 +167,18 @@ async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) 
 
         await eventually_async(all_sent, within=10, why="the reactions are sent and marked")
         metrics = Metrics()
-        await EngineMetrics(hearer, metrics).refresh()
+        figures = EngineMetrics(hearer, metrics)
+        await figures.refresh()
         page = metrics.render().decode()
         assert "vicinato_outbox_unsent 0.0" in page
         assert "vicinato_bus_connected 1.0" in page
         assert "vicinato_cluster_info{cluster=" in page
         assert 'vicinato_consumer_lag{partition="0",topic=' in page
+        assert hearer.relay is not None
+        hearer.relay.cluster = "another"
+        await figures.refresh()
+        (told,) = re.findall(r"^vicinato_cluster_info.*", metrics.render().decode(), re.MULTILINE)
+        assert "another" in told  # and the one that was left is told no more
 
 
 async def test_with_the_bus_away_commands_work_and_nothing_is_lost(

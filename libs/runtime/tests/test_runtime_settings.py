@@ -9,6 +9,7 @@ from pydantic import Field
 
 from runtime.clock import PlayedClock, SystemClock
 from runtime.settings import Settings, SettingsError, load, secret, settings_table
+from runtime.store import database_address
 
 GOOD = {"VICINATO_DATABASE_URL": "sqlite:////tmp/cards.db"}
 
@@ -48,6 +49,7 @@ def test_the_clock_is_played_when_a_file_is_named(tmp_path: Path) -> None:
         ({"VICINATO_KAFKA": "localhost"}, "VICINATO_KAFKA is wrong: it must be host:port"),
         ({"VICINATO_LOG_LEVEL": "LOUD"}, "VICINATO_LOG_LEVEL is wrong: input should be 'DEBUG'"),
         ({"VICINATO_PUBLIC_URL": "example"}, "VICINATO_PUBLIC_URL is wrong"),
+        ({"VICINATO_FRONT_DOOR": "caddy"}, "VICINATO_FRONT_DOOR is wrong: it must be addresses"),
         ({"VICINATO_KAFKA_SECRET_FILE": "/none"}, "VICINATO_KAFKA_SECRET_FILE is wrong: the file"),
         (
             {"VICINATO_LOG_LEVLE": "INFO"},
@@ -104,3 +106,14 @@ def test_the_readme_lists_every_setting() -> None:
     for row in settings_table():
         lines.append(f"| `{row.name}` | {row.type} | {row.default} | {row.meaning} |")
     assert table.splitlines() == lines
+
+
+def test_the_password_of_a_database_may_lie_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("p@ss/word\n")
+    environ = {
+        "VICINATO_DATABASE_URL": "postgresql://vicinato_cards@db/vicinato_cards",
+        "VICINATO_DATABASE_SECRET_FILE": str(file),
+    }
+    address = database_address(load("cards", environ).database_url)
+    assert (address.username, address.password) == ("vicinato_cards", "p@ss/word")

@@ -321,7 +321,9 @@ async def test_operations_answer_at_the_root_and_under_the_prefix(client: Client
         assert (await client.get(f"{base}/readyz")).json()["status"] == "ok"
         assert (await client.get(f"{base}/asyncapi.json")).json()["asyncapi"].startswith("3.")
         assert "/sample/api/things" in (await client.get(f"{base}/openapi.json")).json()["paths"]
-    assert "vicinato_outbox_unsent" in (await client.get("/metrics")).text
+    figures = (await client.get("/metrics")).text
+    assert "vicinato_outbox_unsent" in figures
+    assert re.search(r"^vicinato_disk_free_bytes \d", figures, re.MULTILINE)
     assert (await client.get("/sample/metrics")).status_code == 404
 
 

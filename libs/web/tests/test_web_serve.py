@@ -56,13 +56,15 @@ def test_data_that_was_not_migrated_and_a_database_that_is_away_are_one_sentence
     assert "VICINATO_PORT" in capsys.readouterr().err
 
 
-def test_forwarded_headers_are_believed_from_this_machine_only(tmp_path: Path) -> None:
+def test_forwarded_headers_are_believed_from_the_front_door_only(tmp_path: Path) -> None:
     from web_sample.app import SERVICE
 
     settings = SERVICE.settings(service="sample", database_url=f"sqlite:///{tmp_path / 'a.db'}")
     made = configuration(SERVICE, settings)
     assert made.forwarded_allow_ips == "127.0.0.1,::1"
     assert made.access_log is False
+    elsewhere = settings.model_copy(update={"front_door": "10.77.0.0/24"})
+    assert configuration(SERVICE, elsewhere).forwarded_allow_ips == "10.77.0.0/24"
 
 
 async def test_what_a_service_does_at_its_start_is_done_before_it_answers(tmp_path: Path) -> None:

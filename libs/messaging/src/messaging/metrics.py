@@ -48,6 +48,7 @@ class EngineMetrics:
         self._lag.clear()
         for (topic, partition), lag in engine.lags().items():
             self._lag.labels(topic, str(partition)).set(lag)
+        self._cluster.clear()
         if engine.cluster:
             self._cluster.labels(engine.cluster).set(1)
         try:

@@ -11,9 +11,11 @@ import difflib
 import os
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, overload
 
+import sqlalchemy as sa
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -53,6 +55,15 @@ def _readable(path: Path | None) -> Path | None:
     return path
 
 
+def _networks(text: str) -> str:
+    for one in text.split(","):
+        try:
+            ip_network(one.strip())
+        except ValueError:
+            raise ValueError("it must be addresses or networks, such as 10.0.0.0/24") from None
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
 SecretFile = Annotated[Path | None, AfterValidator(_readable)]
 """The path of a file that holds one secret; its content never stands in the environment."""
@@ -67,6 +78,9 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_database)] = Field(
         description="its own database: sqlite:////folder/file.db or postgresql://role@host/name"
     )
+    database_secret_file: SecretFile = Field(
+        None, description="file with the password of the role; empty: it stands in the address"
+    )
     kafka: Address = Field(
         "", description="host:port of the bus; empty: it is away, work goes on, the outbox fills"
     )
@@ -76,6 +90,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
     public_url: str = Field(
         "http://localhost:8080", pattern=r"^https?://[^/\s]+$", description="how browsers reach it"
+    )
+    front_door: Annotated[str, AfterValidator(_networks)] = Field(
+        "127.0.0.1,::1", description="where the front door calls from; only it is believed who asks"
     )
     data: Path = Field(Path("data"), description="folder for files that the service keeps")
     clock_file: Path | None = Field(
@@ -130,9 +147,18 @@ def load(
     source = EnvSettingsSource(model, env_ignore_empty=True)
     source.env_vars = {name.lower(): value for name, value in environ.items() if value}
     try:
-        return model(**{**source(), "service": service})
+        made = model(**{**source(), "service": service})
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(one) for one in error.errors())) from None
+    return _with_database_secret(made)
+
+
+def _with_database_secret(settings: S) -> S:
+    if settings.database_secret_file is None:
+        return settings
+    password = secret(settings.database_secret_file, "database_secret_file")
+    url = sa.make_url(settings.database_url).set(password=password)
+    return settings.model_copy(update={"database_url": url.render_as_string(hide_password=False)})
 
 
 def secret(path: Path | None, setting: str) -> str:

@@ -92,6 +92,11 @@ class Store:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
 
     @property
+    def folder(self) -> Path | None:
+        """Where its file lies; None on PostgreSQL, whose disk is not seen from here."""
+        return None if self._file is None else self._file.path.parent
+
+    @property
     def waiting(self) -> int:
         """Writers queued now. A batch that holds the store ends when this is not 0."""
         return self._waiting

@@ -69,6 +69,7 @@ def build(
     store = store or Store(settings.database_url, observe=figures.write)
     engine = Engine(service, store, settings, clock, ids)
     figures.engine = EngineMetrics(engine, figures.metrics)
+    figures.disk(store.folder or settings.data)
     keys = KeyRing(store, clock)
     parts = Parts(
         service=service,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shutil import disk_usage
+
 from messaging.metrics import EngineMetrics
 from runtime.store import WriteTimes
 from runtime.telemetry import Metrics
@@ -19,6 +22,12 @@ class Figures:
         self._writes = self.metrics.histogram(
             "store_write_seconds", "Time of a write, by its parts", ("part",)
         )
+
+    def disk(self, folder: Path) -> None:
+        """Watch the disk that ``folder`` is on. NaN where there is no such folder."""
+        watch = self.metrics.watch
+        watch("disk_free_bytes", "Free on its store's disk", lambda: disk_usage(folder).free)
+        watch("disk_size_bytes", "Size of its store's disk", lambda: disk_usage(folder).total)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered; ``route`` is its pattern, never its path."""

@@ -53,7 +53,7 @@ def service_named(name: str) -> Service:
 
 
 def configuration(service: Service, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves: no lines of its own, forwarded headers from this machine only."""
+    """How uvicorn serves: no lines of its own, forwarded headers from the front door only."""
     return uvicorn.Config(
         build(service, settings),
         host=settings.host,
@@ -65,7 +65,7 @@ def configuration(service: Service, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1,::1",
+        forwarded_allow_ips=settings.front_door,
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=20,
     )
