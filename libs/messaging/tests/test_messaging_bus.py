@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
-from messaging import Policies, Projection, ProjectionTransaction, Received, Service
+from messaging import (
+    Policies,
+    Projection,
+    ProjectionTransaction,
+    Received,
+    Service,
+    marks,
+    restoring,
+)
 from messaging.engine import Engine
 from messaging.metrics import EngineMetrics
 from messaging.tables import inbox, metadata_with_messaging, outbox
@@ -258,6 +267,15 @@ async def test_a_replay_and_a_reread_change_nothing(house: House) -> None:
         assert await number(hearer, inbox) == 6
 
 
+def put_back(store: Path) -> None:
+    """Mark a store as one that comes from a backup."""
+    opened = Store(f"sqlite:///{store}")
+    last = opened.read_now(marks.last_row)
+    mark = restoring.Restoring("a-backup", datetime(2026, 11, 1, tzinfo=UTC), last)
+    opened.write_now(lambda c: restoring.mark(c, mark))
+    opened.close_now()
+
+
 async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_path: Path) -> None:
     async with house.running(HEARER) as hearer:
         async with house.running(TELLER) as teller:
@@ -270,11 +288,19 @@ async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_pat
         for left in tmp_path.glob("activities.db*"):
             left.unlink()
         (tmp_path / "activities.db").write_bytes(backup)
+        put_back(tmp_path / "activities.db")
         async with house.running(TELLER) as teller:
 
-            async def adopted() -> bool:
-                return await number(teller, outbox) == 2
+            async def back() -> bool:
+                return await teller.store.read(restoring.recovered) is not None
 
-            await eventually_async(adopted, within=20, why="the forgotten fact is adopted")
+            await eventually_async(back, within=20, why="the forgotten fact is adopted")
+            found = await teller.store.read(restoring.recovered)
+            assert found == restoring.Recovered({ActivityCreated.ce_type(): 1}, {})
+            assert await number(teller, outbox) == 2
+            assert not teller.opened.is_set()
+            await teller.store.write(restoring.lift)
+            async with asyncio.timeout(20):
+                await teller.opened.wait()
             await tell(teller, "a", "3")
             await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from messaging import tables
+from messaging import restoring, tables
 from runtime.clock import FixedClock
 from runtime.store import Store
 from web import Role, answers
@@ -345,3 +345,39 @@ async def test_not_ready_without_a_store(client: Client) -> None:
     assert answer.status_code == 503
     assert (await client.get("/livez")).status_code == 200
     assert isinstance(client.store, Store)
+
+
+SAID = {
+    "it": "Si sta rimettendo una copia di sicurezza",
+    "en": "A backup is being put back",
+    "ar": "تجري استعادة نسخة احتياطية",
+    "es": "Se está restaurando una copia de seguridad",
+    "fr": "Une sauvegarde est en cours de restauration",
+}
+
+
+async def test_a_store_that_comes_from_a_backup_answers_nobody(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    from web_sample.app import SERVICE
+
+    url = f"sqlite:///{tmp_path / 'sample.db'}"
+    async with Client(SERVICE, url, clock=clock):
+        pass
+    store = Store(url)
+    mark = restoring.Restoring("a-backup", clock.now(), 0)
+    await store.write(lambda c: restoring.mark(c, mark))
+    await store.close()
+    async with Client(SERVICE, url, clock=clock) as client:
+        client.sign_in(token(Role.TILL, centre="c1"))
+        refused = await client.post("/sample/api/things", json=GOOD)
+        assert refused.status_code == 503
+        assert refused.json()["reason"] == "service.restoring"
+        assert refused.headers["retry-after"]
+        assert not await things(client)
+        for language, words in SAID.items():
+            page = await client.get("/sample/things", params={"lang": language})
+            assert page.status_code == 503
+            assert words in page.text
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")

@@ -12,7 +12,17 @@ import sys
 from vicinato.checks import python_version
 from vicinato.refusals import CommandError
 
-COMMANDS = ("up", "status", "logs", "set_aside", "machine", "kafka", "day", "verify")
+COMMANDS = (
+    "up",
+    "status",
+    "logs",
+    "set_aside",
+    "machine",
+    "kafka",
+    "day",
+    "verify",
+    "backup",
+)
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from vicinato.refusals import CommandError, Exit
-from vicinato.secrets import Secrets
+from vicinato.secrets import Secrets, write_private
 
 FORMAT = 1
 MARKER = "vicinato.json"
@@ -28,6 +29,8 @@ class Folder:
         self.stores = root / "stores"
         self.kafka = root / "kafka"
         self.postgres = root / "postgresql"
+        self.restore = root / "restore"
+        self.aside = root / "aside"
         self.front_door = root / "front-door"
         self.first_start = root / "first-start.json"
 
@@ -60,8 +63,10 @@ class Folder:
                 if self.root.is_dir() and any(self.root.iterdir()):
                     raise _foreign(self.root)
                 self.root.mkdir(parents=True, exist_ok=True)
-                marker.write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
+                self._write_marker(str(uuid.uuid4()))
             self._check_format(marker)
+            if not self.installation():
+                self._write_marker(str(uuid.uuid4()))
             for folder in (self.run, self.logs, self.stores, self.front_door):
                 folder.mkdir(exist_ok=True)
             probe = self.run / ".writable"
@@ -75,6 +80,21 @@ class Folder:
                 f"Non si può scrivere nella cartella dei dati {self.root};"
                 " se ne può scegliere un'altra con DATA=cartella.",
             ) from error
+
+    def installation(self) -> str:
+        """The id of this installation, made at the first start; "" when there is none yet."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            found = json.loads((self.root / MARKER).read_text(encoding="utf-8"))
+            return str(found.get("installation", ""))
+        return ""
+
+    def become(self, installation: str) -> None:
+        """A new folder takes an installation over, with its backup."""
+        self._write_marker(installation)
+
+    def _write_marker(self, installation: str) -> None:
+        told = {"format": FORMAT, "installation": installation}
+        write_private(self.root / MARKER, json.dumps(told) + "\n")
 
     def _check_format(self, marker: Path) -> None:
         try:

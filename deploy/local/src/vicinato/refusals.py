@@ -24,6 +24,9 @@ class Exit(IntEnum):
     MIGRATION = 19
     NOT_READY = 20
     REFUSED = 21
+    BAD_BACKUP = 22
+    OTHER_INSTALLATION = 23
+    NO_SPACE = 24
 
 
 class CommandError(Exception):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from messaging import aside, marks, rebuild
+from messaging import aside, marks, rebuild, restoring
 from messaging.attempt import Live, Outcome
 from messaging.bus import Bus, asked_to_stop
 from messaging.consumer import POLL_MS, Subscription
@@ -77,6 +77,9 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Outcome], None]] = []
         self._rebuilds: dict[str, rebuild.Progress] = {}
+        self._settings = settings
+        self.restoring = False
+        self.opened = asyncio.Event()
 
     # commands
 
@@ -151,18 +154,54 @@ class Engine:
         call_all([partial(listener, outcome) for listener in self._listeners])
 
     async def start(self, *, bus: bool = True) -> None:
-        """Start everything. Needs the store; does not wait for Kafka."""
+        """Start everything. Needs the store; does not wait for Kafka.
+
+        In a store that was put back from a backup nothing is done but to recover; `opened` is set
+        when the rest goes on (`messaging.restoring`).
+        """
         await self.store.write(self.guard.open)
         await self.store.write(lambda c: rebuild.declare(c, self.service))
         await self.store.read(self.live.load)
+        self.restoring = await self.store.read(restoring.read) is not None
+        if self.restoring:
+            log.warning("restore.begun")
+            if bus and self.bus is not None:
+                self._spawn(partial(self._restore, self.bus), "restore")
+            return
         if bus and self.bus is not None:
-            self._start_bus(self.bus)
+            self.start_relay(self.bus)
+            self.start_subscriptions(self.bus)
+            self._spawn(partial(self.rebuild_what_must, self.bus), "rebuilds")
+        self._open()
+
+    def _open(self) -> None:
         self._spawn(self.jobs.work, "jobs")
         self._spawn(self._retries, "retries")
+        self.restoring = False
+        self.opened.set()
 
-    def _start_bus(self, bus: Bus) -> None:
-        self.relay = Relay(self.service, self.store, bus, clock=self.clock, ids=self.ids)
-        self._spawn(self.relay.run, "relay")
+    async def _restore(self, bus: Bus) -> None:
+        await restoring.recover(self, bus)
+        log.warning("restore.opened")
+        self._open()
+
+    async def on_restore(self) -> None:
+        """What the service itself does in a store that came from a backup."""
+        hook, settings = self.service.on_restore, self._settings
+        if hook is not None:
+            await self.transact(lambda tx: hook(tx, settings))
+
+    def start_relay(self, bus: Bus) -> Relay:
+        """The relay, started unless it is at work already."""
+        if self.relay is None:
+            self.relay = Relay(self.service, self.store, bus, clock=self.clock, ids=self.ids)
+            self._spawn(self.relay.run, "relay")
+        return self.relay
+
+    def start_subscriptions(self, bus: Bus) -> None:
+        """The subscribers, started unless they are at work already."""
+        if self.subscriptions:
+            return
         others = [t for t in self.service.reads if t != IDENTITY]
         for topics, group in (([IDENTITY], f"{self.service.name}.identity"), (others, "")):
             wanted = [t for t in topics if t in self.service.reads]
@@ -180,7 +219,6 @@ class Engine:
             )
             self.subscriptions.append(subscription)
             self._spawn(subscription.run, f"consumer {wanted[0]}")
-        self._spawn(partial(self._rebuild_what_must, bus), "rebuilds")
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._tasks.append(asyncio.create_task(self._kept(work, name), name=name))
@@ -200,7 +238,7 @@ class Engine:
     async def stop(self) -> None:
         """Stop in order; what was committed stays, what was not is asked for again."""
         self.jobs.stop()
-        order = ("consumer", "rebuild", "retries", "jobs", "relay")
+        order = ("restore", "consumer", "rebuild", "retries", "jobs", "relay")
         for task in sorted(
             self._tasks, key=lambda t: [t.get_name().startswith(n) for n in order].index(True)
         ):
@@ -312,7 +350,8 @@ class Engine:
         self._spawn(partial(self._rebuild, self.bus, chosen[0], progress), f"rebuild {name}")
         return progress
 
-    async def _rebuild_what_must(self, bus: Bus) -> None:
+    async def rebuild_what_must(self, bus: Bus) -> None:
+        """Build what this build wants anew, or what was broken."""
         for read_model in self.live.missing():
             progress = self._rebuilds.setdefault(read_model.name, rebuild.Progress())
             await self._rebuild(bus, read_model, progress)

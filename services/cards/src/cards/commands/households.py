@@ -20,6 +20,9 @@ from contracts import cards as facts
 from contracts.cards import Purpose, Stage
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotFound
+from runtime.settings import Settings
+
+_AT_ONCE = 500
 
 
 def register_household(tx: Transaction, new: HouseholdNew) -> str:
@@ -197,6 +200,25 @@ def erase_household(tx: Transaction, household_id: str) -> None:
         centre=household.centre_id,
     )
     people.erase(tx, household.centre_id, persons)
+
+
+def erase_again(tx: Transaction, _settings: Settings) -> None:
+    """In a store from a backup: the people of every erased household are forgotten, also where the
+    facts of each person are gone from the bus (a tombstone does not lie there for ever); and what
+    was told of anybody who is forgotten says nothing, in whatever order it came back."""
+    left = tx.connection.execute(
+        sa.select(store.person.c.id, store.household.c.centre_id)
+        .join(store.household, store.household.c.id == store.person.c.household_id)
+        .where(store.household.c.erased_at.is_not(None), store.person.c.erased_at.is_(None))
+        .order_by(store.person.c.id)
+    ).all()
+    for row in left:
+        people.erase(tx, row.centre_id, [row.id])
+    gone = tx.connection.scalars(
+        sa.select(store.person.c.id).where(store.person.c.erased_at.is_not(None))
+    ).all()
+    for start in range(0, len(gone), _AT_ONCE):
+        people.empty_outbox(tx.connection, gone[start : start + _AT_ONCE])
 
 
 def _person(tx: Transaction, household_id: str, member: Member, position: int) -> Person:

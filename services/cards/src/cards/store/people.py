@@ -143,10 +143,10 @@ def forget(connection: sa.Connection, person_ids: Sequence[str], now: datetime) 
     connection.execute(
         sa.delete(store.search_word).where(store.search_word.c.source_id.in_(person_ids))
     )
-    _empty_outbox(connection, person_ids)
+    empty_outbox(connection, person_ids)
 
 
-def _empty_outbox(connection: sa.Connection, person_ids: Iterable[str]) -> None:
+def empty_outbox(connection: sa.Connection, person_ids: Iterable[str]) -> None:
     """What was told of these people keeps its place and its id, without what it said."""
     described = facts.PersonDescribed
     rows = connection.execute(

@@ -18,7 +18,7 @@ from identity.domain.accounts import HOUSE, Standing
 from identity.domain.addresses import email_of
 from identity.domain.passwords import acceptable
 from identity.hashing import HASHER
-from messaging import Transaction
+from messaging import Transaction, restoring
 from runtime.ids import derived
 from runtime.logging import get_logger
 from runtime.refusals import Refusal
@@ -60,6 +60,26 @@ def start(tx: Transaction, settings: Settings) -> None:
     housekeeping.schedule(tx, after=timedelta(0))
     if isinstance(settings, IdentitySettings) and settings.first_admin_file is not None:
         make_first_administrator(tx, settings.first_admin_file)
+
+
+def after_restore(tx: Transaction, settings: Settings) -> None:
+    """In a store from a backup every key, token and session ends. On a machine that knows nothing
+    of the old passwords the first administrator's becomes the one of the file: whoever put the
+    backup back holds both."""
+    keys.turn(tx)
+    put_back = restoring.read(tx.connection)
+    if (
+        put_back is not None
+        and put_back.new_machine
+        and isinstance(settings, IdentitySettings)
+        and settings.first_admin_file is not None
+    ):
+        made = HASHER.hash(_read(settings.first_admin_file).password)
+        tx.connection.execute(
+            sa.update(store.account)
+            .where(store.account.c.id == FIRST_ACCOUNT)
+            .values(password_hash=made)
+        )
 
 
 def make_first_administrator(tx: Transaction, file: Path) -> None:

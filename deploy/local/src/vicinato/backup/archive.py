@@ -1,0 +1,245 @@
+"""The file of a backup: an uncompressed tar whose parts are compressed, and a manifest at its end.
+
+A file that was broken off has no manifest, hence is no backup. Every part is named there with its
+length and SHA-256. Nobody but the owner can read the file at any moment: it holds personal data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, BinaryIO, Literal
+
+from pydantic import BaseModel, ValidationError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SECRETS = "secrets.tar.gz"
+_BLOCK = 512
+_AT_ONCE = 1 << 20
+_SYNC_EVERY = 16 << 20
+"""Bytes; a gigabyte that is flushed at once would hold up everybody else's commits."""
+
+
+class BadBackupError(Exception):
+    """The file is no backup, or not whole any more. One sentence without its end."""
+
+
+class NewerBackupError(Exception):
+    """The file was written by a newer version."""
+
+
+class Part(BaseModel):
+    """One member of the file. `length` and `sha256` as it lies there, `whole` unpacked."""
+
+    name: str
+    length: int
+    whole: int
+    sha256: str
+
+
+class Place(BaseModel):
+    """How far a store had read (``in``) or written (``out``) a partition."""
+
+    side: str
+    topic: str
+    partition: int
+    offset: int
+    era: int
+
+
+class StoreFacts(BaseModel):
+    """What a store was at the moment: schema, places, the last row of its outbox and how many rows
+    were not on the bus."""
+
+    part: str
+    revision: str
+    places: list[Place]
+    last_row: int
+    unsent: int
+
+
+class Centre(BaseModel):
+    id: str
+    name: str
+
+
+class Manifest(BaseModel):
+    """What the backup is."""
+
+    format: int = FORMAT
+    id: str
+    installation: str
+    product: str
+    engine: Literal["sqlite", "postgresql"]
+    taken_at: datetime
+    held_ms: float
+    cluster: str
+    centres: list[Centre]
+    stores: dict[str, StoreFacts]
+    secrets: bool
+    parts: list[Part]
+
+    def part(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+
+def product() -> str:
+    """The version of this software."""
+    return version("vicinato")
+
+
+class Writer:
+    """Writes a backup beside its name; it gets the name once it is whole and on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.draft = path.with_name(f".{path.name}.part")
+        self.parts: list[Part] = []
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Writer:
+        descriptor = os.open(self.draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file = os.fdopen(descriptor, "w+b")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        self.draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Measured]:
+        """A member to write to; ``whole`` is for the caller to set, when it compresses."""
+        assert self._file is not None
+        begin = self._file.tell()
+        self._file.write(bytes(_BLOCK))
+        target = Measured(self._file)
+        yield target
+        self._file.write(bytes(-target.length % _BLOCK))
+        end = self._file.tell()
+        self._file.seek(begin)
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = target.length, 0o600
+        self._file.write(info.tobuf(tarfile.GNU_FORMAT))
+        self._file.seek(end)
+        self.parts.append(
+            Part(
+                name=name,
+                length=target.length,
+                whole=target.whole or target.length,
+                sha256=target.digest.hexdigest(),
+            )
+        )
+
+    def close(self, manifest: Manifest) -> None:
+        """Writes the manifest and gives the file its name."""
+        with self.part(MANIFEST) as target:
+            target.write(manifest.model_dump_json(indent=1).encode())
+        assert self._file is not None
+        self._file.write(bytes(2 * _BLOCK))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._file = None
+        self.draft.rename(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+class Measured:
+    """A file that counts and digests what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.length = 0
+        self.whole = 0
+        self.digest = hashlib.sha256()
+        self._file = file
+        self._synced = 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self.digest.update(data)
+        self.length += len(data)
+        if self.length - self._synced > _SYNC_EVERY:
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+            self._synced = self.length
+        return len(data)
+
+    def flush(self) -> None:
+        """What compressors ask for at their end; the file is flushed when it is whole."""
+
+
+class Backup:
+    """A backup that is there. Opening reads the manifest; `check` reads everything."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadBackupError, NewerBackupError, or OSError when it cannot be read."""
+        self.path = path
+        try:
+            with tarfile.open(path, "r:") as tar:
+                self._places = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
+        except tarfile.TarError as error:
+            raise BadBackupError("it is no backup of Vicinato, or not whole") from error
+        if MANIFEST not in self._places:
+            raise BadBackupError("it is no backup of Vicinato, or not whole: it has no manifest")
+        try:
+            text = b"".join(self._read(MANIFEST))
+            found = BaseFormat.model_validate_json(text).format
+            if found > FORMAT:
+                raise NewerBackupError(f"format {found}")
+            self.manifest = Manifest.model_validate_json(text)
+        except ValidationError as error:
+            raise BadBackupError("its manifest cannot be read") from error
+
+    def check(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Every part is there and as it was written. Raises BadBackupError."""
+        for part in self.manifest.parts:
+            digest = hashlib.sha256()
+            for piece in self._read(part.name):
+                digest.update(piece)
+                progress(len(piece))
+            if digest.hexdigest() != part.sha256:
+                raise BadBackupError(f"{part.name} in it is damaged (its SHA-256 is another)")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """A part, to be read from its beginning."""
+        with tarfile.open(self.path, "r:") as tar:
+            member = tar.extractfile(name)
+            assert member is not None
+            with member:
+                yield member  # type: ignore[misc]
+
+    def _read(self, name: str) -> Iterator[bytes]:
+        if name not in self._places:
+            raise BadBackupError(f"{name} is missing in it")
+        begin, left = self._places[name]
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            while left:
+                piece = file.read(min(left, _AT_ONCE))
+                if not piece:
+                    raise BadBackupError(f"{name} in it ends too early")
+                left -= len(piece)
+                yield piece
+
+
+class BaseFormat(BaseModel):
+    """As much of any version's manifest as says which version it is."""
+
+    format: int

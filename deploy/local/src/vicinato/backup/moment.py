@@ -1,0 +1,275 @@
+"""All stores at one moment: write locks on all, then a snapshot of each, then the locks go.
+
+With the write locks held on every store nothing can be told and nothing settled, so no snapshot
+knows of a fact that the snapshot of its teller does not have. That takes milliseconds. Who waits
+for a store longer than a moment lets go of all others and tries again, so that nobody is held up
+for long. The snapshots are copied afterwards, at leisure: writers go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import psycopg
+
+from vicinato.backup.archive import Centre, Measured, Place, StoreFacts, Writer
+from vicinato.programs.postgresql import tool
+
+TRIES = 200
+PATIENCE = 0.05
+"""Seconds to wait for one store while others are held."""
+
+LONGEST = 1.0
+PAGES = 256
+NAP = 0.001
+"""Seconds between slices of a copy: the disk is for those who sell."""
+
+Progress = Callable[[int], None]
+
+
+class StoreAwayError(Exception):
+    """A store is not there or cannot be read. One sentence."""
+
+
+class BusyError(Exception):
+    """Somebody else holds the store."""
+
+
+class Snapshot(Protocol):
+    """A store as it was at the moment."""
+
+    name: str
+    size: int
+
+    def lock(self, patience: float) -> None:
+        """Nobody else writes from now on. Raises BusyError."""
+
+    def unlock(self) -> None: ...
+    def look(self) -> None:
+        """This is the moment."""
+
+    def query(self, words: str) -> Sequence[Sequence[Any]]: ...
+    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+        """Writes the store as a part; returns the part's name."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Moment:
+    """The snapshots, and for how many milliseconds writers were held up."""
+
+    snapshots: Sequence[Snapshot]
+    held_ms: float
+
+    def facts(self, one: Snapshot, part: str) -> StoreFacts:
+        return StoreFacts(
+            part=part,
+            revision=str(one.query("SELECT version_num FROM alembic_version")[0][0]),
+            places=[
+                Place(side=side, topic=topic, partition=partition, offset=offset, era=era)
+                for side, topic, partition, offset, era in one.query(
+                    'SELECT side, topic, "partition", record_offset, era FROM place'
+                    " ORDER BY side, topic, 3"
+                )
+            ],
+            last_row=int(one.query('SELECT coalesce(max("row"), 0) FROM outbox')[0][0]),
+            unsent=int(one.query("SELECT count(*) FROM outbox WHERE record_offset IS NULL")[0][0]),
+        )
+
+    def centres(self) -> list[Centre]:
+        for one in self.snapshots:
+            if one.name == "identity":
+                rows = one.query("SELECT id, name FROM centre ORDER BY id")
+                return [Centre(id=str(key), name=str(name)) for key, name in rows]
+        return []
+
+
+@contextmanager
+def moment(urls: Mapping[str, str]) -> Iterator[Moment]:
+    """The stores at `urls`, by service, at one moment. Raises StoreAwayError."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(closing(_opened(name, url))) for name, url in urls.items()]
+        yield Moment(found, _hold(found) * 1000)
+
+
+def _opened(name: str, url: str) -> Snapshot:
+    if url.startswith("sqlite:///"):
+        return _SqliteSnapshot(name, Path(url.removeprefix("sqlite:///")))
+    return _PostgresqlSnapshot(name, url)
+
+
+def _hold(snapshots: Sequence[Snapshot]) -> float:
+    """Locks all, looks at all, frees all; returns the seconds from the first to the last."""
+    order = list(snapshots)
+    for attempt in range(TRIES):
+        held: list[Snapshot] = []
+        began = time.monotonic()
+        patience = min(PATIENCE * (1 + attempt / 10), LONGEST)
+        try:
+            for one in order:
+                one.lock(patience)
+                began = began if held else time.monotonic()
+                held.append(one)
+            for one in snapshots:
+                one.look()
+            for one in held:
+                one.unlock()
+            return time.monotonic() - began
+        except BusyError:
+            # The busiest one first, next time: while it is waited for, nobody is held up.
+            busy = order.pop(len(held))
+            order.insert(0, busy)
+            for one in held:
+                one.unlock()
+        time.sleep(random.uniform(0.002, 0.03))  # noqa: S311 - no secret
+    raise StoreAwayError(f"the store of {order[0].name} is never free")
+
+
+class _SqliteSnapshot:
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        if not path.is_file():
+            raise StoreAwayError(f"there is no store of {name} at {path}")
+        self.size = path.stat().st_size
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        self._writing = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+        self._reading = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        for connection in (self._writing, self._reading):  # the schema is read before it is urgent
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def lock(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self._writing.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise StoreAwayError(f"the store of {self.name}: {error}") from error
+                if time.monotonic() > deadline:
+                    raise BusyError from error
+            except sqlite3.DatabaseError as error:
+                raise StoreAwayError(f"the store of {self.name}: {error}") from error
+            time.sleep(0.0005)
+
+    def unlock(self) -> None:
+        self._writing.rollback()
+
+    def look(self) -> None:
+        self._reading.execute("BEGIN")
+        self._reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def query(self, words: str) -> Sequence[Sequence[Any]]:
+        return self._reading.execute(words).fetchall()
+
+    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+        """Page by page within the snapshot's transaction, then compressed into the file."""
+        part = f"stores/{self.name}.db.gz"
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".vicinato-") as folder:
+            path = Path(folder) / f"{self.name}.db"
+            with closing(sqlite3.connect(path)) as target:
+                target.execute("PRAGMA synchronous=OFF")
+                target.execute("PRAGMA journal_mode=OFF")
+
+                def slice_done(_status: int, _left: int, _total: int) -> None:
+                    time.sleep(NAP)
+
+                self._reading.backup(target, pages=PAGES, progress=slice_done)
+            with writer.part(part) as member, path.open("rb") as source:
+                _packed(source.read, member, progress)
+        return part
+
+    def close(self) -> None:
+        self._writing.close()
+        self._reading.close()
+
+
+def _packed(read: Callable[[int], bytes], member: Measured, progress: Progress) -> None:
+    with gzip.GzipFile("", "wb", 1, member, 0) as packed:
+        while piece := read(1 << 20):
+            packed.write(piece)
+            member.whole += len(piece)
+            progress(len(piece))
+            time.sleep(NAP)
+
+
+class _PostgresqlSnapshot:
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self._url = url
+        try:
+            self._writing = psycopg.connect(url, connect_timeout=10)
+            self._reading = psycopg.connect(url, connect_timeout=10, autocommit=True)
+            self._reading.execute("SET idle_in_transaction_session_timeout = 0")
+            found = self._reading.execute("SELECT pg_database_size(current_database())").fetchone()
+        except psycopg.Error as error:
+            raise StoreAwayError(f"the database of {name} does not answer") from error
+        self.size = int(found[0]) if found else 0
+        self._exported = ""
+
+    def lock(self, patience: float) -> None:
+        """The outbox is the last thing that a command writes: nothing that is told gets past."""
+        try:
+            self._writing.execute(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+            self._writing.execute("LOCK TABLE outbox IN EXCLUSIVE MODE")
+        except psycopg.errors.LockNotAvailable as error:
+            self._writing.rollback()
+            raise BusyError from error
+        except psycopg.Error as error:
+            raise StoreAwayError(f"the database of {self.name}: {error}") from error
+
+    def unlock(self) -> None:
+        self._writing.rollback()
+
+    def look(self) -> None:
+        self._reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        found = self._reading.execute("SELECT pg_export_snapshot()").fetchone()
+        self._exported = str(found[0]) if found else ""
+
+    def query(self, words: str) -> Sequence[Sequence[Any]]:
+        return self._reading.execute(words).fetchall()
+
+    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+        part = f"stores/{self.name}.pgdump"
+        url, env = server_address(self._url)
+        words = [tool("pg_dump"), "--format=custom", "--compress=1", "--no-owner"]
+        words += ["--no-privileges", f"--snapshot={self._exported}", f"--dbname={url}"]
+        with tempfile.TemporaryFile(dir=scratch) as said, writer.part(part) as member:
+            with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env) as dump:
+                assert dump.stdout is not None
+                while piece := dump.stdout.read(1 << 20):
+                    member.write(piece)
+                    progress(len(piece))
+            member.whole = max(self.size, member.length)
+            if dump.returncode:
+                said.seek(0)
+                why = said.read().decode(errors="replace").strip().splitlines()
+                raise StoreAwayError(f"pg_dump of {self.name}: {why[-1] if why else 'failed'}")
+        return part
+
+    def close(self) -> None:
+        self._writing.close()
+        self._reading.close()
+
+
+def server_address(url: str) -> tuple[str, dict[str, str]]:
+    """A database's address without its password, and the environment that holds it: command lines
+    are readable by every user of the machine."""
+    parts = urlsplit(url)
+    who, _, where = parts.netloc.rpartition("@")
+    user, _, secret = who.partition(":")
+    clean = urlunsplit(parts._replace(netloc=f"{user}@{where}" if user else where))
+    return clean, {**os.environ, "PGPASSWORD": unquote(secret)}

@@ -1,0 +1,190 @@
+"""`vicinato backup`: everything that the stores hold, as of one moment, in one file."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vicinato import programs, settings
+from vicinato.folder import MARKER, Folder
+from vicinato.ports import answers
+from vicinato.programs.service import store_url
+from vicinato.refusals import CommandError, Exit
+from vicinato.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from vicinato.backup.archive import Manifest
+    from vicinato.backup.take import Order
+
+OPEN_WITHIN = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backup)
+
+
+def backup(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Where to; a folder, or a file that is not there yet."),
+    ] = None,
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help="Also the passwords in DATA/secrets.")
+    ] = False,
+) -> None:
+    """Save every store of one moment in one file, while Vicinato is at work or stopped.
+
+    Nobody notices: writers are held up for some milliseconds, then the copy is made beside them.
+    Secrets are not in the file unless they are asked for; personal data are, so keep it like them.
+    """
+    from vicinato.backup.moment import StoreAwayError
+    from vicinato.backup.take import Order, own_cluster
+
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    if not (folder.root / MARKER).exists():
+        raise _nothing(folder, "there is no data folder of Vicinato")
+    target = _target(file, folder)
+    order = Order(
+        {name: store_url(name, wanted, folder) for name in settings.SERVICES},
+        target,
+        with_secrets,
+        own_cluster(folder) if wanted.own_kafka else "",
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        manifest = asyncio.run(_take(wanted, folder, order, console))
+    except StoreAwayError as error:
+        raise _nothing(folder, str(error)) from error
+    except OSError as error:
+        raise not_written(target, error) from error
+    _show(console, manifest, target)
+
+
+def not_written(target: Path, error: OSError) -> CommandError:
+    """Why a file or folder could not be written; what was begun is gone."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return CommandError(
+            Exit.NO_SPACE,
+            f"There is no space for {target} ({error.strerror}); nothing was left there.",
+            f"Non c'è spazio per {target}; non vi è rimasto nulla.",
+        )
+    return CommandError(
+        Exit.READ_ONLY_FOLDER,
+        f"{target} cannot be written ({error.strerror}).",
+        f"Non si può scrivere {target}.",
+    )
+
+
+def _nothing(folder: Folder, why: str) -> CommandError:
+    return CommandError(
+        Exit.NOT_RUNNING,
+        f"There is nothing to back up in {folder.root}: {why}.",
+        f"Non c'è nulla da salvare in {folder.root}.",
+    )
+
+
+def _target(file: Path | None, folder: Folder) -> Path:
+    """Where the backup goes. Raises CommandError for a place where it must not."""
+    name = f"vicinato-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}.backup"
+    target = (file or Path(name)).expanduser().absolute()
+    if target.is_dir():
+        target /= name
+    if target.resolve().is_relative_to(folder.root):
+        raise CommandError(
+            Exit.SETTING,
+            f"{target} lies in the data folder: a backup belongs on another disk, and what is"
+            " erased here must not stay there.",
+            f"{target} è nella cartella dei dati: una copia va tenuta altrove.",
+        )
+    if target.exists():
+        raise CommandError(
+            Exit.REFUSED,
+            f"{target} exists already; nothing was written.",
+            f"{target} esiste già; non è stato scritto nulla.",
+        )
+    if not target.parent.is_dir():
+        raise CommandError(
+            Exit.READ_ONLY_FOLDER,
+            f"There is no folder {target.parent}.",
+            f"La cartella {target.parent} non esiste.",
+        )
+    return target
+
+
+async def _take(
+    wanted: settings.Settings, folder: Folder, order: Order, console: Console
+) -> Manifest:
+    from vicinato.backup.take import take
+
+    async with database_running(wanted, folder):
+        with bytes_bar(console) as bar:
+
+            def begun(size: int, held_ms: float) -> Callable[[int], None]:
+                console.print(f"All stores caught at one moment; writers waited {held_ms:.1f} ms.")
+                task = bar.add_task("saving", total=size)
+                return lambda done: bar.update(task, advance=done)
+
+            return await asyncio.to_thread(take, folder, order, begun)
+
+
+@contextmanager
+def bytes_bar(console: Console) -> Iterator[Progress]:
+    """A bar that counts bytes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        yield bar
+
+
+@asynccontextmanager
+async def database_running(wanted: settings.Settings, folder: Folder) -> AsyncIterator[None]:
+    """Our own PostgreSQL, started for the time being where it is needed and does not run."""
+    there = folder.postgres.exists()
+    if not wanted.own_postgres or answers(wanted.postgres_port) or not there:
+        yield
+        return
+    folder.open()
+    with folder.locked():
+        supervisor = Supervisor(folder, wanted.address)
+        (child,) = supervisor.start(programs.postgresql(wanted, folder))
+        try:
+            async with asyncio.timeout(OPEN_WITHIN):
+                await child.ready()
+            yield
+        except TimeoutError as error:
+            raise CommandError(
+                Exit.DATABASE,
+                f"PostgreSQL does not start; see {folder.log('postgresql')}.",
+                f"PostgreSQL non si avvia; i dettagli sono in {folder.log('postgresql')}.",
+            ) from error
+        finally:
+            await supervisor.stop()
+
+
+def _show(console: Console, manifest: Manifest, target: Path) -> None:
+    whole = sum(part.whole for part in manifest.parts)
+    centres = ", ".join(centre.name for centre in manifest.centres) or "no centre yet"
+    console.print(
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB of {whole / 1e6:.1f} MB,"
+        f" {len(manifest.stores)} stores ({centres})."
+    )
+    unsent = sum(store.unsent for store in manifest.stores.values())
+    if unsent:
+        console.print(f"{unsent} facts were not on the bus yet; they are in the backup.")
+    if manifest.secrets:
+        console.print(
+            "The passwords of this installation are in it: whoever has the file has everything."
+            " Only its owner can read it (0600).",
+            style="yellow",
+        )
+    else:
+        console.print("It holds personal data and no passwords. Only its owner can read it (0600).")
