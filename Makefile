@@ -4,7 +4,7 @@
 # or in the environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up stop status test lint types imports day nightly docs
+.PHONY: help install up stop status test lint types imports day chaos nightly docs
 
 PYTHON ?= python3
 export PYTHON
@@ -48,6 +48,9 @@ imports: .venv/installed ## Who may import whom
 
 day: .venv/installed ## Play a day on a throw-away centre, then verify every invariant
 	@$(VICINATO) day examples/quarto-oggiaro
+
+chaos: .venv/installed ## Faults on a house at work: SEED= MINUTES=20 FAULTS=200 DATABASE=sqlite KINDS= RATE=12
+	@PYTHONPATH=tests $(RUN) chaos
 
 nightly: .venv/installed ## The slow tests: chaos
 	@$(RUN) pytest -m chaos --timeout 1200

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -219,9 +219,18 @@ def _rests(page: str) -> bool:
 
 
 @contextmanager
-def open_house(database: str = "sqlite") -> Iterator[House]:
-    """Start a house, set a small centre up, throw all away at the end."""
-    root = Path(tempfile.mkdtemp(prefix="vicinato-house-"))
+def open_house(
+    database: str = "sqlite",
+    *,
+    root: Path | None = None,
+    starter: str = "vicinato.cli",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[House]:
+    """Start a house and set a small centre up; stop it at the end.
+
+    `starter` is the module that starts it, `more` what its environment has besides.
+    """
+    root = root or Path(tempfile.mkdtemp(prefix="vicinato-house-"))
     mailbox = Mailbox()
     mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     mail.start()
@@ -240,11 +249,12 @@ def open_house(database: str = "sqlite") -> Iterator[House]:
         "VICINATO_SMTP_PORT": str(mail.port),
         "VICINATO_SMTP_SENDER": "centro@test.example",
         "VICINATO_SMTP_STARTTLS": "false",
+        **(more or {}),
     }
     settings = load(environment)
     log = (root / "up.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "vicinato.cli", "up"],
+        [sys.executable, "-m", starter, "up"],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=log,

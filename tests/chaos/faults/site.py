@@ -1,0 +1,154 @@
+"""Where faults are made: the house, its wires, and what faults must not do at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+from house import House
+
+from chaos.checks import Excused
+from chaos.client import Client
+from chaos.proxy import Proxy
+from chaos.timeline import Timeline
+from vicinato.folder import Folder
+from vicinato.programs.service import store_url
+
+GONE_WITHIN = 20.0
+READY_WITHIN = 90.0
+
+
+class FaultError(Exception):
+    """A fault could not be made. One sentence; the run fails, for it did not test what it says."""
+
+
+@dataclass
+class Site:
+    """Everything that a fault may touch. `bus` and `database` are the wires."""
+
+    house: House
+    engine: str
+    bus: Proxy
+    database: Proxy
+    battery: Path
+    small_disk: bool
+    timeline: Timeline
+    client: Client
+    excused: Excused
+    locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _dead: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Folder:
+        return self.house.folder
+
+    def say(self, text: str) -> None:
+        self.timeline.say(text)
+
+    @asynccontextmanager
+    async def alone(self, *names: str) -> AsyncIterator[None]:
+        """One fault at a time on each of these things."""
+        async with AsyncExitStack() as stack:
+            for name in sorted(names):
+                await stack.enter_async_context(self.locks[name])
+            yield
+
+    # processes
+
+    async def process(self, name: str) -> psutil.Process:
+        """The living process of a part, waited for while the supervisor starts it again."""
+        deadline = time.monotonic() + GONE_WITHIN
+        while time.monotonic() < deadline:
+            with contextlib.suppress(psutil.Error, StopIteration):
+                pid = self.house.child(name)
+                if pid and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+                    return found
+            await asyncio.sleep(0.1)
+        raise FaultError(f"{name} is not there for {GONE_WITHIN:.0f} s")
+
+    async def kill(self, name: str) -> None:
+        """`kill -9`, and wait until it is gone."""
+        await self._end(name, await self.process(name))
+
+    async def _end(self, name: str, process: psutil.Process) -> None:
+        self._dead[name] = process.pid
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+        await gone(process)
+
+    @asynccontextmanager
+    async def down(self, name: str) -> AsyncIterator[None]:
+        """Killed, and not started again before this ends."""
+        supervisor = self.house.process
+        process = await self.process(name)
+        supervisor.send_signal(signal.SIGSTOP)
+        try:
+            await self._end(name, process)
+            yield
+        finally:
+            supervisor.send_signal(signal.SIGCONT)
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """Stopped as by a debugger, and gone on."""
+        process = await self.process(name)
+        with contextlib.suppress(psutil.Error):
+            process.suspend()
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                process.resume()
+
+    async def ready(self, name: str) -> None:
+        """Returns when a part answers, and not as the process that was killed last."""
+        deadline = time.monotonic() + READY_WITHIN
+        while time.monotonic() < deadline:
+            state: Any = self.folder.read_state()
+            for child in state.get("children", []):
+                known = child["name"] == name and child["pid"] != self._dead.get(name)
+                if known and child["state"] == "ready":
+                    return
+            await asyncio.sleep(0.2)
+        raise FaultError(f"{name} is not ready within {READY_WITHIN:.0f} s")
+
+    async def kafka_answers(self) -> None:
+        """Returns when Kafka is up and provisioned again."""
+        await self.ready("kafka")
+
+    # wires and time
+
+    def wired(self, name: str) -> dict[str, str]:
+        """What the environment of a service says that is reached through the proxies."""
+        env = {"VICINATO_KAFKA": f"127.0.0.1:{self.bus.port}"}
+        if self.engine != "sqlite":
+            url = store_url(name, self.house.settings, self.folder)
+            direct, through = self.house.settings.postgres_port, self.database.port
+            env["VICINATO_DATABASE_URL"] = url.replace(f":{direct}/", f":{through}/")
+        return env
+
+    def set_battery(self, seconds: float) -> None:
+        """How much the machine's clock is wrong."""
+        part = self.battery.with_name("battery.part")
+        part.write_text(str(seconds), encoding="ascii")
+        part.replace(self.battery)
+
+
+async def gone(process: psutil.Process) -> None:
+    """Returns when it runs no more (its parent may not have noticed yet)."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.Error:
+            return
+        await asyncio.sleep(0.02)
+    raise FaultError(f"process {process.pid} does not die")

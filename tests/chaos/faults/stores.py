@@ -1,0 +1,125 @@
+"""A store is locked by somebody else, loses its connections, or has no room left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+
+from chaos.faults.site import Site
+from chaos.plan import Fault
+from vicinato.programs import server_url
+from vicinato.programs.service import name_in_database
+
+BLOCK = bytes(64 * 1024)
+LOCKED = "LOCK TABLE outbox, inbox, place IN ACCESS EXCLUSIVE MODE"
+
+
+async def locked(site: Site, fault: Fault) -> None:
+    """Another process holds the write lock of a store."""
+    async with site.alone(f"store {fault.target}"):
+        if site.engine == "sqlite":
+            path = site.folder.stores / f"{fault.target}.db"
+            await asyncio.to_thread(_hold_file, path, fault.seconds)
+        else:
+            await asyncio.to_thread(_hold_tables, site, fault.target, fault.seconds)
+
+
+def _hold_file(path: Path, seconds: float) -> None:
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+
+
+def _hold_tables(site: Site, name: str, seconds: float) -> None:
+    with administration(site, name) as connection, connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '30s'")
+        connection.execute(LOCKED)
+        time.sleep(seconds)
+
+
+async def terminated(site: Site, fault: Fault) -> None:
+    """The administrator of PostgreSQL ends all sessions of a service."""
+    async with site.alone(f"store {fault.target}"):
+        await asyncio.to_thread(end_sessions, site, fault.target)
+
+
+def end_sessions(site: Site, name: str) -> None:
+    """All connections to the database of a service are gone."""
+    with administration(site) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (name_in_database(name),),
+        )
+
+
+@contextmanager
+def administration(site: Site, name: str = "") -> Iterator[psycopg.Connection]:
+    """The server of the house as its administrator, past the proxy; in a service's database."""
+    parts = urlsplit(server_url(site.house.settings, site.folder.secrets))
+    path = f"/{name_in_database(name)}" if name else parts.path
+    url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+    with psycopg.connect(url, autocommit=True, connect_timeout=30) as connection:
+        yield connection
+
+
+async def disk_full(site: Site, fault: Fault) -> None:
+    """No room where the stores are: on a small file system of their own where we may make one, else
+    by a limit on the size of the files that a process may write."""
+    async with site.alone("disk"):
+        if site.small_disk:
+            await _filled(site.folder.stores / "filler", fault.seconds)
+        else:
+            name = fault.target if site.engine == "sqlite" else "postgresql"
+            await limited(site, name, fault.seconds)
+
+
+async def kafka_disk_full(site: Site, fault: Fault) -> None:
+    """Kafka may write no byte more: it gives up, and is started again."""
+    async with site.alone("kafka"):
+        await limited(site, "kafka", fault.seconds)
+        await site.kafka_answers()
+
+
+async def _filled(path: Path, seconds: float) -> None:
+    try:
+        await asyncio.to_thread(_fill, path)
+        await asyncio.sleep(seconds)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(BLOCK)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+async def limited(site: Site, name: str, seconds: float) -> None:
+    """No file may grow beyond a few bytes, for a process and its children."""
+    process = await site.process(name)
+    family = [process, *process.children(recursive=True)]
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    for one in family:
+        with contextlib.suppress(psutil.Error):
+            one.rlimit(psutil.RLIMIT_FSIZE, (4096, before[1]))
+    await asyncio.sleep(seconds)
+    # Those that were born meanwhile have the limit too.
+    with contextlib.suppress(psutil.Error):
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                one.rlimit(psutil.RLIMIT_FSIZE, before)

@@ -1,0 +1,93 @@
+"""A round of the plan: faults on a house at work, then no traffic until all has come right."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from chaos.checks import Findings, check
+from chaos.faults import FAULTS, Site
+from chaos.load import Load
+from chaos.plan import HEALS_WITHIN, Fault, Round
+from chaos.record import Record
+from vicinato.settings import SERVICES
+
+SLACK = 90.0
+"""Seconds more than HEALS_WITHIN until a house that does not come right has failed: a machine that
+does other things besides needs them, the house does not."""
+
+LOOK_EVERY = 3.0
+SHOWN = 40
+
+
+async def play(one: Round, load: Load, site: Site) -> None:
+    """The faults of a round, some of them upon each other, on a house at work."""
+    site.say(f"round {one.number}: traffic")
+    began = time.monotonic()
+    load.start()
+    try:
+        early = one.faults[:-1] if one.silent else one.faults
+        async with asyncio.TaskGroup() as group:
+            for fault in early:
+                group.create_task(_fault(fault, began, site))
+    finally:
+        await load.stop()
+    site.say(f"round {one.number}: no traffic any more; {load.count} requests so far")
+    if one.silent:
+        await _fault(one.faults[-1], began, site)
+
+
+async def _fault(fault: Fault, began: float, site: Site) -> None:
+    await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
+    site.say(f"fault {fault.number}: {fault.kind} {fault.target}")
+    start = time.monotonic()
+    await FAULTS[fault.kind](site, fault)
+    site.say(f"fault {fault.number}: over after {time.monotonic() - start:.1f} s")
+
+
+async def come_right(one: Round, site: Site, record: Record) -> Findings:
+    """Wait without traffic, then look, until all holds or its time is up. Where the quiet was as
+    long as the house may take, the first look decides."""
+    start = time.monotonic()
+    await asyncio.sleep(one.quiet)
+    decides = one.quiet >= HEALS_WITHIN
+    while True:
+        looked = time.monotonic() - start
+        found = await look(site, record)
+        if found.holds:
+            took = time.monotonic() - start - looked
+            site.say(
+                f"round {one.number}: all holds {looked:.0f} s after the last fault:"
+                f" {found.told} acknowledged, {found.looked_at} facts compared in {took:.1f} s"
+            )
+            return found
+        if decides or looked > HEALS_WITHIN + SLACK:
+            for sentence in found.wrong[:SHOWN]:
+                site.say(f"WRONG  {sentence}")
+            return found
+        site.say(f"round {one.number}: not yet after {looked:.0f} s: {found.wrong[0]}")
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def look(site: Site, record: Record) -> Findings:
+    """What is found now; a house that is not at rest, or does not answer, does not hold."""
+    try:
+        busy = await asyncio.to_thread(_busy, site)
+        if busy:
+            return Findings(wrong=[busy])
+        lines = await asyncio.to_thread(lambda: list(record.lines()))
+        return await asyncio.to_thread(check, site.house, site.bus.port, lines, site.excused)
+    except Exception as error:
+        return Findings(wrong=[f"it could not be looked at: {error!r}"])
+
+
+def _busy(site: Site) -> str:
+    """Why the house is not at rest; "" when it is."""
+    for name in SERVICES:
+        for line in site.house.metrics(name).splitlines():
+            metric, _, value = line.rpartition(" ")
+            figure = metric.startswith(("vicinato_outbox_unsent", "vicinato_consumer_lag"))
+            figure = figure or metric.startswith('vicinato_set_aside{state="wait')
+            if (figure and value != "0.0") or line == "vicinato_bus_connected 0.0":
+                return f"{name}: {line}"
+    return ""

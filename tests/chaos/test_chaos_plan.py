@@ -1,0 +1,67 @@
+"""What `make chaos` promises before anything starts: the same seed, the same plan; one sentence for
+what cannot be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaos import plan
+from chaos.faults.kinds import FAULTS
+from chaos.options import OptionError, read
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_one_another() -> None:
+    assert plan.make(1, 50, 5, "sqlite") == plan.make(1, 50, 5, "sqlite")
+    assert plan.make(1, 50, 5, "sqlite") != plan.make(2, 50, 5, "sqlite")
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_a_plan_has_as_many_faults_as_asked_of_kinds_of_the_engine(engine: str) -> None:
+    rounds = plan.make(7, 203, 20, engine)
+    faults = [fault for one in rounds for fault in one.faults]
+    assert [fault.number for fault in faults] == list(range(1, 204))
+    assert {f.kind for f in faults} <= {k.name for k in plan.KINDS if engine in k.engines}
+    assert sum(one.quiet >= plan.HEALS_WITHIN for one in rounds) == 2
+    assert any(one.silent for one in rounds)
+
+
+def test_every_kind_has_its_fault() -> None:
+    assert {kind.name for kind in plan.KINDS} == set(FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SEED": "tuesday"}, "SEED must be a whole number, not 'tuesday'."),
+        ({"FAULTS": "0"}, "FAULTS must be from 1 to 100000, not 0."),
+        ({"MINUTES": "nan"}, "MINUTES must be from 0.5 to 1440, not nan."),
+        ({"DATABASE": "oracle"}, "DATABASE must be sqlite or postgres, not 'oracle'."),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(given: dict[str, str], said: str) -> None:
+    with pytest.raises(OptionError) as refused:
+        read(given)
+    assert str(refused.value) == said
+
+
+def test_a_kind_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(OptionError, match="no fault earthquake on sqlite; there are kill"):
+        read({"KINDS": "kill,earthquake"})
+
+
+def test_the_command_ends_with_2_and_the_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos"],
+        env={**os.environ, "SEED": "x", "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (2, "SEED must be a whole number, not 'x'.\n")
+    assert done.stdout == ""
