@@ -84,6 +84,7 @@ def test_the_language_changes_in_the_middle_and_stays(house: House, visit: Windo
     house.account(account, ["family"], household_id=family["id"], language="it")
     page = visit("/notifications/inbox", by=account, language="it")
     expect(page.get_by_role("heading", name="Messaggi")).to_be_visible()
+    page.locator("header .menu summary").click()
     page.get_by_role("button", name="العربية").click()
     expect(page).to_have_url(house.settings.address + "/notifications/inbox")
     expect(page.locator("html")).to_have_attribute("dir", "rtl")

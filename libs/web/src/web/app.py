@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,15 +31,14 @@ from runtime.ids import Ids, SystemIds
 from runtime.logging import get_logger
 from runtime.settings import Settings
 from runtime.store import Store
-from web import answers, errors, languages, live, machine, operations, set_aside
+from web import answers, errors, languages, live, machine, operations, set_aside, wishes
 from web.figures import Figures
 from web.keys import KeyRing
 from web.middleware import Edge
-from web.pages import Pages
+from web.pages import STATIC, Pages
 from web.parts import Parts
 from web.translations import Translations
 
-STATIC = Path(__file__).parent / "static"
 RESTART_PAUSE = 1.0
 FORGET_EVERY = 3600.0
 
@@ -141,6 +139,7 @@ def build(
     app.include_router(set_aside.router(service.prefix))
     app.include_router(machine.router(service.prefix))
     app.include_router(languages.router(service.prefix))
+    app.include_router(wishes.router(service.prefix))
     for path in service.routers:
         module, _, name = path.partition(":")
         app.include_router(getattr(import_module(module), name))

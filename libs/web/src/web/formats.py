@@ -57,6 +57,16 @@ def moment(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
     return f"{day(to, value, zone)}, {clock_time(to, value, zone)}"
 
 
+def initials(name: str) -> str:
+    """One or two letters by which a person is known again beside the name: ``AB``.
+
+    Letters that join (Arabic) are kept apart by a zero-width non-joiner.
+    """
+    words = [word for word in name.split() if word[0].isalpha()]
+    letters = [word[0].upper() for word in (words[:1] + words[-1:] if len(words) > 1 else words)]
+    return "\u200c".join(letters) or "?"
+
+
 def _local(value: date, zone: ZoneInfo) -> date:
     """A moment in the zone; a date stays what it is."""
     return value.astimezone(zone) if isinstance(value, datetime) else value

@@ -10,49 +10,80 @@ from web.roles import LEADS, Caller, Role
 
 @dataclass(frozen=True)
 class Item:
-    """A link of the header: shown to callers with one of ``roles`` (everybody when empty)."""
+    """A link of the header: shown to callers with one of ``roles`` (everybody when empty).
+
+    ``sign`` is its icon; ``keeping`` puts it at the foot of the page.
+    """
 
     path: str
     label: str
+    sign: str
     roles: frozenset[Role] = frozenset()
+    keeping: bool = False
 
 
-def _item(path: str, label: str, *roles: Role) -> Item:
-    return Item(path, label, frozenset(roles))
+def _item(path: str, label: str, sign: str, *roles: Role) -> Item:
+    return Item(path, label, sign, frozenset(roles))
 
 
 ITEMS = (
-    _item("/identity/", N_("Home")),
-    _item("/shop/till", N_("Till"), Role.TILL, *LEADS),
-    _item("/cards/desk", N_("Desk"), Role.RECEPTION, *LEADS),
-    _item("/cards/me", N_("My points"), Role.FAMILY),
-    _item("/shop/producer", N_("My sales"), Role.PRODUCER),
-    _item("/activities/", N_("Activities"), Role.RECEPTION, Role.EDUCATOR, Role.FAMILY, *LEADS),
-    _item("/activities/today", N_("Attendance register"), Role.EDUCATOR, *LEADS),
-    _item("/notifications/inbox", N_("Messages")),
-    _item("/network/referrals", N_("Referrals"), Role.CASE_WORKER, Role.PARTNER, *LEADS),
-    _item("/identity/accounts", N_("Accounts"), Role.RECEPTION, *LEADS),
+    _item("/identity/", N_("Home"), "home"),
+    _item("/shop/till", N_("Till"), "till", Role.TILL, *LEADS),
+    _item("/cards/desk", N_("Desk"), "desk", Role.RECEPTION, *LEADS),
+    _item("/cards/me", N_("My points"), "points", Role.FAMILY),
+    _item("/shop/producer", N_("My sales"), "sales", Role.PRODUCER),
+    _item(
+        "/activities/",
+        N_("Activities"),
+        "activities",
+        Role.RECEPTION,
+        Role.EDUCATOR,
+        Role.FAMILY,
+        *LEADS,
+    ),
+    _item("/activities/today", N_("Attendance register"), "register", Role.EDUCATOR, *LEADS),
+    _item("/notifications/inbox", N_("Messages"), "messages"),
+    _item(
+        "/network/referrals", N_("Referrals"), "referrals", Role.CASE_WORKER, Role.PARTNER, *LEADS
+    ),
+    _item("/identity/accounts", N_("Accounts"), "people", Role.RECEPTION, *LEADS),
 )
+
+
+FIRST = 5
+"""Links in the bar at a phone's lower edge; the home page, one of them, has them all."""
 
 
 @dataclass(frozen=True)
 class Link:
     path: str
     label: str
+    sign: str
     here: bool
+    first: bool
+    keeping: bool
 
 
 def links(caller: Caller, path: str, prefix: str) -> list[Link]:
-    """The links of a caller, in the table's order; the longest that fits ``path`` is ``here``."""
+    """The links of a caller, in the table's order; the longest that fits ``path`` is ``here``.
+
+    ``first`` are the first few, and always the one that is here.
+    """
     if not caller.signed_in:
         return []
     shown = [item for item in ITEMS if not item.roles or caller.roles & item.roles]
+    ways = len(shown)
     if caller.has(*LEADS):
-        shown.append(_item(f"{prefix}/set-aside", N_("Events set aside")))
-        shown.append(_item(f"{prefix}/machine", N_("The machine")))
+        shown.append(Item(f"{prefix}/set-aside", N_("Events set aside"), "aside", keeping=True))
+        shown.append(Item(f"{prefix}/machine", N_("The machine"), "machine", keeping=True))
     fitting = [item.path for item in shown if _within(path, item.path)]
     best = max(fitting, key=len, default="")
-    return [Link(item.path, item.label, item.path == best) for item in shown]
+    at = next((at for at, item in enumerate(shown[:ways]) if item.path == best), 0)
+    first = set(range(min(ways, FIRST))) if at < FIRST else {*range(FIRST - 1), at}
+    return [
+        Link(item.path, item.label, item.sign, item.path == best, at in first, item.keeping)
+        for at, item in enumerate(shown)
+    ]
 
 
 def _within(path: str, item: str) -> bool:

@@ -2,8 +2,8 @@
 
 Templates see ``call``, ``caller``, ``language``, ``direction``, ``doubted`` (the date is, and the
 caller leads), the functions ``_``, ``ngettext`` (Jinja's: ``{{ _("Hello %(name)s", name=n) }}``),
-``csrf()``, ``nonce()``, and the filters ``money``, ``points``, ``number``, ``date``, ``time``,
-``datetime``.
+``csrf()``, ``nonce()``, ``static("file")`` (its address, that changes with its content), and the
+filters ``money``, ``points``, ``number``, ``date``, ``time``, ``datetime``, ``initials``.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
-from web import csrf, formats
+from web import csrf, formats, wishes
 from web.navigation import links
 from web.roles import LEADS
 from web.translations import LANGUAGES, NAMES, current
+from web.urls import drop, here, same_origin
 
 if TYPE_CHECKING:
     from web.call import Call
+
+STATIC = Path(__file__).parent / "static"
 
 _call: ContextVar[Call] = ContextVar("call")
 
@@ -58,10 +65,12 @@ class Pages:
             time=_timed(formats.clock_time),
             datetime=_timed(formats.moment),
             euros=euros,
+            initials=formats.initials,
         )
         self.environment.globals.update(
             csrf=lambda: csrf.token_of(_call.get().caller.session_id),
             nonce=lambda: _call.get().parts.ids.new(),
+            static=static,
             languages=[(code, NAMES[code]) for code in LANGUAGES],
         )
 
@@ -81,6 +90,9 @@ class Pages:
                     "navigation": links(call.caller, call.request.url.path, self.prefix),
                     "prefix": self.prefix,
                     "path": call.request.url.path,
+                    "back": back_to(call),
+                    "theme": wishes.theme_of(call.request),
+                    "sound": wishes.sounds(call.request),
                     "now": call.parts.clock.now(),
                     "doubted": call.caller.has(*LEADS) and call.parts.engine.guard.suspicious,
                     **values,
@@ -90,6 +102,28 @@ class Pages:
             current.reset(translator)
             _call.reset(this)
         return HTMLResponse(text, status, headers={"Content-Language": to.language})
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a file of the house; another content has another one, kept for a year."""
+    content = (STATIC / name).read_bytes()
+    return f"/static/{name}?v={sha256(content).hexdigest()[:12]}"
+
+
+def back_to(call: Call) -> str:
+    """Where a choice in the header goes back to: this page, or, when it answers a form, the page
+    with the form. A language in the address would undo the choice and is left out.
+    """
+    request = call.request
+    if request.method in csrf.SAFE:
+        return drop(here(request), "lang")
+    came = request.headers.get("referer", "")
+    public = call.parts.settings.public_url
+    if came and same_origin(came, request.headers.get("host", ""), public):
+        parts = urlsplit(came)
+        return drop(urlunsplit(("", "", parts.path, parts.query, "")), "lang")
+    return request.url.path
 
 
 def euros(cents: Any) -> Any:

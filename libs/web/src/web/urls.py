@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 
@@ -22,6 +22,13 @@ def local_path(wanted: str | None, otherwise: str = "/") -> str:
 def with_query(path: str, **values: str) -> str:
     """The path with these values added to its query."""
     return f"{path}{'&' if '?' in path else '?'}{urlencode(values)}"
+
+
+def drop(path: str, name: str) -> str:
+    """The path without this value of its query."""
+    bare, _, query = path.partition("?")
+    left = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key != name]
+    return f"{bare}?{urlencode(left)}" if left else bare
 
 
 def here(request: Request) -> str:

@@ -1,0 +1,244 @@
+// What pages do beyond loading; each of them works without this file too.
+//
+//   data-shortcut="p"        presses or focuses the element; "?" lists all of the page
+//   data-open="id"           opens that <dialog> instead of following the link
+//   data-search="id"         a form whose answer is fetched as one types, into data-results
+//   data-stepper             more and less around a number; data-submits sends its form
+//   data-guard               a form that asks before what was typed is left behind
+//   data-sound="done"        heard once, where sounds are wanted
+//   data-toast, data-menu    go by themselves; close when one turns away
+(function () {
+  "use strict";
+
+  var root = document.documentElement;
+
+  function all(selector, within) {
+    return Array.prototype.slice.call((within || document).querySelectorAll(selector));
+  }
+
+  function typing(element) {
+    return element && (element.isContentEditable || element.matches("textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=button]):not([type=submit])"));
+  }
+
+  // ---- a form is sent once; a second press while it is on its way does nothing
+
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (event.defaultPrevented || form.method === "dialog") return;
+    if (form.hasAttribute("data-busy")) { event.preventDefault(); return; }
+    form.setAttribute("data-busy", "");
+    form.removeAttribute("data-dirty");
+    if (event.submitter) event.submitter.setAttribute("aria-busy", "true");
+  });
+  window.addEventListener("pageshow", function () {
+    all("form[data-busy]").forEach(function (form) {
+      form.removeAttribute("data-busy");
+      all("[aria-busy]", form).forEach(function (button) { button.removeAttribute("aria-busy"); });
+    });
+  });
+
+  // ---- what was typed is not left behind unasked
+
+  document.addEventListener("input", function (event) {
+    var form = event.target.form;
+    if (form && form.hasAttribute("data-guard")) form.setAttribute("data-dirty", "");
+  });
+  window.addEventListener("beforeunload", function (event) {
+    if (document.querySelector("form[data-dirty]")) event.preventDefault();
+  });
+
+  // ---- menus and dialogs
+
+  document.addEventListener("click", function (event) {
+    all("details[data-menu][open]").forEach(function (menu) {
+      if (!menu.contains(event.target)) menu.open = false;
+    });
+    var opener = event.target.closest("[data-open]");
+    var dialog = opener && document.getElementById(opener.getAttribute("data-open"));
+    if (dialog && dialog.showModal) { event.preventDefault(); dialog.showModal(); return; }
+    if (event.target.matches("dialog")) event.target.close();
+    var close = event.target.closest("[data-close]");
+    if (close) close.closest("[data-toast]").remove();
+  });
+
+  // ---- keys
+
+  function named(event) {
+    var key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    var name = key;
+    if (event.shiftKey && (key.length > 1 || /[a-z]/.test(key))) name = "shift+" + name;
+    if (event.altKey) name = "alt+" + name;
+    if (event.ctrlKey || event.metaKey) name = "ctrl+" + name;
+    return name;
+  }
+
+  function usable(element) {
+    return !element.disabled && element.getClientRects().length > 0;
+  }
+
+  document.addEventListener("keydown", function (event) {
+    if (event.defaultPrevented || event.isComposing) return;
+    if (event.key === "Escape") {
+      all("details[data-menu][open]").forEach(function (menu) {
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      });
+      return;
+    }
+    var name = named(event);
+    var plain = !event.ctrlKey && !event.altKey && !event.metaKey && event.key.length === 1;
+    if (plain && typing(document.activeElement)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (name === "?") { event.preventDefault(); help(); return; }
+    var found = all("[data-shortcut]").filter(function (element) {
+      return element.getAttribute("data-shortcut").toLowerCase() === name.toLowerCase() && usable(element);
+    })[0];
+    if (!found) return;
+    event.preventDefault();
+    if (typing(found)) { found.focus(); if (found.select) found.select(); } else found.click();
+  });
+
+  function words(element) {
+    var label = element.getAttribute("data-shortcut-label") || element.getAttribute("aria-label");
+    if (!label && element.labels && element.labels[0]) label = element.labels[0].textContent;
+    return (label || element.textContent || "").trim().replace(/\s+/g, " ");
+  }
+
+  function help() {
+    var dialog = document.getElementById("keys");
+    if (!dialog || !dialog.showModal) return;
+    var list = dialog.querySelector("dl");
+    list.replaceChildren();
+    all("[data-shortcut]").filter(usable).forEach(function (element) {
+      var row = document.createElement("div");
+      var key = row.appendChild(document.createElement("dt")).appendChild(document.createElement("kbd"));
+      key.textContent = element.getAttribute("data-shortcut");
+      row.appendChild(document.createElement("dd")).textContent = words(element);
+      list.appendChild(row);
+    });
+    dialog.showModal();
+  }
+
+  if (document.querySelector("[data-shortcut]")) all("[data-keys]").forEach(function (button) {
+    button.hidden = false;
+    button.addEventListener("click", help);
+  });
+
+  // ---- more, less
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-step]");
+    var stepper = button && button.closest("[data-stepper]");
+    if (!stepper) return;
+    var input = stepper.querySelector("input");
+    var wanted = (parseInt(input.value, 10) || 0) + parseInt(button.getAttribute("data-step"), 10);
+    if (input.min !== "") wanted = Math.max(wanted, parseInt(input.min, 10));
+    if (input.max !== "") wanted = Math.min(wanted, parseInt(input.max, 10));
+    if (String(wanted) === input.value) return;
+    input.value = wanted;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    if (stepper.hasAttribute("data-submits")) {
+      window.clearTimeout(stepper.waiting);
+      stepper.waiting = window.setTimeout(function () { input.form.requestSubmit(); }, 450);
+    }
+  });
+
+  // ---- search as one types
+
+  all("form[data-search]").forEach(function (form) {
+    var place = form.getAttribute("data-search");
+    var waiting = 0;
+    var asking = null;
+    var last = null;
+
+    function ask() {
+      var target = document.getElementById(place);
+      var data = new URLSearchParams(new FormData(form));
+      var said = data.toString().replace(/_nonce=[^&]*/, "");
+      if (!target || said === last) return;
+      last = said;
+      if (asking) asking.abort();
+      asking = window.AbortController ? new AbortController() : null;
+      var post = form.method === "post";
+      target.setAttribute("aria-busy", "true");
+      fetch(post ? form.action : form.action.split("?")[0] + "?" + data, {
+        method: post ? "POST" : "GET",
+        body: post ? data : undefined,
+        credentials: "same-origin",
+        headers: { "X-Live": "1" },
+        signal: asking ? asking.signal : undefined
+      }).then(function (answer) {
+        if (answer.url.indexOf("/identity/sign-in") >= 0) throw new Error("signed out");
+        return answer.text();
+      }).then(function (text) {
+        var found = new DOMParser().parseFromString(text, "text/html").getElementById(place);
+        if (found) target.replaceChildren.apply(target, Array.prototype.slice.call(document.importNode(found, true).childNodes));
+        target.removeAttribute("aria-busy");
+      }).catch(function (error) {
+        if (error.name === "AbortError") return;
+        last = null;
+        target.removeAttribute("aria-busy");
+      });
+    }
+
+    form.addEventListener("input", function () {
+      window.clearTimeout(waiting);
+      waiting = window.setTimeout(ask, 220);
+    });
+    form.addEventListener("submit", function () {
+      window.clearTimeout(waiting);
+      if (asking) asking.abort();
+    });
+  });
+
+  // ---- toasts
+
+  all("[data-toast]").forEach(function (toast) {
+    var rest = 0;
+    function begin() { rest = window.setTimeout(function () { toast.remove(); }, 10000); }
+    function wait() { window.clearTimeout(rest); }
+    ["mouseenter", "focusin"].forEach(function (name) { toast.addEventListener(name, wait); });
+    ["mouseleave", "focusout"].forEach(function (name) { toast.addEventListener(name, begin); });
+    begin();
+  });
+
+  // ---- sounds: two rising tones for yes, one low one for no
+
+  var TONES = { done: [[660, 0], [880, 0.09]], told: [[660, 0]], warned: [[440, 0], [440, 0.14]], refused: [[196, 0], [165, 0.16]] };
+
+  function play(kind) {
+    var Audio = window.AudioContext || window.webkitAudioContext;
+    if (!Audio || !TONES[kind] || !root.hasAttribute("data-sounds")) return;
+    try {
+      var context = new Audio();
+      TONES[kind].forEach(function (tone) {
+        var wave = context.createOscillator();
+        var loud = context.createGain();
+        var at = context.currentTime + tone[1];
+        wave.frequency.value = tone[0];
+        wave.type = kind === "refused" ? "triangle" : "sine";
+        loud.gain.setValueAtTime(0.0001, at);
+        loud.gain.exponentialRampToValueAtTime(0.25, at + 0.012);
+        loud.gain.exponentialRampToValueAtTime(0.0001, at + 0.16);
+        wave.connect(loud).connect(context.destination);
+        wave.start(at);
+        wave.stop(at + 0.18);
+      });
+      window.setTimeout(function () { context.close(); }, 800);
+    } catch (error) {
+      // A machine without sound says it by word and colour alone.
+    }
+  }
+
+  var heard = document.querySelector("[data-sound]");
+  if (heard) play(heard.getAttribute("data-sound"));
+  new MutationObserver(function (changes) {
+    changes.forEach(function (change) {
+      Array.prototype.forEach.call(change.addedNodes, function (node) {
+        if (node.nodeType !== 1) return;
+        var loud = node.matches("[data-sound]") ? node : node.querySelector("[data-sound]");
+        if (loud) play(loud.getAttribute("data-sound"));
+      });
+    });
+  }).observe(document.body, { childList: true, subtree: true });
+})();
