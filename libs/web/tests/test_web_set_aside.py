@@ -34,7 +34,7 @@ async def lead(client: Client, clock: FixedClock) -> Client:
                     reason="newer version",
                     tries=1,
                     next_try=None,
-                    headers=[["ce_id", "ZXZlbnQ="]],
+                    headers=[["ce_id", "ZXZlbnQ="], ["centre", "YzE="]],
                     record_key=b"k",
                     body=b'{"who": "<b>Maria</b>"}',
                     stamp=0,
@@ -67,9 +67,28 @@ async def test_the_list_comes_in_parts_the_latest_first(lead: Client) -> None:
 
 async def test_one_is_shown_whole(lead: Client) -> None:
     whole = (await lead.get("/sample/api/set-aside/event%2F1")).json()
-    assert whole["headers"] == [["ce_id", "event"]]
+    assert whole["headers"] == [["ce_id", "event"], ["centre", "c1"]]
     assert whole["body"] == '{"who": "<b>Maria</b>"}'
     assert (await lead.get("/sample/api/set-aside/none")).status_code == 404
+
+
+async def test_what_it_says_is_for_those_of_its_centre_and_for_the_foundation(
+    lead: Client, readable: str
+) -> None:
+    lead.sign_in(token(Role.COORDINATOR, centre="c2"))
+    for method, path in (
+        ("GET", f"api/set-aside/{readable}"),
+        ("POST", f"api/set-aside/{readable}/send-again"),
+        ("POST", f"api/set-aside/{readable}/discard"),
+        ("GET", f"set-aside/{readable}"),
+    ):
+        answer = await lead.request(method, f"/sample/{path}", json={"reason": "not mine"})
+        assert answer.status_code == 404, path
+        assert "card_id" not in answer.text
+    page = await lead.page("/sample/set-aside")
+    assert "cards.card.issued" in page
+    lead.sign_in(token(Role.ADMINISTRATOR))
+    assert (await lead.get(f"/sample/api/set-aside/{readable}")).json()["state"] == "dead"
 
 
 async def test_the_page_shows_and_escapes(lead: Client) -> None:

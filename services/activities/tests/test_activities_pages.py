@@ -362,6 +362,16 @@ async def test_pages_speak_the_readers_language(web: Any) -> None:
         assert 'dir="auto"' in page.html
 
 
+async def test_a_family_linked_to_a_household_of_another_centre_sees_nobody_of_it(
+    web: Any,
+) -> None:
+    session_id = await web.session()
+    await web.sign_up(session_id, "ada")
+    assert "Ada" in await web.family().page("/activities/")
+    web.as_(Role.FAMILY, centre="centre-2", household="h1")
+    assert "Ada" not in await web.client.page("/activities/")
+
+
 async def test_live_parts_are_for_those_of_the_centre(web: Any) -> None:
     session_id = await web.session(1)
     for who, wanted in [

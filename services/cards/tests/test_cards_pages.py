@@ -283,6 +283,9 @@ async def test_the_family_sees_its_points_cards_and_days(client: Client, clock: 
     assert listening.status_code == 403
     client.sign_in(token(Role.FAMILY, centre="c1"))
     assert "not connected to a household yet" in await client.page("/cards/me")
+    client.sign_in(token(Role.FAMILY, centre="c2", household=here))
+    assert "not connected to a household yet" in await client.page("/cards/me")
+    assert (await client.get(f"/cards/live/household.{here}")).status_code == 403
 
 
 @pytest.mark.parametrize("language", ["it", "en", "ar", "es", "fr"])

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from contracts.cards import PointsExpired
 from notifications import commands, live, store
 from notifications.app import SERVICE
 from notifications.domain.delivery import Answer
+from runtime.refusals import NotFound
 from runtime.settings import settings_table
 from web import live as web_live
 from web.call import Call
@@ -95,6 +97,39 @@ async def test_a_family_cannot_read_what_is_not_its_own(one: Client, sqlite_worl
     assert world.rows(store.message, household_id="house-2")[0].read_at is None
 
 
+async def test_a_family_linked_to_a_household_of_another_centre_sees_nothing_of_it(
+    one: Client, sqlite_world: World
+) -> None:
+    """Whoever makes accounts in a centre could write the id of any household into one."""
+    world = sqlite_world
+    world.household()
+    world.bench.deliver(world.confirmed(title="Chitarra"))
+    (message,) = world.messages()
+    elsewhere = {"centre": "centre-2", "household": "house-1"}
+    one.sign_in(token(Role.FAMILY, **elsewhere))
+    page = await one.page("/notifications/inbox")
+    assert "Chitarra" not in page
+    assert "Not read yet" not in page
+    page = await one.page("/notifications/preferences")
+    await page.form("preferences").submit(everything="on", status=422)
+    assert (await one.get("/notifications/live/inbox.house-1")).status_code == 403
+    scopes = ("notifications:read", "notifications:write")
+    one.sign_in(token(Role.FAMILY, scopes=scopes, **elsewhere))
+    assert (await one.get("/notifications/api/messages")).json()["items"] == []
+    for method, path in (
+        ("GET", f"messages/{message.id}"),
+        ("GET", "households/house-1/preferences"),
+        ("PUT", "households/house-1/preferences"),
+    ):
+        answer = await one.request(method, f"/notifications/api/{path}", json={"everything": True})
+        assert answer.status_code == 404, path
+    with pytest.raises(NotFound):
+        world.bench.run(
+            lambda tx: commands.mark_read(tx, "house-1", message.id, centre_id="centre-2")
+        )
+    assert world.messages()[0].read_at is None
+
+
 async def test_a_new_message_tells_open_inboxes_after_the_commit(
     sqlite_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,17 +144,20 @@ async def test_a_new_message_tells_open_inboxes_after_the_commit(
     assert told == [("inbox", "house-1", 1)]
 
 
-async def test_who_may_listen() -> None:
-    def call(**who: Any) -> Call:
-        made = object.__new__(Call)
-        made.caller = Caller(account_id="a", **who)
-        return made
+async def test_who_may_listen(one: Client, sqlite_world: World) -> None:
+    sqlite_world.household()
+    request = Request({"type": "http", "app": one.app})
 
-    allowed = web_live._channels["notifications", live.INBOX]
-    assert await allowed(call(household_id="house-1"), "house-1")
-    assert not await allowed(call(household_id="house-2"), "house-1")
-    assert not await allowed(call(roles=frozenset({Role.COORDINATOR}), centre_id=CENTRE), "house-1")
-    assert not await allowed(call(), "")
+    async def allowed(subject: str = "house-1", **who: Any) -> bool:
+        caller = Caller(account_id="a", **{"centre_id": CENTRE, **who})
+        check = web_live._channels["notifications", live.INBOX]
+        return await check(Call(request, caller, "en"), subject)
+
+    assert await allowed(household_id="house-1")
+    assert not await allowed(household_id="house-2")
+    assert not await allowed(household_id="house-1", centre_id="centre-2")
+    assert not await allowed(roles=frozenset({Role.COORDINATOR}))
+    assert not await allowed("")
 
 
 async def test_a_long_inbox_comes_in_parts(one: Client, sqlite_world: World) -> None:

@@ -313,6 +313,8 @@ async def test_a_producer_sees_what_was_sold_of_theirs_alone(
     assert "Nothing of yours was sold in this time." in await shop_client.page("/shop/producer")
     shop_client.sign_in(token(Role.PRODUCER, centre=HERE))
     await shop_client.page("/shop/producer", status=404)
+    shop_client.sign_in(token(Role.PRODUCER, centre="another", producer="orto"))
+    await shop_client.page("/shop/producer", status=404)
 
 
 PAGES = [

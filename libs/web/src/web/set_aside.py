@@ -1,7 +1,9 @@
 """Events that could not be taken: seen, sent again or discarded, by page and by API.
 
 A body may hold personal data, so it is shown to administrators and coordinators only, who are also
-the only ones to act.
+the only ones to act. The list, which tells nothing of people, is the machine's and the same for
+all of them; what an event says, and what becomes of it, is for those of its centre, and for the
+foundation.
 """
 
 from __future__ import annotations
@@ -146,7 +148,7 @@ def _item(row: sa.Row[Any]) -> SetAsideItem:
 
 async def _shown(call: Call, event_id: str) -> SetAsideWhole:
     found = await call.query(lambda connection: aside.show(connection, event_id))
-    if found is None:
+    if found is None or call.centre not in ("", dict(found.headers).get("centre", "")):
         raise NotFound("set_aside.unknown", N_("There is no such event."))
     return SetAsideWhole.model_validate(asdict(found))
 

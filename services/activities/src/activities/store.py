@@ -353,11 +353,17 @@ def people(connection: sa.Connection, person_ids: Iterable[str]) -> dict[str, Pe
     return {row.person_id: _person_of(row) for row in rows}
 
 
-def household_people(connection: sa.Connection, household_id: str) -> list[Person]:
-    """The members of a household, the youngest last (those without a birth date first)."""
+def household_people(
+    connection: sa.Connection, household_id: str, centre_id: str = ""
+) -> list[Person]:
+    """The members of a household, the youngest last (those without a birth date first).
+
+    With ``centre_id`` only people of that centre: a sign-in may name a household of another.
+    """
+    ours = [person_seen.c.centre_id == centre_id] if centre_id else []
     rows = connection.execute(
         sa.select(person_seen)
-        .where(person_seen.c.household_id == household_id, person_seen.c.erased.is_(False))
+        .where(person_seen.c.household_id == household_id, person_seen.c.erased.is_(False), *ours)
         .order_by(person_seen.c.birth_date.nulls_first(), person_seen.c.person_id)
     )
     return [_person_of(row) for row in rows]

@@ -21,8 +21,11 @@ WRITE_SCOPE = "notifications:write"
 
 
 def sight_of(call: Call) -> Sight:
-    """Which messages the caller may see: staff those of their centre, others their household's."""
+    """Which messages the caller may see: staff those of their centre, others their household's.
+
+    The centre counts for families too: identity cannot know whose household it links.
+    """
     if not call.caller.staff:
-        return Sight(household_id=call.caller.household_id)
+        return Sight(call.centre, household_id=call.caller.household_id)
     hidden = frozenset() if call.caller.has(*NEED_TO_KNOW) else CONFIDENTIAL
     return Sight(call.centre, hidden=frozenset(kind.value for kind in hidden))

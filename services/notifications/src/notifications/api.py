@@ -278,7 +278,7 @@ def _own(call: Call, household_id: str) -> tuple[str, str]:
     """The household and the centre to look in; another household of a family is not there."""
     if call.caller.staff:
         return household_id, call.centre
-    return (household_id if call.caller.household_id == household_id else ""), ""
+    return (household_id if call.caller.household_id == household_id else ""), call.centre
 
 
 def _message(call: Call, one: MessageView) -> MessageOut:

@@ -15,7 +15,7 @@ from notifications.domain.delivery import FAILED, State
 from notifications.domain.kinds import OPTIONAL, Kind, rule_of
 from notifications.domain.preferences import Preferences
 from notifications.live import INBOX
-from notifications.queries import Filter, MessageView, Sight
+from notifications.queries import Filter, MessageView
 from notifications.texts import Said
 from runtime.refusals import N_, NotAllowed
 from web import Call, Form, Paged, Role, allow, live
@@ -56,8 +56,11 @@ class PreferencesForm(BaseModel):
 
 @live.channel("notifications", INBOX)
 async def may_listen(call: Call, household_id: str) -> bool:
-    """The family itself."""
-    return bool(household_id) and call.caller.household_id == household_id
+    """The family itself, of the household's centre."""
+    if not household_id or call.caller.household_id != household_id:
+        return False
+    home = await call.query(lambda c: store.household(c, household_id))
+    return _of_the_centre(call, home)
 
 
 # the family
@@ -71,10 +74,10 @@ async def inbox(call: Anybody, paging: Paged) -> Response:
     household_id = call.caller.household_id
 
     def read(connection: Any) -> tuple[Any, int]:
-        sight = Sight(household_id=household_id)
+        sight = sight_of(call)
         return (
             queries.messages(connection, sight, Filter(), paging),
-            queries.unread(connection, household_id),
+            queries.unread(connection, sight),
         )
 
     page, unread = await call.query(read)
@@ -90,20 +93,29 @@ async def inbox(call: Anybody, paging: Paged) -> Response:
 @router.post("/inbox/read")
 async def read_all(call: Family) -> Response:
     """All of them are read."""
-    await call.command(lambda tx: commands.mark_read(tx, call.caller.household_id))
+    me = call.caller
+    await call.command(lambda tx: commands.mark_read(tx, me.household_id, centre_id=me.centre_id))
     return call.redirect("/notifications/inbox")
 
 
 @router.post("/inbox/{message_id}/read")
 async def read_one(call: Family, message_id: AnyId) -> Response:
-    await call.command(lambda tx: commands.mark_read(tx, call.caller.household_id, message_id))
+    me = call.caller
+    await call.command(
+        lambda tx: commands.mark_read(tx, me.household_id, message_id, centre_id=me.centre_id)
+    )
     return call.redirect("/notifications/inbox")
 
 
 @router.get("/preferences")
 async def preferences(call: Family, saved: bool = False) -> Response:
     household_id = _household(call)
-    wanted = await call.query(lambda c: store.preferences_of(c, household_id))
+
+    def read(connection: Any) -> Preferences:
+        ours = _of_the_centre(call, store.household(connection, household_id))
+        return store.preferences_of(connection, household_id) if ours else Preferences()
+
+    wanted = await call.query(read)
     form = call.blank(
         PreferencesForm,
         {
@@ -119,7 +131,10 @@ async def preferences(call: Family, saved: bool = False) -> Response:
 async def save_preferences(call: Family) -> Response:
     household_id = _household(call)
     form = await call.form(PreferencesForm)
-    await form.command(lambda tx: commands.set_preferences(tx, household_id, _wanted(form.data)))
+    centre = call.centre
+    await form.command(
+        lambda tx: commands.set_preferences(tx, household_id, _wanted(form.data), centre_id=centre)
+    )
     if form.ok:
         return call.redirect("/notifications/preferences?saved=true")
     return _preferences(call, form)
@@ -269,6 +284,11 @@ def _household(call: Call) -> str:
             N_("Ask at the desk of your centre."),
         )
     return call.caller.household_id
+
+
+def _of_the_centre(call: Call, home: Any) -> bool:
+    """Whether a household is one of the caller's centre: identity links what it cannot know."""
+    return home is not None and call.centre in ("", home.centre_id)
 
 
 def _said(call: Call, one: MessageView) -> Said:

@@ -164,12 +164,10 @@ def deliveries(connection: sa.Connection, message_id: str) -> list[DeliveryView]
     ]
 
 
-def unread(connection: sa.Connection, household_id: str) -> int:
-    """How many messages of a household are unread, counted up to 100."""
+def unread(connection: sa.Connection, sight: Sight) -> int:
+    """How many messages that a household sees are unread, counted up to 100."""
     some = (
-        sa.select(_message.id)
-        .where(_message.household_id == household_id, _message.read_at.is_(None))
-        .limit(100)
+        sa.select(_message.id).where(*_seen(sight, few=True), _message.read_at.is_(None)).limit(100)
     )
     return connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
 

@@ -31,7 +31,9 @@ async def home(call: Reader, paged: Paged) -> HTMLResponse:
 
     def read(c: sa.Connection) -> dict[str, Any]:
         page = queries.sessions(c, who.centre_id, paged, since=today)
-        people = store.household_people(c, who.household_id) if who.household_id else []
+        people = (
+            store.household_people(c, who.household_id, who.centre_id) if who.household_id else []
+        )
         return {
             "page": page,
             "people": people,

@@ -168,7 +168,7 @@ async def _page(
             queries.household_centre(c, who, household)
             people = store.household_people(c, household)
         elif who.household_id:
-            people = store.household_people(c, who.household_id)
+            people = store.household_people(c, who.household_id, who.centre_id)
         sign_ups = queries.sign_ups(c, session_id, who.household_id)
         live = {s.sign_up.person_id for s in sign_ups if s.sign_up.state in LIVE}
         found = (

@@ -32,10 +32,11 @@ BAR_HEIGHT = 28
 
 @live.channel("cards", "household")
 async def may_listen(call: Call, household_id: str) -> bool:
-    """The desk of the household's centre, and the family itself."""
-    if call.caller.has(*DESK):
-        return await call.query(lambda c: queries.visible(c, household_id, call.centre))
-    return call.caller.has(Role.FAMILY) and call.caller.household_id == household_id
+    """The desk of the household's centre, and the family itself (of that centre)."""
+    own = call.caller.has(Role.FAMILY) and call.caller.household_id == household_id
+    if not own and not call.caller.has(*DESK):
+        return False
+    return await call.query(lambda c: queries.visible(c, household_id, call.centre))
 
 
 async def household_of(call: Call, household_id: str) -> queries.HouseholdSeen:

@@ -20,7 +20,8 @@ async def me(call: AFamily, after: str = "") -> Response:
     """Whose household is named by the sign-in; without one there is nothing to show yet."""
     household_id = call.caller.household_id
     household = await call.query(lambda c: queries.household(c, household_id))
-    if household is None:
+    # Identity cannot know whose household it links: one of another centre is none.
+    if household is None or call.centre not in ("", household.centre_id):
         return call.render("me.html", household=None)
     now = call.parts.clock.now()
     points = await call.query(lambda c: queries.points(c, household_id, now))

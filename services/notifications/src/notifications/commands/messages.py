@@ -136,13 +136,19 @@ def is_erased(connection: sa.Connection, person_id: str) -> bool:
     return bool(connection.scalar(sa.select(contact.erased).where(contact.person_id == person_id)))
 
 
-def mark_read(tx: Transaction, household_id: str, message_id: str | None = None) -> int:
+def mark_read(
+    tx: Transaction, household_id: str, message_id: str | None = None, *, centre_id: str = ""
+) -> int:
     """The household has read a message, or all of them; gives how many were unread.
+
+    With ``centre_id`` only those of that centre: a sign-in may name a household of another.
 
     Raises NotFound for a message that is not the household's.
     """
     message = store.message.c
     mine = message.household_id == household_id
+    if centre_id:
+        mine = sa.and_(mine, message.centre_id == centre_id)
     if message_id is not None:
         mine = sa.and_(mine, message.id == message_id)
         if tx.connection.scalar(sa.select(message.id).where(mine)) is None:

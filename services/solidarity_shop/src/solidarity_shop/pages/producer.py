@@ -32,7 +32,7 @@ async def producer(call: Producer) -> Response:
         connection: sa.Connection,
     ) -> tuple[ProducerView, ProducerSalesView, ProducerSalesView]:
         row = store.row_of(connection, store.producer, call.caller.producer_id)
-        if row is None:
+        if row is None or call.centre not in ("", row["centre_id"]):
             raise NotFound(
                 "producer.unknown",
                 N_("Your account is not linked to a producer of the shop."),
