@@ -55,5 +55,6 @@ chaos: .venv/installed ## Faults on a house at work: SEED= MINUTES=20 FAULTS=200
 nightly: .venv/installed ## The slow tests: chaos
 	@$(RUN) pytest -m chaos --timeout 1200
 
-docs: .venv/installed ## The event catalogue, written anew from the models
+docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi
 	@$(RUN) messaging.catalogue write docs/events.md
+	@.venv/bin/python deploy/kubernetes/topics.py

@@ -19,6 +19,7 @@ COMMANDS = (
     "set_aside",
     "machine",
     "kafka",
+    "cluster",
     "day",
     "verify",
     "backup",

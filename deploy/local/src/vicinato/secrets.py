@@ -8,12 +8,16 @@ from pathlib import Path
 
 
 class Secrets:
-    """A folder (0700) with one file (0600) for each secret; a secret never changes by itself."""
+    """A folder (0700) with one file (0600) for each secret; a secret never changes by itself.
+
+    A folder that cannot be written, such as one mounted into a container, is used as it is.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
+        if os.access(folder, os.W_OK):
+            folder.chmod(0o700)
 
     def path(self, name: str) -> Path:
         """The file of the secret `name`, made if it was not there."""

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     kafka_admin_secret_file: Path | None = None
     database: str = "sqlite"
     """sqlite, postgres (our own, from the wheel) or postgresql://… (one that exists)."""
+    database_secret_file: Path | None = None
+    """With postgresql://…: the administrator's password, where it does not stand in the address."""
     demo: bool = True
     """Whether a first start with empty stores loads the demonstration centre."""
     admin_email: str = "amministrazione@vicinato.example"
@@ -79,6 +81,13 @@ class Settings(BaseSettings):
     def _is_a_database(cls, value: str) -> str:
         if value not in ("sqlite", "postgres") and not value.startswith("postgresql://"):
             raise ValueError("must be sqlite, postgres or postgresql://…")
+        return value
+
+    @field_validator("database_secret_file")
+    @classmethod
+    def _can_be_read(cls, value: Path | None) -> Path | None:
+        if value is not None and not os.access(value, os.R_OK):
+            raise ValueError(f"no file {value} that can be read")
         return value
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from vicinato.child import NotReadyError, Program
 from vicinato.folder import Folder
@@ -65,7 +66,12 @@ def server_url(settings: Settings, secrets: Secrets) -> str:
     if settings.own_postgres:
         secret = secrets.get("postgresql")
         return f"postgresql://postgres:{secret}@127.0.0.1:{settings.postgres_port}/postgres"
-    return settings.database
+    if settings.database_secret_file is None:
+        return settings.database
+    parts = urlsplit(settings.database)
+    secret = quote(settings.database_secret_file.read_text(encoding="utf-8").strip(), safe="")
+    user, where = parts.username or "postgres", parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:{secret}@{where}"))
 
 
 def _prepare(folder: Folder, user: pwd.struct_passwd | None) -> None:

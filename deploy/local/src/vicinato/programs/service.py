@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from vicinato.ask import expect_ok
 from vicinato.child import Program
@@ -23,7 +23,9 @@ def url_on(server: str, service: str, secret: str) -> str:
     """The service's own database on the server named by an administrator's URL."""
     parts = urlsplit(server)
     name, where = name_in_database(service), parts.netloc.rpartition("@")[2]
-    return urlunsplit(("postgresql", f"{name}:{secret}@{where}", f"/{name}", parts.query, ""))
+    return urlunsplit(
+        ("postgresql", f"{name}:{quote(secret, safe='')}@{where}", f"/{name}", parts.query, "")
+    )
 
 
 def store_url(service: str, settings: Settings, folder: Folder) -> str:
