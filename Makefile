@@ -4,7 +4,7 @@
 # or in the environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up stop status test lint types imports day chaos nightly docs
+.PHONY: help install up stop status test lint types imports day chaos nightly docs screenshots
 
 PYTHON ?= python3
 export PYTHON
@@ -14,7 +14,7 @@ LOCKED := uv.lock pyproject.toml deploy/local/uv.txt deploy/kafka/kafka.lock \
 	$(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/local/pyproject.toml)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 # What is installed in place names its folder: a checkout that was moved is installed again.
 ifneq ($(shell cat .venv/installed 2>/dev/null),$(CURDIR))
@@ -58,3 +58,6 @@ nightly: .venv/installed ## The slow tests: chaos
 docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi
 	@$(RUN) messaging.catalogue write docs/events.md
 	@.venv/bin/python deploy/kubernetes/topics.py
+
+screenshots: .venv/installed ## Photograph every page into screenshots/; ONLY=till,desk keeps some
+	@ONLY="$(ONLY)" PYTHONPATH=tests:tests/browser $(RUN) photograph

@@ -31,7 +31,7 @@ from runtime.ids import Ids, SystemIds
 from runtime.logging import get_logger
 from runtime.settings import Settings
 from runtime.store import Store
-from web import answers, errors, languages, live, machine, operations, set_aside, wishes
+from web import answers, design, errors, languages, live, machine, operations, set_aside, wishes
 from web.figures import Figures
 from web.keys import KeyRing
 from web.middleware import Edge
@@ -140,6 +140,7 @@ def build(
     app.include_router(machine.router(service.prefix))
     app.include_router(languages.router(service.prefix))
     app.include_router(wishes.router(service.prefix))
+    app.include_router(design.router(service.prefix))
     for path in service.routers:
         module, _, name = path.partition(":")
         app.include_router(getattr(import_module(module), name))

@@ -21,7 +21,7 @@ from web import formats
 from web.translations import Translator
 
 TONES = "abcdef"
-WIDTH = 640
+WIDTH = 380
 """Units of every drawing's width; it is shown as wide as its place."""
 
 Shown = Callable[[int], str]
@@ -52,7 +52,7 @@ def bars(
     most = max((value for _, value in rows), default=0) or 1
     for at, (name, value) in enumerate(rows):
         top = 44 * at
-        length = max(2.0, 520 * max(value, 0) / most)
+        length = max(2.0, 310 * max(value, 0) / most)
         draw.text(0, top + 13, name, "start")
         draw.rect(0, top + 19, length, 16, "tone-a", radius=5)
         draw.text(length + 8, top + 32, say(value), "start", "value")
@@ -73,14 +73,14 @@ def columns(
     draw = _Drawing(to, 260)
     most = _round_up(max((v for values in series.values() for v in values), default=0))
     _grid(draw, most, say)
-    step = (WIDTH - 60) / max(len(labels), 1)
-    wide = min(36.0, step * 0.76 / max(len(series), 1))
+    step = (WIDTH - 44) / max(len(labels), 1)
+    wide = min(34.0, step * 0.76 / max(len(series), 1))
     for at, label in enumerate(labels):
-        middle = 60 + step * (at + 0.5)
+        middle = 44 + step * (at + 0.5)
         left = middle - wide * len(series) / 2
         for nth, values in enumerate(series.values()):
             high = 200 * max(values[at], 0) / most
-            draw.rect(left + wide * nth, 220 - high, wide - 3, high, f"tone-{_tone(nth)}", radius=4)
+            draw.rect(left + wide * nth, 220 - high, wide - 2, high, f"tone-{_tone(nth)}", radius=4)
         draw.text(middle, 242, label, "middle")
     return Chart(title, draw.svg(), *_table(head, labels, series, say))
 
@@ -94,18 +94,18 @@ def line(
     *,
     shown: Shown | None = None,
 ) -> Chart:
-    """A course over time, from the first label to the last; at most eight labels are written."""
+    """A course over time, from the first label to the last; at most six labels are written."""
     say = shown or _number(to)
     draw = _Drawing(to, 260)
     most = _round_up(max((v for values in series.values() for v in values), default=0))
     _grid(draw, most, say)
-    step = (WIDTH - 90) / max(len(labels) - 1, 1)
+    step = (WIDTH - 76) / max(len(labels) - 1, 1)
     for nth, values in enumerate(series.values()):
-        points = [(75 + step * at, 220 - 200 * max(v, 0) / most) for at, v in enumerate(values)]
+        points = [(58 + step * at, 220 - 200 * max(v, 0) / most) for at, v in enumerate(values)]
         draw.path(points, f"tone-{_tone(nth)}")
-    every = math.ceil(len(labels) / 8)
+    every = math.ceil(len(labels) / 6)
     for at in range(0, len(labels), every):
-        draw.text(75 + step * at, 242, labels[at], "middle")
+        draw.text(58 + step * at, 242, labels[at], "middle")
     return Chart(title, draw.svg(), *_table(head, labels, series, say))
 
 
@@ -153,7 +153,7 @@ class _Drawing:
         )
 
     def rule(self, y: float, kind: str) -> None:
-        first, last = (0, self._width - 52) if self._mirrored else (52, self._width)
+        first, last = (0, self._width - 44) if self._mirrored else (44, self._width)
         self._marks.append(
             Markup('<path class="{}" d="M{} {:.1f}H{}"/>').format(kind, first, y, last)
         )
@@ -168,7 +168,7 @@ class _Drawing:
         self._marks.append(Markup('<path class="{} line" d="M{}"/>').format(tone, way))
         for x, y in placed if len(placed) <= 31 else ():
             self._marks.append(
-                Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(tone, x, y)
+                Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(tone, x, y)
             )
 
     def ring(self, length: float, begun: float, tone: str) -> None:
@@ -210,7 +210,7 @@ def _grid(draw: _Drawing, most: int, say: Shown) -> None:
     for part in range(5):
         y = 220 - 50 * part
         draw.rule(y, "axis" if part == 0 else "grid")
-        draw.text(44, y + 5, say(most * part // 4), "end")
+        draw.text(36, y + 5, say(most * part // 4), "end")
 
 
 def _table(

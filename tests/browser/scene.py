@@ -1,0 +1,172 @@
+"""What the pages are looked at with: families, sales, sign-ups, referrals, among them the awkward
+ones, and the main pages by role."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from house import House, unique
+
+LONG_NAME = "Massimiliano Ferdinando Alessandro Maria Quattrocchi-Buonaventura"
+
+PAGES = {
+    "": ["/identity/sign-in"],
+    "till": [
+        "/identity/",
+        "/shop/till",
+        "/shop/till/{till}",
+        "/shop/till/{till}/sales",
+        "/shop/till/{till}/closing",
+        "/shop/sales/{sale}",
+        "/shop/sales/{sale}/receipt",
+        "/shop/sales/{sale}/refund",
+        "/shop/products",
+        "/shop/products/{product}",
+        "/shop/nowhere",
+    ],
+    "reception": [
+        "/identity/",
+        "/cards/desk",
+        "/cards/households",
+        "/cards/households/{family}",
+        "/cards/households/{crowd}",
+        "/cards/households/new",
+        "/cards/households/{family}/change",
+        "/activities/households/{family}",
+        "/notifications/messages",
+    ],
+    "coordinator": [
+        "/identity/",
+        "/cards/households/{family}",
+        "/cards/rules",
+        "/cards/set-aside",
+        "/cards/machine",
+        "/identity/accounts",
+        "/identity/account",
+        "/network/needs",
+        "/shop/till",
+    ],
+    "educator": [
+        "/activities/",
+        "/activities/sessions/{session}",
+        "/activities/sessions/{session}/register",
+        "/activities/today",
+        "/activities/activities",
+        "/activities/activities/new",
+    ],
+    "case_worker": [
+        "/network/referrals",
+        "/network/referrals/{referral}",
+        "/network/referrals/new?household={family}",
+        "/network/organisations",
+    ],
+    "family": [
+        "/identity/",
+        "/cards/me",
+        "/activities/",
+        "/activities/sessions/{session}",
+        "/notifications/inbox",
+        "/notifications/preferences",
+    ],
+    "newcomer": ["/cards/me", "/activities/", "/notifications/inbox"],
+    "partner": ["/network/referrals", "/network/referrals/{referral}"],
+}
+"""The main pages; `{…}` is filled from what `quarter` gives."""
+
+
+def quarter(house: House) -> dict[str, Any]:
+    """A family of two scripts with points, a sale, sign-ups, messages and a referral; a household
+    of fifteen; a family that has nothing yet."""
+    family = house.household(
+        {"given_name": "أمينة", "family_name": "بن يوسف", "language": "ar", "phone": "3331234567"},
+        {"given_name": LONG_NAME, "family_name": "Ben Youssef", "birth_date": "2016-05-01"},
+        consents=("messages", "referrals"),
+    )
+    here = f"/cards/api/households/{family['id']}/points/adjustments"
+    house.post(here, {"points": 80, "reason": "dotazione"}, by="coordinator")
+    crowd = house.household(
+        {"given_name": "Maria «Mimma»", "family_name": "D'Amico <b>", "phone": "3337654321"},
+        *(
+            {
+                "given_name": name,
+                "family_name": "D'Amico",
+                "birth_date": f"20{11 + at:02}-03-0{at % 9 + 1}",
+            }
+            for at, name in enumerate(
+                (
+                    "Anna",
+                    "Bruno",
+                    "Carla",
+                    "Dario",
+                    "Elsa",
+                    "Fabio",
+                    "Gaia",
+                    "Hugo",
+                    "Irene",
+                    "Luca",
+                    "Marta",
+                    "Nicolò",
+                    "Olga",
+                    "😀 Pia",
+                )
+            )
+        ),
+    )
+    newcomer = house.household({"given_name": "王", "family_name": "小明", "language": "en"})
+    house.quiet()
+    product = house.product(1290, 5)
+    sale = house.sell(product, card=family["card"], cash=790, points=50)
+    starts = house.clock.now() + timedelta(hours=1)
+    activity = house.post(
+        "/activities/api/activities",
+        {"title": unique("Doposcuola"), "default_capacity": 2},
+        by="educator",
+    )
+    session = house.post(
+        f"/activities/api/activities/{activity['id']}/sessions",
+        {
+            "starts_at": starts.isoformat(),
+            "ends_at": (starts + timedelta(hours=2)).isoformat(),
+            "place": "Sala grande",
+        },
+        by="educator",
+    )["id"]
+    for person in [*family["members"], *crowd["members"][1:4]]:
+        body = {"person_id": person["id"]}
+        house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+    organisation = house.post(
+        "/network/api/organisations",
+        {"name": unique("Cooperativa «Il Melograno»"), "areas": ["elderly"]},
+        by="coordinator",
+    )["id"]
+    referral = house.post(
+        "/network/api/referrals",
+        {
+            "household_id": family["id"],
+            "area": "elderly",
+            "zone": "Satta",
+            "to_organisation_id": organisation,
+        },
+        by="case_worker",
+    )["id"]
+    for area in ("elderly", "work"):
+        need = {"area": area, "zone": "Via Concilio Vaticano II"}
+        house.post("/network/api/needs", need, by="case_worker")
+    account, new, partner = unique("famiglia"), unique("nuova"), unique("partner")
+    house.account(account, ["family"], household_id=family["id"])
+    house.account(new, ["family"], household_id=newcomer["id"])
+    house.account(partner, ["partner"], organisation_id=organisation)
+    house.quiet()
+    return {
+        "family": family["id"],
+        "crowd": crowd["id"],
+        "card": family["card"]["number"],
+        "barcode": house.get(f"/shop/api/products/{product}", by="till")["barcode"],
+        "product": product,
+        "till": house.till,
+        "sale": sale["id"],
+        "session": session,
+        "referral": referral,
+        "accounts": {"family": account, "newcomer": new, "partner": partner},
+    }
