@@ -62,6 +62,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("disk-full", 3, SELLERS, (1.0, 5.0)),
     Kind("postgresql-killed", 4, ("postgresql",), engines=(POSTGRES,)),
     Kind("sessions-ended", 4, SERVICES, engines=(POSTGRES,)),
+    Kind("restore", 4, SELLERS, (3.0, 12.0), ends_rounds=True),
     Kind("clock", 4, ("machine",), (3.0, 8.0)),
 )
 

@@ -310,6 +310,7 @@ async def test_a_doubted_date_holds_work_until_somebody_says_that_it_is_right(
     client: Client, clock: FixedClock
 ) -> None:
     await jump(client, clock)
+    assert await client.run(lambda tx: tx.doubted)
     await client.run(
         lambda tx: tx.schedule("sample.work", "household-1", tx.now, data={"good": True})
     )
@@ -328,6 +329,7 @@ async def test_a_doubted_date_holds_work_until_somebody_says_that_it_is_right(
     await eventually_async(done, why="the work goes on")
     seen = (await client.get("/sample/api/clock")).json()
     assert (seen["doubted"], seen["reason"]) == (False, "")
+    assert not await client.run(lambda tx: tx.doubted)
 
 
 async def looked_at(client: Client) -> str:

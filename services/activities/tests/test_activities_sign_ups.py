@@ -20,6 +20,7 @@ from contracts.activities import (
     SignUpOffered,
     SignUpWaitlisted,
 )
+from messaging import Transaction
 from runtime.refusals import Refusal
 
 KEEP = Policy.KEEP_FOR_GROUP
@@ -106,6 +107,31 @@ def test_who_comes_in_after_a_deadline_does_not_jump_the_queue(world: Any) -> No
     world.bench.tick()
     assert len(world.bench.emitted(OfferExpired)) == 1
     assert world.faults() == []
+
+
+def test_no_offer_runs_out_by_a_request_while_the_date_is_doubted(world: Any) -> None:
+    """Whoever looks at a session ends the offers that ran out; not by a clock that jumped."""
+    world.people("anna", "bruno", "carla", "dina")
+    session_id = world.session(capacity=1)
+    (anna,) = world.sign_up(session_id, "anna")
+    (bruno,) = world.sign_up(session_id, "bruno")
+    world.cancel(anna.id)
+    right = world.clock.now()
+    world.clock.advance(timedelta(hours=72))
+
+    def sign_up_doubting(tx: Transaction) -> None:
+        tx.doubted = True
+        commands.sign_up(tx, By("centre-1"), session_id, ["carla"])
+
+    world.bench.run(sign_up_doubting)
+    assert world.states(session_id)["bruno"] == "offered"
+    world.clock.set(right)
+    world.accept(bruno.id)
+    assert world.states(session_id) == {
+        "anna": "cancelled",
+        "bruno": "confirmed",
+        "carla": "waiting",
+    }
 
 
 def test_an_offer_is_never_kept_beyond_the_beginning(world: Any) -> None:

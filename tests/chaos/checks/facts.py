@@ -23,13 +23,19 @@ def rows(store: sa.Connection, query: str) -> list[Any]:
     return list(store.execute(sa.text(query)).all())
 
 
-def all_facts(told: Told, stores: Stores, excused: Collection[str]) -> Iterator[str]:
-    """Every difference, as a sentence. `excused` are ids that a restore may have forgotten."""
+def all_facts(
+    told: Told,
+    stores: Stores,
+    excused: Collection[str],
+    forgotten: Mapping[tuple[str, int], int],
+) -> Iterator[str]:
+    """Every difference, as a sentence. `excused` are ids that a restore may have forgotten,
+    `forgotten` points given by hand that it may have, by household and number."""
     yield from sales(told, stores["shop"], excused)
-    yield from stock(told, stores["shop"])
+    yield from stock(told, stores["shop"], excused)
     yield from payments(stores["shop"], stores["cards"], excused)
     yield from refunds(told, stores["shop"], stores["cards"], excused)
-    yield from credits(told, stores["cards"], excused)
+    yield from credits(told, stores["cards"], forgotten)
     yield from sign_ups(told, stores["activities"], excused)
     yield from registers(told, stores["activities"], stores["cards"], excused)
     yield from referrals(told, stores["network"], excused)
@@ -55,7 +61,7 @@ def sales(told: Told, shop: sa.Connection, excused: Collection[str]) -> Iterator
     asked = told.of("sale")
     yield from _lost(asked, found, excused, "sale")
     for sale, row in found.items():
-        if sale not in asked:
+        if sale not in asked or sale in excused:
             continue
         op = asked[sale].asked
         if (row.money_cents, row.points, row.household_id) != (
@@ -71,14 +77,14 @@ def sales(told: Told, shop: sa.Connection, excused: Collection[str]) -> Iterator
             yield f"sale {sale} still waits for points"
 
 
-def stock(told: Told, shop: sa.Connection) -> Iterator[str]:
+def stock(told: Told, shop: sa.Connection, excused: Collection[str]) -> Iterator[str]:
     """A sale moves its goods once, and back once when it is cancelled; a refund once."""
     moved: dict[str, int] = defaultdict(int)
     for row in rows(shop, "SELECT origin, quantity FROM movement WHERE origin <> ''"):
         moved[row.origin] += row.quantity
     for row in rows(shop, "SELECT id, state FROM sale"):
         op = told.of("sale").get(row.id)
-        if op is None:
+        if op is None or row.id in excused:
             continue
         expected = 0 if row.state == "cancelled" else -op.asked["quantity"]
         if moved[row.id] != expected:
@@ -109,6 +115,8 @@ def payments(shop: sa.Connection, cards: sa.Connection, excused: Collection[str]
     known = set()
     for row in rows(shop, "SELECT id, state, money_cents, points FROM sale"):
         known.add(row.id)
+        if row.id in excused:
+            continue
         done = row.state == "completed"
         expected = row.money_cents // 100 * PER_EURO if done else 0
         if earned[row.id] != expected:
@@ -134,20 +142,37 @@ def refunds(
         yield f"cards booked refund {refund} that the shop does not know"
 
 
-def credits(told: Told, cards: sa.Connection, excused: Collection[str]) -> Iterator[str]:
-    """Points given by hand: the note is the id of the operation, so that each is found again."""
+def credits(
+    told: Told, cards: sa.Connection, forgotten: Mapping[tuple[str, int], int]
+) -> Iterator[str]:
+    """Points given by hand. The note is the id of the operation, so that each is found again; those
+    that came back from the bus have none and are found by household and number."""
     given = rows(
         cards,
-        "SELECT t.note, sum(e.points) AS points, count(DISTINCT t.id) AS times FROM transfer t"
-        " JOIN entry e ON e.transfer_id = t.id WHERE t.kind = 'adjustment'"
-        " AND e.account = 'household' AND t.note <> 'dotazione' GROUP BY t.note",
+        "SELECT t.note, t.household_id, sum(e.points) AS points FROM transfer t JOIN entry e"
+        " ON e.transfer_id = t.id WHERE t.kind = 'adjustment' AND e.account = 'household'"
+        " AND t.note <> 'dotazione' GROUP BY t.id, t.note, t.household_id",
     )
-    found = {row.note: row for row in given if row.note}
-    asked = told.of("credit")
-    yield from _lost(asked, found, excused, "credit")
-    for op_id, row in found.items():
-        if op_id in asked and (row.points, row.times) != (asked[op_id].asked["points"], 1):
-            yield f"credit {op_id} gave {row.points} points in {row.times} transfers"
+    noted: dict[str, list[int]] = defaultdict(list)
+    nameless = Counter(forgotten)
+    for row in given:
+        if row.note:
+            noted[row.note].append(row.points)
+        else:
+            nameless[row.household_id, row.points] += 1
+    for op_id, op in told.of("credit").items():
+        household, points = op.asked["household"], op.asked["points"]
+        found = noted.pop(op_id, [])
+        if found and op.told is False:
+            yield f"credit {op_id} was refused and is there"
+        if found and found != [points]:
+            yield f"credit {op_id} of {points} points gave {found}"
+        if op.told and not found:
+            nameless[household, points] -= 1
+            if nameless[household, points] < 0:
+                yield f"credit {op_id} was acknowledged and is lost"
+    for note in noted:
+        yield f"credit {note} is there and nobody asked for it"
 
 
 def sign_ups(told: Told, activities: sa.Connection, excused: Collection[str]) -> Iterator[str]:

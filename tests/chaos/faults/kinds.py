@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from chaos.faults import bus, clock, processes, stores, wires
+from chaos.faults import bus, clock, processes, restore, stores, wires
 from chaos.faults.site import Site
 from chaos.plan import Fault
 
@@ -27,5 +27,6 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "disk-full": stores.disk_full,
     "postgresql-killed": processes.kill,
     "sessions-ended": stores.terminated,
+    "restore": restore.restore,
     "clock": clock.jump,
 }

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Site:
     timeline: Timeline
     client: Client
     excused: Excused
+    copies: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    """Of each store that was copied: the last row of its outbox then, and when."""
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _dead: dict[str, int] = field(default_factory=dict)
 
@@ -126,8 +129,10 @@ class Site:
     # wires and time
 
     def wired(self, name: str) -> dict[str, str]:
-        """What the environment of a service says that is reached through the proxies."""
-        env = {"VICINATO_KAFKA": f"127.0.0.1:{self.bus.port}"}
+        """What the house and its wires add to the environment of a service."""
+        given = psutil.Process(self.house.process.pid).environ()
+        env = {k: v for k, v in given.items() if k.startswith("VICINATO_")}
+        env |= {"VICINATO_KAFKA": f"127.0.0.1:{self.bus.port}"}
         if self.engine != "sqlite":
             url = store_url(name, self.house.settings, self.folder)
             direct, through = self.house.settings.postgres_port, self.database.port

@@ -124,6 +124,7 @@ class Engine:
             actor=actor,
             centre=centre,
             correlation=correlation,
+            doubted=self.guard.suspicious,
         )
         result = work(tx)
         tx.close()

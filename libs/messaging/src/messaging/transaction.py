@@ -45,9 +45,12 @@ class Transaction:
         actor: str = "system",
         centre: str = "",
         correlation: str = "",
+        doubted: bool = False,
     ) -> None:
         self.service = service
         self.now = now
+        self.doubted = doubted
+        """Whether the date is doubted: what happens by itself when its time has come must wait."""
         self.ids = ids
         self.actor = actor
         self.centre = centre

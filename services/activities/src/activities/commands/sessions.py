@@ -180,7 +180,8 @@ class Opened:
 
 
 def opened(tx: Transaction, by: By, session_id: str) -> Opened:
-    """The session, locked and up to date: offers that ran out have ended and moved on.
+    """The session, locked and up to date: offers that ran out have ended and moved on, unless the
+    date is doubted.
 
     Raises NotFound when there is none or it belongs to another centre.
     """
@@ -191,7 +192,10 @@ def opened(tx: Transaction, by: By, session_id: str) -> Opened:
     overdue = [
         one
         for one in session.live
-        if one.state is State.OFFERED and one.answer_by is not None and one.answer_by <= tx.now
+        if not tx.doubted
+        and one.state is State.OFFERED
+        and one.answer_by is not None
+        and one.answer_by <= tx.now
     ]
     for one in overdue:
         work.expire(one)
