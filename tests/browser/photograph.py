@@ -72,7 +72,10 @@ def photograph(house: House, folder: Path) -> list[tuple[str, str, str, str, int
                             page.set_viewport_size({"width": width, "height": 800})
                             name = re.sub(r"[^a-z]+", "-", f"{role or 'nobody'}{path}").strip("-")
                             file = f"{name}.{language}.{theme}.{width}.png"
-                            page.screenshot(path=folder / file, full_page=True)
+                            # As tall as the page: what is fixed to an edge stays there.
+                            tall = page.evaluate("document.documentElement.scrollHeight")
+                            page.set_viewport_size({"width": width, "height": max(tall, 800)})
+                            page.screenshot(path=folder / file)
                             over = page.evaluate(
                                 "document.documentElement.scrollWidth"
                                 " - document.documentElement.clientWidth"

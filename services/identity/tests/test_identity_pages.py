@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from contracts.identity import AccountCreated, Role, SessionRevoked
-from identity import store
+from identity import carried, store
 from identity.app import SERVICE
 from identity.domain import throttle
 from messaging.tables import idempotency, outbox
 from runtime.clock import FixedClock
+from web.csrf import token_of
 from web.testing import Client, PageSeen, token
 from web.translations import LANGUAGES
 
@@ -215,6 +216,67 @@ async def test_without_a_live_session_the_way_leads_to_the_sign_in(
         answer = await client.request(method, "/identity/renew?next=/cards/desk")
         assert answer.status_code == 303
         assert answer.headers["location"] == "/identity/sign-in?next=%2Fcards%2Fdesk"
+
+
+async def test_a_form_on_its_way_goes_through_the_sign_in(client: Client) -> None:
+    """The session had ended while somebody typed: nothing of it is lost, without any script."""
+    await person(client, ANNA, Role.TILL)
+    typed = {
+        "lines.0.note": '<b>due</b> "pani" 😀 خبز',
+        "_nonce": "n1",
+        "_csrf": "of-the-old-session",
+        "password": "not-carried",
+    }
+    asked = await client.post("/identity/renew?next=/shop/tills/1%3Fa=b", data=typed)
+    assert asked.status_code == 401
+    page = PageSeen(client, asked)
+    assert "What you had typed is kept" in page
+    again = await page.form("sign-in").send(email=ANNA, password="wrong-wrong-wrong")
+    assert again.status_code == 401
+    answer = await PageSeen(client, again).form("sign-in").send(email=ANNA, password=PASSWORD)
+    assert answer.status_code == 200
+    assert "token" in client.http.cookies
+    waiting = PageSeen(client, answer).form("carried")
+    assert (waiting.method, waiting.action) == ("POST", "/shop/tills/1?a=b")
+    session_id = (await client.parts.keys.check(client.http.cookies["token"])).sid
+    assert waiting.values == {
+        "_csrf": token_of(session_id),
+        "_nonce": "n1",
+        "lines.0.note": typed["lines.0.note"],
+    }
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"data": {"text": "x" * (carried.LARGEST + 1)}},
+        {"data": {f"f{n}": "1" for n in range(carried.MOST + 1)}},
+        {"data": {"_csrf": "only"}},
+        {"json": {"a": 1}},
+        {"files": {"picture": b"bytes"}},
+    ],
+)
+async def test_what_cannot_be_carried_leads_to_the_plain_sign_in(
+    client: Client, sent: dict[str, Any]
+) -> None:
+    answer = await client.post("/identity/renew?next=/cards/desk", **sent)
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "/identity/sign-in?next=%2Fcards%2Fdesk",
+    )
+
+
+@pytest.mark.parametrize("damaged", ["", "[", "{}", '[["a"]]', '[["a", 1]]', "[" * 5000])
+def test_a_damaged_form_is_no_form(damaged: str) -> None:
+    assert carried.fields_of(damaged) == []
+
+
+async def test_another_site_cannot_put_a_form_into_the_sign_in(client: Client) -> None:
+    headers = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+    answer = await client.post(
+        "/identity/renew?next=/cards/desk", data={"text": "x"}, headers=headers
+    )
+    assert answer.status_code == 403
 
 
 # -- one's own -----------------------------------------------------------------------------------

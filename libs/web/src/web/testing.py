@@ -251,9 +251,10 @@ class PageSeen:
     def form(self, wanted: str = "") -> FormSeen:
         """The form whose id, name or action (or the end of it) is ``wanted``; "" the only one.
 
-        Forms of the house's header (language, sign-out) count only when they are named.
+        Forms of the house's frame (language, light, sign-out) count only when they are named.
         """
-        own = [f for f in self.forms if not f.action.endswith(("/language", "/sign-out"))]
+        frame = ("/language", "/wishes", "/sign-out")
+        own = [f for f in self.forms if f.method != "DIALOG" and not f.action.endswith(frame)]
         for one in self.forms if wanted else own:
             if wanted in ("", one.id, one.name) or urlsplit(one.action).path.endswith(wanted):
                 return one

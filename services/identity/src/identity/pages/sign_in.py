@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse, Response
 
-from identity import edge
+from identity import carried, edge
 from identity.commands import sessions, sign_in
 from identity.domain.passwords import LONGEST
 from runtime.refusals import Refusal
 from web import Call, Form, local_path, public
-from web.csrf import SAFE
+from web.csrf import SAFE, token_of
 from web.rates import TooMany
 from web.urls import with_query
 
@@ -32,6 +32,7 @@ class SignIn(BaseModel):
     email: Annotated[str, Field(max_length=254)]
     password: Annotated[str, Field(max_length=4 * LONGEST)]
     next: str = ""
+    carried: str = ""
 
 
 @router.get("/identity")
@@ -66,11 +67,19 @@ async def signed_in(call: Anybody) -> Response:
         if refusal.status >= 500:
             raise
         form.refuse(refusal)
-        answer = _page(call, form, refusal.status)
+        refused = _page(call, form, refusal.status)
         if isinstance(refusal, TooMany):
-            answer.headers["Retry-After"] = str(refusal.after)
-        return answer
-    answer = call.redirect(local_path(typed.next, HOME))
+            refused.headers["Retry-After"] = str(refusal.after)
+        return refused
+    target = local_path(typed.next, HOME)
+    fields = carried.fields_of(typed.carried)
+    answer: Response
+    if fields:
+        answer = call.render(
+            "carried.html", target=target, fields=fields, token=token_of(issued.session_id)
+        )
+    else:
+        answer = call.redirect(target)
     edge.keep(answer, call.parts, issued)
     return answer
 
@@ -80,13 +89,15 @@ async def signed_in(call: Anybody) -> Response:
 async def renew(call: Anybody, next: Next = "") -> Response:
     """A new token and back; a form that was on its way is sent again by the browser (307).
 
-    Without a live session the way leads to the sign-in page.
+    Without a live session the way leads to the sign-in page; a form goes with it (``carried``).
     """
     target = local_path(next, HOME)
     secret = edge.session_cookie(call)
     issued = await edge.transact(call, lambda tx: sign_in.renew(tx, secret)) if secret else None
     if issued is None:
-        gone = RedirectResponse(with_query(SIGN_IN, next=target), status_code=303)
+        gone: Response = RedirectResponse(with_query(SIGN_IN, next=target), status_code=303)
+        if packed := await carried.of(call.request):
+            gone = _page(call, call.blank(SignIn, {"next": target, "carried": packed}), 401)
         edge.forget(gone, call.parts)
         return gone
     safe = call.request.method in SAFE
@@ -109,4 +120,11 @@ async def sign_out(call: Anybody) -> Response:
 def _page(call: Call, form: Form[SignIn], status: int = 200) -> Response:
     going = local_path(str(form.values.get("next", "")), "")
     here = with_query(SIGN_IN, next=going) if going else SIGN_IN
-    return call.render("sign_in.html", status, form=form, going=going, path=here)
+    return call.render(
+        "sign_in.html",
+        status,
+        form=form,
+        going=going,
+        path=here,
+        carried=str(form.values.get("carried") or ""),
+    )
