@@ -4,7 +4,7 @@
 # or in the environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up stop status test lint types imports day chaos nightly docs screenshots
+.PHONY: help install up stop status test lint types imports day chaos nightly bench docs screenshots
 
 PYTHON ?= python3
 export PYTHON
@@ -54,6 +54,11 @@ chaos: .venv/installed ## Faults on a house at work: SEED= MINUTES=20 FAULTS=200
 
 nightly: .venv/installed ## The slow tests: chaos
 	@$(RUN) pytest -m chaos --timeout 1200
+
+bench: .venv/installed ## How fast it is, with baselines beside it; ONLY=a,c for parts, SCALE=0.1
+	@.uv/bin/uv sync --frozen --inexact --quiet --group bench || \
+		echo "faststream-outbox could not be fetched: its lines are left out."
+	@PYTHONPATH=tests $(RUN) benchmarks --only "$(ONLY)" --scale "$(SCALE)" $(if $(WRITE),--write)
 
 docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi
 	@$(RUN) messaging.catalogue write docs/events.md

@@ -1,0 +1,95 @@
+"""``python -m benchmarks``: runs parts, keeps their figures as JSON, writes the page."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, report
+from benchmarks.figures import Figure
+from benchmarks.place import Place
+from runtime import logging
+
+PARTS = {
+    "b": "applied",
+    "c": "relayed",
+}
+RESULTS = Path("build/benchmarks")
+PAGE = Path("docs/benchmarks.md")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when every part ran, 1 when one broke, 2 for a wrong call."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--only", default="", help="letters of parts, with commas: a,c")
+    parser.add_argument("--scale", default="", help="of sizes; 1 is the full size")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md from it")
+    given = parser.parse_args(arguments)
+    wanted = [letter.strip() for letter in given.only.split(",") if letter.strip()] or list(PARTS)
+    unknown = sorted(set(wanted) - set(PARTS))
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    try:
+        scale = float(given.scale) if given.scale else None
+    except ValueError:
+        parser.error(f"SCALE must be a number above 0, not {given.scale!r}")
+    if scale is not None and not 0 < scale <= 10:
+        parser.error(f"SCALE must be a number above 0 and at most 10, not {given.scale!r}")
+    logging.configure("benchmarks", level="CRITICAL", stream=sys.stderr)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    broken = [letter for letter in wanted if not _part(letter, scale)]
+    if given.write:
+        PAGE.write_text(report.page(_known()), encoding="utf-8")
+        sys.stdout.write(f"{PAGE} is written.\n")
+    return 1 if broken else 0
+
+
+def _part(letter: str, scale: float | None) -> bool:
+    module = importlib.import_module(f"benchmarks.{PARTS[letter]}")
+    said = (module.__doc__ or "").strip().splitlines()[0]
+    sys.stdout.write(f"{said}\n")
+    sys.stdout.flush()
+    begun, stolen = time.monotonic(), machine.steal()
+    try:
+        with Place(scale) as place:
+            figures: list[Figure] = asyncio.run(module.run(place))
+    except Exception as error:
+        sys.stderr.write(f"Part {letter} broke: {type(error).__name__}: {error}\n")
+        if os.environ.get("BENCH_TRACE"):
+            raise
+        return False
+    for figure in figures:
+        sys.stdout.write(f"  {report.line(figure)}\n")
+    sys.stdout.flush()
+    result: dict[str, Any] = {
+        "part": letter,
+        "how": module.__doc__,
+        "taken": datetime.now(UTC).isoformat(timespec="minutes"),
+        "seconds": round(time.monotonic() - begun, 1),
+        "stolen_s": round(machine.steal() - stolen, 1),
+        "scale": scale,
+        "machine": machine.described(),
+        "figures": [figure.as_json() for figure in figures],
+    }
+    (RESULTS / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return True
+
+
+def _known() -> dict[str, dict[str, Any]]:
+    return {
+        letter: json.loads((RESULTS / f"{letter}.json").read_text("utf-8"))
+        for letter in PARTS
+        if (RESULTS / f"{letter}.json").exists()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

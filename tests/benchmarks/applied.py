@@ -1,0 +1,165 @@
+"""(b) Events applied per second by one consumer.
+
+Every event is a sale of a card's holder: cards books a transfer with two entries, moves a bucket,
+remembers the sale, schedules the expiry, writes the timeline, and tells `cards.points.credited` by
+its outbox. The same log of sales, on a fresh store each time, is applied by
+
+* **ours**: `messaging.consumer.Subscription`, as the service runs it;
+* **without a bus**: the same records, in memory, decoded and settled in batches of the same size;
+* **per event**: plain FastStream with `NACK_ON_ERROR`, a pydantic model for its body, one hop to a
+  writer thread, and there hand-written SQL on the bare driver, one transaction for each event;
+* **bare SQL**: the rows that ours wrote, made before, written back set by set with the bare driver
+  in transactions of 500 events, with the look-ups but without any thought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks import bare, facts, plain
+from benchmarks.figures import Figure, ratio
+from benchmarks.place import Place
+from cards.app import SERVICE
+from messaging import rebuild
+from messaging.attempt import Live, Outcome
+from messaging.bus import Bus
+from messaging.consumer import MAX_RECORDS, Subscription
+from messaging.envelope import Record, decode
+from messaging.settle import Settler
+from messaging.turn import Turn
+from runtime.clock import SystemClock
+from runtime.ids import SystemIds
+from runtime.store import Store
+
+TOPIC = "shop.events"
+EVENTS = 20_000
+HOUSEHOLDS = 2_000
+PER_EVENT_SHARE = 8
+"""The per-event handler is slow: it gets an eighth of the events."""
+ROUNDS = 3
+WITHIN = 120.0
+
+
+async def run(place: Place) -> list[Figure]:
+    """The ratios, engine by engine."""
+    count = place.size(EVENTS, least=2_000)
+    await facts.send(
+        place.bus("shop"),
+        TOPIC,
+        facts.messages(facts.sales(count, HOUSEHOLDS), "shop"),
+    )
+    records = await facts.all_records(place.bus("cards"), TOPIC)
+    figures: list[Figure] = []
+    for engine in place.engines:
+        figures += await _engine(place, engine, records)
+    return figures
+
+
+async def _engine(place: Place, engine: str, records: Sequence[Record]) -> list[Figure]:
+    template = place.new_store(SERVICE, engine)
+    store = Store(template)
+    facts.fill_cards(store, HOUSEHOLDS)
+    store.write_now(lambda c: rebuild.declare(c, SERVICE))
+    store.close_now()
+    bus, count = place.bus("cards"), len(records)
+    few = max(200, count // PER_EVENT_SHARE)
+
+    done = place.copy(template)
+    await ours(done, bus, count)
+    rows = bare.rows_of(done)
+
+    async def on_a_copy(work: Callable[[str], Any]) -> float:
+        url = place.copy(template)
+        gc.collect()
+        rate = await work(url)
+        place.drop(url)
+        return float(rate)
+
+    def our_turn() -> Any:
+        return on_a_copy(lambda url: ours(url, bus, count))
+
+    busless, per_event, raw = [], [], []
+    for _ in range(ROUNDS):
+        without = await on_a_copy(lambda url: without_a_bus(url, records))
+        mine = await our_turn()
+        busless.append((without, mine))
+        slow = await on_a_copy(lambda url: plain.applied(url, bus, few))
+        per_event.append((slow, await our_turn()))
+        quick = await on_a_copy(lambda url: asyncio.to_thread(bare.applied, url, rows))
+        raw.append((quick, mine))
+    place.drop(done)
+    place.drop(template)
+    many = {"sqlite": 20.0, "postgresql": 10.0}[engine]
+    return [
+        ratio(f"{engine}: of the same work without a bus", busless, 0.6),
+        ratio(f"{engine}: of the kindest per-event handler", per_event, many),
+        ratio(f"{engine}: of bare SQL", raw, 0.5),
+    ]
+
+
+async def ours(url: str, bus: Bus, count: int) -> float:
+    """Events per second from the first settled batch to the last event."""
+    store = Store(url)
+    live = Live(SERVICE)
+    store.read_now(live.load)
+    clock = SystemClock()
+    settled: list[tuple[float, int]] = []
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def told(outcome: Outcome) -> None:
+        if outcome.settled:
+            before = settled[-1][1] if settled else 0
+            settled.append((time.perf_counter(), before + len(outcome.settled)))
+            if settled[-1][1] >= count:
+                loop.call_soon_threadsafe(done.set)
+
+    subscription = Subscription(
+        Settler(SERVICE, clock=clock, ids=SystemIds(clock), live=live),
+        store,
+        bus,
+        topics=[TOPIC],
+        group=f"cards.bench.{time.monotonic_ns()}",
+        turn=Turn(),
+        told=told,
+    )
+    running = asyncio.create_task(subscription.run())
+    try:
+        async with asyncio.timeout(WITHIN):
+            await done.wait()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await store.close()
+    return _rate(settled)
+
+
+def _rate(settled: Sequence[tuple[float, int]]) -> float:
+    """The first batch only starts the watch: joining the group is not applying."""
+    (begun, first), (ended, last) = settled[0], settled[-1]
+    return (last - first) / (ended - begun)
+
+
+async def without_a_bus(url: str, records: Sequence[Record]) -> float:
+    """Decoding and settling alone, as fast as it goes."""
+    return await asyncio.to_thread(_without_a_bus, url, records)
+
+
+def _without_a_bus(url: str, records: Sequence[Record]) -> float:
+    store = Store(url)
+    live = Live(SERVICE)
+    store.read_now(live.load)
+    clock = SystemClock()
+    settler = Settler(SERVICE, clock=clock, ids=SystemIds(clock), live=live)
+    for first in {r.partition: r for r in reversed(records)}.values():
+        settler.settle_all(store.write_now, [decode(first)])  # the seek after an assignment
+    begun = time.perf_counter()
+    for start in range(0, len(records), MAX_RECORDS):
+        items = [decode(record) for record in records[start : start + MAX_RECORDS]]
+        settler.settle_all(store.write_now, items)
+    rate = len(records) / (time.perf_counter() - begun)
+    store.close_now()
+    return rate

@@ -1,0 +1,265 @@
+"""What the runs are made of: households with cards, products, a till, and sales on the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from cards import store as cards_store
+from contracts import Event
+from contracts.cards import CreditReason, PointsCredited, PointsMoved
+from contracts.shop import SaleCompleted, SaleLine
+from messaging.bus import Bus
+from messaging.envelope import Record, body_of, headers_for, wire_headers
+from runtime.clock import SystemClock
+from runtime.ids import Ids, SystemIds
+from runtime.store import Store
+from solidarity_shop import store as shop_store
+from web.testing import publish_key
+
+CENTRE = "centre-1"
+TILL = "till-1"
+RULES_FROM = datetime(2026, 1, 1, tzinfo=UTC)
+PER_EURO = 1
+VALID_DAYS = 365
+PRODUCTS = 200
+AT_ONCE = 2_000
+
+Message = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
+
+
+def household(number: int) -> str:
+    return f"household-{number:07d}"
+
+
+def card_number(number: int) -> str:
+    return f"{number:010d}"
+
+
+def product(number: int) -> str:
+    return f"product-{number:05d}"
+
+
+def fill_cards(store: Store, households: int) -> None:
+    """A centre with an earning rule, and households that sales can name."""
+
+    def work(connection: sa.Connection) -> None:
+        publish_key(connection)
+        connection.execute(
+            sa.insert(cards_store.centre_seen),
+            [
+                {
+                    "centre_id": CENTRE,
+                    "name": "B",
+                    "time_zone": "Europe/Rome",
+                    "opened_at": RULES_FROM,
+                }
+            ],
+        )
+        connection.execute(
+            sa.insert(cards_store.earning_rule),
+            [
+                {
+                    "id": "rule-1",
+                    "centre_id": CENTRE,
+                    "from_time": RULES_FROM,
+                    "per_euro": PER_EURO,
+                    "per_attendance": 5,
+                    "valid_days": VALID_DAYS,
+                    "set_at": RULES_FROM,
+                }
+            ],
+        )
+        connection.execute(
+            sa.insert(cards_store.household),
+            [
+                {
+                    "id": household(n),
+                    "centre_id": CENTRE,
+                    "holder_id": f"person-{n:07d}",
+                    "zone": "Satta",
+                    "registered_at": RULES_FROM,
+                    "changed_at": RULES_FROM,
+                }
+                for n in range(households)
+            ],
+        )
+
+    store.write_now(work)
+
+
+def fill_shop(store: Store, households: int) -> None:
+    """A till, products with plenty of stock, and the households' cards as cards told of them."""
+
+    def work(connection: sa.Connection) -> None:
+        publish_key(connection)
+        rows: list[tuple[sa.Table, list[dict[str, Any]]]] = [
+            (
+                shop_store.till,
+                [{"id": TILL, "centre_id": CENTRE, "name": "Cassa", "created_at": RULES_FROM}],
+            ),
+            (
+                shop_store.product,
+                [
+                    {
+                        "id": product(n),
+                        "centre_id": CENTRE,
+                        "producer_id": None,
+                        "name": f"Pane {n}",
+                        "name_key": f"pane {n}",
+                        "barcode": f"80{n:011d}",
+                        "category": "food",
+                        "price_cents": 350,
+                        "minimum": 0,
+                        "sellable": True,
+                        "on_hand": 10_000_000,
+                        "changed_at": RULES_FROM,
+                    }
+                    for n in range(PRODUCTS)
+                ],
+            ),
+            (
+                shop_store.movement,
+                [
+                    {
+                        "id": f"delivery-{n}",
+                        "product_id": product(n),
+                        "reason": "delivery",
+                        "quantity": 10_000_000,
+                        "on_hand": 10_000_000,
+                        "origin": "",
+                        "note": "",
+                        "override_reason": "",
+                        "actor": "system",
+                        "at": RULES_FROM,
+                    }
+                    for n in range(PRODUCTS)
+                ],
+            ),
+            (
+                shop_store.household_seen,
+                [
+                    {
+                        "household_id": household(n),
+                        "centre_id": CENTRE,
+                        "erased": False,
+                        "changed_at": RULES_FROM,
+                    }
+                    for n in range(households)
+                ],
+            ),
+            (
+                shop_store.card_seen,
+                [
+                    {
+                        "card_id": f"card-{n:07d}",
+                        "household_id": household(n),
+                        "number": card_number(n),
+                        "token_digest": hashlib.sha256(card_number(n).encode()).hexdigest(),
+                        "blocked": False,
+                        "blocked_reason": "",
+                    }
+                    for n in range(households)
+                ],
+            ),
+        ]
+        for table, values in rows:
+            connection.execute(sa.insert(table), values)
+
+    store.write_now(work)
+
+
+def sales(count: int, households: int, seed: int = 1) -> Iterable[SaleCompleted]:
+    """Sales of one piece for 3.50 €, with a card, at households chosen by a seeded dice."""
+    dice = random.Random(seed)
+    now = SystemClock().now()
+    for n in range(count):
+        yield SaleCompleted(
+            sale_id=f"sale-{seed}-{n:08d}",
+            centre_id=CENTRE,
+            till_id=TILL,
+            household_id=household(dice.randrange(households)),
+            card_id="card",
+            total_cents=350,
+            money_cents=350,
+            lines=(
+                SaleLine(
+                    product_id=product(n % PRODUCTS),
+                    category="food",
+                    quantity=1,
+                    amount_cents=350,
+                ),
+            ),
+            sold_at=now + timedelta(milliseconds=n),
+        )
+
+
+def credits(count: int, households: int, seed: int = 1) -> Iterable[PointsCredited]:
+    """Points that came in, as cards tells them; in turns, so that each household has its order."""
+    now = SystemClock().now()
+    for n in range(count):
+        yield PointsCredited(
+            household_id=household(n % households),
+            transfer_id=f"transfer-{seed}-{n:08d}",
+            reason=CreditReason.SALE,
+            origin=f"sale-{seed}-{n:08d}",
+            points=3,
+            buckets=(PointsMoved(points=3, expires_at=now + timedelta(days=VALID_DAYS)),),
+            available=3 * (n // households + 1),
+            held=0,
+            credited_at=now + timedelta(milliseconds=n),
+        )
+
+
+def messages(events: Iterable[Event], source: str, ids: Ids | None = None) -> list[Message]:
+    """Key, value and headers of events as their relay would send them."""
+    ids = ids or SystemIds()
+    now = SystemClock().now()
+    last: dict[str, str] = {}
+    made: list[Message] = []
+    for event in events:
+        event_id = ids.new()
+        headers = headers_for(
+            event,
+            event_id=event_id,
+            source=f"/{source}",
+            time=now,
+            correlation=event_id,
+            centre=CENTRE,
+        )
+        wire = wire_headers(headers, previous=last.get(event.key), cause=None, era=0)
+        last[event.key] = event_id
+        made.append((event.key.encode(), body_of(event), wire))
+    return made
+
+
+async def send(bus: Bus, topic: str, made: Sequence[Message]) -> None:
+    """Put messages on the bus."""
+    producer = bus.producer()
+    await producer.start()
+    try:
+        for start in range(0, len(made), AT_ONCE):
+            futures = [
+                await producer.send(topic, value=value, key=key, headers=headers)
+                for key, value, headers in made[start : start + AT_ONCE]
+            ]
+            await asyncio.gather(*futures)
+    finally:
+        await producer.stop()
+
+
+async def all_records(bus: Bus, topic: str) -> list[Record]:
+    """Every record of a topic, partition after partition."""
+    return [record async for batch in _read(bus, topic) for record in batch]
+
+
+async def _read(bus: Bus, topic: str) -> AsyncIterator[Sequence[Record]]:
+    async with bus.reader() as reader:
+        async for batch in reader.read({}, await reader.ends([topic])):
+            yield batch

@@ -1,0 +1,70 @@
+"""A figure with its target, and how ratios and percentiles are taken."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Figure:
+    """One line of the report. ``ratios`` holds that of every pair when the figure is a ratio.
+
+    ``reached`` is None where nothing was asked for.
+    """
+
+    name: str
+    value: float
+    unit: str
+    target: str = ""
+    reached: bool | None = None
+    ratios: list[float] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below or at which ``share`` of the values lie; the nearest one that was taken."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def at_most(name: str, value: float, unit: str, limit: float | None, **details: Any) -> Figure:
+    """A figure that should be small."""
+    if limit is None:
+        return Figure(name, value, unit, details=details)
+    return Figure(name, value, unit, f"at most {limit:g} {unit}", value <= limit, details=details)
+
+
+def ratio(name: str, pairs: Sequence[tuple[float, float]], least: float | None) -> Figure:
+    """How many times the speed of the baseline (first of each pair) ours (second) has."""
+    ratios = [ours / baseline for baseline, ours in pairs]
+    middle = statistics.median(ratios)
+    return Figure(
+        name,
+        middle,
+        "x",
+        f"at least {least:g} x" if least is not None else "",
+        middle >= least if least is not None else None,
+        ratios,
+        {
+            "baseline_per_s": [round(b, 1) for b, _ in pairs],
+            "ours_per_s": [round(o, 1) for _, o in pairs],
+        },
+    )
+
+
+async def alternate(
+    rounds: int,
+    baseline: Callable[[], Awaitable[float]],
+    ours: Callable[[], Awaitable[float]],
+) -> list[tuple[float, float]]:
+    """Rates of baseline and ours, taken in turns."""
+    return [(await baseline(), await ours()) for _ in range(rounds)]

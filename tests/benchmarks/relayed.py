@@ -1,0 +1,167 @@
+"""(c) Events sent per second by one relay.
+
+The outbox holds sales, written before. The same rows are taken to a topic like it by
+
+* **ours**: `messaging.relay.Relay`, turn by turn, with its lock, its places and its marks;
+* **a bare producer**: `aiokafka` with the same settings, from rows in memory, sent in order,
+  nothing read and nothing marked;
+* **faststream-outbox** on the same PostgreSQL, body and headers as they are, relayed by its own
+  decorator's way to the same Kafka: once with one worker, which keeps the order as we do, and once
+  with many, as fast as it goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchmarks import facts
+from benchmarks.figures import Figure, ratio
+from benchmarks.place import Place
+from messaging import marks
+from messaging.bus import Bus
+from messaging.envelope import body_of, headers_for, wire_headers
+from messaging.relay import Relay
+from messaging.tables import outbox
+from runtime.clock import SystemClock
+from runtime.ids import SystemIds
+from runtime.store import Store
+from solidarity_shop.app import SERVICE
+
+TOPIC = "shop.events"
+OTHER = "bench.relayed"
+"""A topic like it, for the others."""
+
+EVENTS = 20_000
+RIVALS_SHARE = 10
+"""The rival is slow: it gets a tenth of the events."""
+ROUNDS = 3
+WORKERS = 32
+
+
+async def run(place: Place) -> list[Figure]:
+    """The ratios, engine by engine."""
+    figures: list[Figure] = []
+    count = place.size(EVENTS, least=2_000)
+    for engine in place.engines:
+        # Of its own: a relay takes in what it finds in its topics and does not know.
+        kafka = place.new_kafka(f"kafka-{engine}")
+        kafka.create_topics([OTHER], writer="shop")
+        url = place.new_store(SERVICE, engine)
+        store = Store(url)
+        rows = _fill(store, count)
+        bus = Bus(kafka.bootstrap, "shop", kafka.secret("shop"))
+        await ours(store, bus, count)
+        pairs = []
+        for _ in range(ROUNDS):
+            bare = await bare_producer(bus, rows)
+            pairs.append((bare, await ours(store, bus, count)))
+        figures.append(ratio(f"{engine}: of a bare producer", pairs, 0.5))
+        if engine == "postgresql":
+            figures += await _rivals(place, store, bus, count)
+        await store.close()
+        place.drop(url)
+        kafka.kill()
+    return figures
+
+
+async def _rivals(place: Place, store: Store, bus: Bus, count: int) -> list[Figure]:
+    try:
+        from benchmarks.rival import rival
+    except ImportError:
+        return [Figure("of faststream-outbox: it is not installed here", float("nan"), "x")]
+    ordered, fast = [], []
+    few = max(500, count // RIVALS_SHARE)
+    url = place.new_store(SERVICE, "postgresql")
+    for _ in range(ROUNDS):
+        one = await rival(url, bus, few, workers=1)
+        mine = await ours(store, bus, count)
+        many = await rival(url, bus, few, workers=WORKERS)
+        ordered.append((one, mine))
+        fast.append((many, await ours(store, bus, count)))
+    return [
+        ratio("postgresql: of faststream-outbox in order (1 worker)", ordered, 5),
+        ratio(f"postgresql: of faststream-outbox at its fastest ({WORKERS} workers)", fast, 5),
+    ]
+
+
+def _fill(store: Store, count: int) -> list[Any]:
+    """An outbox with this many unsent sales, and its rows."""
+    ids, now = SystemIds(), SystemClock().now()
+    rows = []
+    for event in facts.sales(count, 1_000):
+        event_id = ids.new()
+        headers = headers_for(
+            event,
+            event_id=event_id,
+            source="/shop",
+            time=now,
+            correlation=event_id,
+            centre=facts.CENTRE,
+        )
+        rows.append(
+            {
+                "id": event_id,
+                "topic": TOPIC,
+                "key": event.key,
+                "type": event.ce_type(),
+                "headers": headers,
+                "body": body_of(event),
+                "at": now,
+            }
+        )
+    store.write_now(lambda c: c.execute(sa.insert(outbox), rows))
+    return list(store.read_now(lambda c: marks.unsent(c, (), count)))
+
+
+async def ours(store: Store, bus: Bus, count: int) -> float:
+    """Events per second of a connected relay that finds the whole outbox unsent."""
+
+    def all_unsent(connection: sa.Connection) -> None:
+        connection.execute(sa.update(outbox).values(partition=None, record_offset=None, stamp=None))
+
+    clock = SystemClock()
+    relay = Relay(SERVICE, store, bus, clock=clock, ids=SystemIds(clock))
+    await relay._lock.acquire()
+    await relay.connect()
+    await store.write(all_unsent)
+    try:
+        sent, begun = 0, time.perf_counter()
+        while more := await relay.turn():
+            sent += more
+        seconds = time.perf_counter() - begun
+    finally:
+        await relay.disconnect()
+        await relay._lock.release()
+    if sent != count:
+        raise RuntimeError(f"{sent} of {count} rows were sent")
+    return count / seconds
+
+
+async def bare_producer(bus: Bus, rows: Sequence[Any]) -> float:
+    """Records per second of the same producer from rows in memory, acknowledged."""
+    ready = [
+        (
+            row.key.encode(),
+            row.body,
+            wire_headers(row.headers, previous=row.previous, cause=row.cause, era=0),
+        )
+        for row in rows
+    ]
+    producer = bus.producer()
+    await producer.start()
+    try:
+        await (await producer.send(OTHER, value=b"{}", key=b"warm"))
+        begun = time.perf_counter()
+        futures = [
+            await producer.send(OTHER, value=value, key=key, headers=headers)
+            for key, value, headers in ready
+        ]
+        await asyncio.gather(*futures)
+        return len(ready) / (time.perf_counter() - begun)
+    finally:
+        await producer.stop()

@@ -1,0 +1,94 @@
+"""A figure as a line, and all of them as ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.figures import Figure
+from benchmarks.words import BOUNDS, INTRODUCTION
+
+NAMES = {
+    "processor": "processor",
+    "cores": "cores",
+    "memory_gb": "memory (GB)",
+    "fsync_ms_p50": "`fdatasync` of a page, p50 (ms)",
+    "fsync_ms_p99": "`fdatasync` of a page, p99 (ms)",
+    "kernel": "Linux",
+    "python": "Python",
+    "sqlite": "SQLite",
+}
+
+
+def line(figure: Figure) -> str:
+    """One figure for the terminal."""
+    words = f"{figure.name}: {number(figure.value)} {figure.unit}"
+    if figure.ratios:
+        words += f" ({number(min(figure.ratios))} to {number(max(figure.ratios))})"
+    if figure.target:
+        words += f"; {figure.target}: {'reached' if figure.reached else 'NOT REACHED'}"
+    for name, value in figure.details.items():
+        words += f"\n      {name}: {_told(value)}"
+    return words
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    if value != value:
+        return "none"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """Machine, then for each part how it is taken, its figures, and what bounds them."""
+    parts = [INTRODUCTION]
+    if results:
+        newest = max(results.values(), key=lambda result: str(result["taken"]))
+        parts.append(_machine(newest["machine"]))
+    parts += [_part(result) for result in results.values()]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    rows = [f"| {NAMES.get(name, name)} | {value} |" for name, value in machine.items()]
+    return "\n".join(["## The machine", "", "| | |", "|---|---|", *rows])
+
+
+def _part(result: dict[str, Any]) -> str:
+    said = str(result["how"]).strip().splitlines()
+    scale = result["scale"]
+    taken = f"Taken {result['taken'].replace('+00:00', 'Z')} in {result['seconds']:.0f} s"
+    if scale is not None:
+        taken += f", at {scale:g} times the usual size"
+    if result["stolen_s"] >= 1:
+        taken += f"; meanwhile the host gave {result['stolen_s']:.0f} s of processor to others"
+    lines = [f"## {said[0].rstrip('.')}", "", *said[2:], "", f"{taken}.", ""]
+    lines += ["| figure | median | smallest to largest | target | |", "|---|---|---|---|---|"]
+    for one in result["figures"]:
+        ratios = one["ratios"]
+        spread = f"{number(min(ratios))} to {number(max(ratios))}" if ratios else ""
+        reached = {True: "reached", False: "**not reached**", None: ""}[one["reached"]]
+        lines.append(
+            f"| {one['name']} | {number(one['value'])} {one['unit']} | {spread} "
+            f"| {one['target']} | {reached} |"
+        )
+    details = [one for one in result["figures"] if one["details"]]
+    if details:
+        lines.append("")
+        for one in details:
+            told = "; ".join(f"{k} {_told(v)}" for k, v in one["details"].items())
+            lines.append(f"- {one['name']}: {told}")
+    if bounds := BOUNDS.get(str(result["part"])):
+        lines += ["", f"**What bounds it now.** {bounds}"]
+    return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list):
+        return ", ".join(_told(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_told(v)}" for k, v in value.items())
+    return str(value)
