@@ -98,6 +98,15 @@ async def test_an_expired_token_does_not_hold(client: Client, clock: FixedClock)
     assert (await client.get("/sample/things")).status_code == 303
 
 
+async def test_a_token_that_held_before_does_not_hold_without_its_key(client: Client) -> None:
+    client.sign_in(token(Role.TILL))
+    assert (await client.get("/sample/api/who")).status_code == 200
+    other = {"public_key": public_text(OTHER_KEY.public_key())}
+    await client.store.write(lambda c: c.execute(sa.update(tables.auth_key).values(**other)))
+    await client.parts.keys.refresh()
+    assert (await client.get("/sample/api/who")).status_code == 401
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -133,6 +133,10 @@ def build(
     )
     app.state.parts = parts
     errors.install(app)
+    # Routes are looked through one by one: what is asked for most comes first.
+    for path in service.routers:
+        module, _, name = path.partition(":")
+        app.include_router(getattr(import_module(module), name))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(operations.router(service.prefix))
     app.include_router(live.router(service.name, service.prefix))
@@ -141,9 +145,6 @@ def build(
     app.include_router(languages.router(service.prefix))
     app.include_router(wishes.router(service.prefix))
     app.include_router(design.router(service.prefix))
-    for path in service.routers:
-        module, _, name = path.partition(":")
-        app.include_router(getattr(import_module(module), name))
     app.openapi = _documented(app, service)  # type: ignore[method-assign]
     return app
 

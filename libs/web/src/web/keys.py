@@ -24,6 +24,10 @@ from runtime.store import Store
 from web.tokens import Claims, TokenRefused, key_id_of, public_key, verify
 
 POLL = 1.0
+REMEMBERED = 1_000
+"""Tokens whose signature was checked already. The check costs more than the rest of a request's
+sign-in, and its answer never changes; times, keys and revocations are looked at each time."""
+
 UNKNOWN_KEY_PAUSE = timedelta(seconds=1)
 """An unknown key makes us look at the store once in this time at most."""
 
@@ -52,6 +56,7 @@ class KeyRing:
         self._known = _Known({}, frozenset())
         self._read_at: datetime | None = None
         self._stale = asyncio.Event()
+        self._checked: dict[str, tuple[str, Key, Claims]] = {}
 
     def changed(self) -> None:
         """Ask for a fresh look at once; call it on the loop's thread after the commit."""
@@ -77,7 +82,8 @@ class KeyRing:
     async def check(self, token: str) -> Claims:
         """The claims of a token that holds now; TokenRefused with the reason otherwise."""
         now = self._clock.now()
-        name = key_id_of(token)
+        checked = self._checked.get(token)
+        name = checked[0] if checked is not None else key_id_of(token)
         key = self._known.keys.get(name)
         if key is None:
             if self._read_at is None or abs(now - self._read_at) > UNKNOWN_KEY_PAUSE:
@@ -87,10 +93,19 @@ class KeyRing:
                 raise TokenRefused("unknown_key")
         if not key.not_before <= now < key.not_after:
             raise TokenRefused("unknown_key")
-        claims = verify(token, key.key, now)
+        if checked is not None and checked[1] is key and now < checked[2].exp:
+            claims = checked[2]
+        else:
+            claims = verify(token, key.key, now)
+            self._remember(token, name, key, claims)
         if claims.sid in self._known.revoked:
             raise TokenRefused("revoked")
         return claims
+
+    def _remember(self, token: str, name: str, key: Key, claims: Claims) -> None:
+        if len(self._checked) >= REMEMBERED:
+            del self._checked[next(iter(self._checked))]
+        self._checked[token] = (name, key, claims)
 
 
 def _read(connection: sa.Connection, now: datetime) -> _Known:

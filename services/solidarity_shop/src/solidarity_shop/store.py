@@ -7,6 +7,7 @@ then till. ``*_seen`` are projections of what others told; all else is the shop'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -256,16 +257,27 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, An
 
     On PostgreSQL this waits for whoever is inserting the same key, so that of two only one is new.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = _insert_once(table, connection.dialect.name)
+    return connection.execute(statement, row).first() is not None
+
+
+@cache
+def _insert_once(table: sa.Table, dialect: str) -> sa.Insert:
+    """Statements of hot ways are built once: that costs more than running them."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     first = next(iter(table.primary_key.columns))
-    statement = insert(table).values(row).on_conflict_do_nothing().returning(first)
-    return connection.execute(statement).first() is not None
+    return insert(table).on_conflict_do_nothing().returning(first)
 
 
 def row_of(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.RowMapping | None:
     """The row of a table with one id, as it is now."""
+    return connection.execute(_row_of(table), {"wanted": row_id}).mappings().first()
+
+
+@cache
+def _row_of(table: sa.Table) -> sa.Select[Any]:
     (key,) = table.primary_key.columns
-    return connection.execute(sa.select(table).where(key == row_id)).mappings().first()
+    return sa.select(table).where(key == sa.bindparam("wanted"))
 
 
 def locked_row(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.RowMapping | None:
@@ -280,8 +292,11 @@ def locked_products(
     """The products that exist among these, locked in id order and read after the lock."""
     wanted = sorted(set(product_ids))
     lock_rows(connection, product, wanted)
-    rows = connection.execute(sa.select(product).where(product.c.id.in_(wanted))).mappings()
+    rows = connection.execute(_PRODUCTS, {"wanted": wanted}).mappings()
     return {row["id"]: row for row in rows}
+
+
+_PRODUCTS = sa.select(product).where(product.c.id.in_(sa.bindparam("wanted", expanding=True)))
 
 
 def name_key(name: str) -> str:

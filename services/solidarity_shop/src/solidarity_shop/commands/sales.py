@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,9 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
     wanted = _wanted(connection, new, till["centre_id"])
     card = _card(connection, new, till["centre_id"])
     products = store.locked_products(connection, wanted)
-    if there := _repeated(connection, new, till):  # it was sold while we waited for the lock
-        return there
-    for product_id in wanted:
-        _sellable(products[product_id])
+    if _locks_wait(connection) and (there := _repeated(connection, new, till)):
+        return there  # it was sold while we waited for the lock
+    _all_there(new, products, till["centre_id"])
     total = sum(products[p]["price_cents"] * quantity for p, quantity in wanted.items())
     value = queries.point_value(connection, till["centre_id"], tx.now)
     paid = amounts.add_up(total, new.payments, value)
@@ -123,7 +122,7 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
         there = _repeated(connection, new, till)
         assert there is not None
         return there
-    _write_lines(tx, row, wanted, products)
+    lines = _write_lines(tx, row, wanted, products)
     for product_id in sorted(wanted):
         moved(
             tx,
@@ -135,8 +134,8 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
     if progress.state is machine.State.WAITING:
         _ask_for_points(tx, row)
     else:
-        _tell_completed(tx, row)
-    return queries.sale_of(connection, new.id)
+        _tell_completed(tx, row, lines)
+    return queries.new_sale(row, lines)
 
 
 def cancel_sale(tx: Transaction, sale_id: str, *, centre: str) -> SaleView:
@@ -183,7 +182,7 @@ def advance(
             .where(store.sale_line.c.sale_id == sale["id"])
             .values(sold_at=tx.now)
         )
-        _tell_completed(tx, sale)
+        _tell_completed(tx, sale, queries.sale_lines(tx.connection, sale["id"]))
     elif ends:
         _put_back(tx, sale)
         tx.emit(
@@ -200,6 +199,12 @@ def advance(
         )
     tell_page(tx, sale["id"])
     return after
+
+
+def _locks_wait(connection: sa.Connection) -> bool:
+    """Whether others may have committed while a lock was waited for. On SQLite the one writer has
+    the whole store from its beginning."""
+    return bool(connection.dialect.name == "postgresql")
 
 
 def _repeated(connection: sa.Connection, new: NewSale, till: sa.RowMapping) -> SaleView | None:
@@ -235,23 +240,35 @@ def _wanted(connection: sa.Connection, new: NewSale, centre_id: str) -> dict[str
     by_barcode = queries.products_by_barcode(
         connection, centre_id, [line.barcode for line in new.lines if not line.product_id]
     )
-    known_ids = queries.products_of_centre(
-        connection, centre_id, [line.product_id for line in new.lines if line.product_id]
-    )
     wanted: dict[str, int] = {}
     for place, line in enumerate(new.lines):
         product_id = line.product_id or by_barcode.get(line.barcode.strip(), "")
-        if not product_id or (line.product_id and line.product_id not in known_ids):
-            raise Invalid(
-                "product.unknown",
-                N_("The shop has no product {product}."),
-                N_("Scan it again, or look for it by its name."),
-                field=f"lines.{place}",
-                product=line.barcode or line.product_id,
-            )
+        if not product_id:
+            raise _unknown_product(place, line)
         amounts.quantity_in_limits(line.quantity)
         wanted[product_id] = amounts.quantity_in_limits(wanted.get(product_id, 0) + line.quantity)
     return wanted
+
+
+def _unknown_product(place: int, line: WantedLine) -> Invalid:
+    return Invalid(
+        "product.unknown",
+        N_("The shop has no product {product}."),
+        N_("Scan it again, or look for it by its name."),
+        field=f"lines.{place}",
+        product=line.barcode or line.product_id,
+    )
+
+
+def _all_there(new: NewSale, products: Mapping[str, sa.RowMapping], centre_id: str) -> None:
+    """Every product is one of the centre and for sale."""
+    for place, line in enumerate(new.lines):
+        if line.product_id:
+            product = products.get(line.product_id)
+            if product is None or product["centre_id"] != centre_id:
+                raise _unknown_product(place, line)
+    for product in products.values():
+        _sellable(product)
 
 
 def _sellable(product: sa.RowMapping) -> None:
@@ -324,27 +341,29 @@ def _write_lines(
     sale: dict[str, Any],
     wanted: dict[str, int],
     products: dict[str, sa.RowMapping],
-) -> None:
+) -> list[dict[str, Any]]:
     fees = queries.fees(tx.connection, [p["producer_id"] for p in products.values()])
-    tx.connection.execute(
-        sa.insert(store.sale_line),
-        [
-            {
-                "sale_id": sale["id"],
-                "product_id": product_id,
-                "place": place,
-                "producer_id": products[product_id]["producer_id"] or "",
-                "fee_percent": fees.get(products[product_id]["producer_id"], 0),
-                "name": products[product_id]["name"],
-                "category": products[product_id]["category"],
-                "quantity": quantity,
-                "price_cents": products[product_id]["price_cents"],
-                "amount_cents": products[product_id]["price_cents"] * quantity,
-                "sold_at": sale["ended_at"],
-            }
-            for place, (product_id, quantity) in enumerate(wanted.items())
-        ],
-    )
+    lines = [
+        {
+            "sale_id": sale["id"],
+            "product_id": product_id,
+            "place": place,
+            "producer_id": products[product_id]["producer_id"] or "",
+            "fee_percent": fees.get(products[product_id]["producer_id"], 0),
+            "name": products[product_id]["name"],
+            "category": products[product_id]["category"],
+            "quantity": quantity,
+            "price_cents": products[product_id]["price_cents"],
+            "amount_cents": products[product_id]["price_cents"] * quantity,
+            "sold_at": sale["ended_at"],
+        }
+        for place, (product_id, quantity) in enumerate(wanted.items())
+    ]
+    tx.connection.execute(_LINES, lines)
+    return lines
+
+
+_LINES = sa.insert(store.sale_line)
 
 
 def _ask_for_points(tx: Transaction, sale: dict[str, Any]) -> None:
@@ -362,7 +381,7 @@ def _ask_for_points(tx: Transaction, sale: dict[str, Any]) -> None:
     tx.schedule(TIMEOUT_JOB, sale["id"], tx.now + machine.WAITING_LIMIT)
 
 
-def _tell_completed(tx: Transaction, sale: sa.RowMapping | dict[str, Any]) -> None:
+def _tell_completed(tx: Transaction, sale: store.Row, lines: Sequence[store.Row]) -> None:
     tx.emit(
         SaleCompleted(
             sale_id=sale["id"],
@@ -374,14 +393,14 @@ def _tell_completed(tx: Transaction, sale: sa.RowMapping | dict[str, Any]) -> No
             total_cents=sale["total_cents"],
             money_cents=sale["money_cents"],
             points=sale["points"],
-            lines=tuple(event_lines(queries.sale_lines(tx.connection, sale["id"]))),
+            lines=tuple(event_lines(lines)),
             sold_at=tx.now,
         ),
         centre=sale["centre_id"],
     )
 
 
-def event_lines(rows: Sequence[sa.RowMapping]) -> list[SaleLine]:
+def event_lines(rows: Sequence[store.Row]) -> list[SaleLine]:
     """Lines as others are told of them."""
     return [
         SaleLine(

@@ -66,6 +66,13 @@ def move_stock(
     return queries.movement_view(row)
 
 
+_ON_HAND = (
+    sa.update(store.product)
+    .where(store.product.c.id == sa.bindparam("moved"))
+    .values(on_hand=sa.bindparam("now"))
+)
+
+
 def moved(
     tx: Transaction,
     product: store.Row,
@@ -95,11 +102,7 @@ def moved(
     }
     if not store.insert_once(tx.connection, store.movement, row):
         raise known.other_content("movement.repeated_with_other_content")
-    tx.connection.execute(
-        sa.update(store.product)
-        .where(store.product.c.id == product["id"])
-        .values(on_hand=done.on_hand)
-    )
+    tx.connection.execute(_ON_HAND, {"moved": product["id"], "now": done.on_hand})
     tx.emit(
         StockMoved(
             product_id=product["id"],

@@ -36,6 +36,7 @@ from solidarity_shop.queries.days import (
 )
 from solidarity_shop.queries.sales import (
     basket_of,
+    new_sale,
     products_taken,
     recent_sales,
     refund_lines,
@@ -58,6 +59,7 @@ __all__ = [
     "low_count",
     "movement_view",
     "movements",
+    "new_sale",
     "open_rows",
     "open_takings",
     "plain_number",

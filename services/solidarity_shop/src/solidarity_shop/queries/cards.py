@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,28 +43,34 @@ def find_card(
     A card of an erased household is shown as blocked.
     """
     if card_id:
-        key = CARD.c.card_id == card_id
+        column, wanted = CARD.c.card_id, card_id
     elif token:
-        key = CARD.c.token_digest == token_digest(token)
+        column, wanted = CARD.c.token_digest, token_digest(token)
     elif plain_number(number):
-        key = CARD.c.number == plain_number(number)
+        column, wanted = CARD.c.number, plain_number(number)
     else:
         return None
+    found = connection.execute(_card_by(column), {"wanted": wanted, "centre": centre_id})
+    return found.mappings().first()
+
+
+@cache
+def _card_by(column: sa.Column[str]) -> sa.Select[Any]:
     return (
-        connection.execute(
-            sa.select(
-                CARD.c.card_id,
-                CARD.c.household_id,
-                CARD.c.number,
-                sa.or_(CARD.c.blocked, HOUSEHOLD.c.erased).label("blocked"),
-            )
-            .join(HOUSEHOLD, HOUSEHOLD.c.household_id == CARD.c.household_id)
-            .where(key, CARD.c.number != "", HOUSEHOLD.c.centre_id == centre_id)
-            .order_by("blocked", CARD.c.card_id)
-            .limit(1)
+        sa.select(
+            CARD.c.card_id,
+            CARD.c.household_id,
+            CARD.c.number,
+            sa.or_(CARD.c.blocked, HOUSEHOLD.c.erased).label("blocked"),
         )
-        .mappings()
-        .first()
+        .join(HOUSEHOLD, HOUSEHOLD.c.household_id == CARD.c.household_id)
+        .where(
+            column == sa.bindparam("wanted"),
+            CARD.c.number != "",
+            HOUSEHOLD.c.centre_id == sa.bindparam("centre"),
+        )
+        .order_by("blocked", CARD.c.card_id)
+        .limit(1)
     )
 
 

@@ -157,6 +157,8 @@ def products_of_centre(
 def fees(connection: sa.Connection, producer_ids: Iterable[str | None]) -> dict[str, int]:
     """What the shop keeps of each producer's sales, in percent."""
     wanted = sorted({producer_id for producer_id in producer_ids if producer_id})
+    if not wanted:
+        return {}
     found = connection.execute(
         sa.select(PRODUCER.c.id, PRODUCER.c.fee_percent).where(PRODUCER.c.id.in_(wanted))
     )

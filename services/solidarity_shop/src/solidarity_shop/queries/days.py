@@ -33,14 +33,20 @@ def tills(connection: sa.Connection, centre: str, paging: Paging) -> Page[TillVi
     )
 
 
+_POINT_VALUE = (
+    sa.select(store.point_value.c.cents)
+    .where(
+        store.point_value.c.centre_id == sa.bindparam("centre"),
+        store.point_value.c.from_time <= sa.bindparam("at"),
+    )
+    .order_by(store.point_value.c.from_time.desc())
+    .limit(1)
+)
+
+
 def point_value(connection: sa.Connection, centre_id: str, at: datetime) -> int:
     """Cents that a point is worth in a centre at a moment: the last value that has begun."""
-    value = connection.scalar(
-        sa.select(store.point_value.c.cents)
-        .where(store.point_value.c.centre_id == centre_id, store.point_value.c.from_time <= at)
-        .order_by(store.point_value.c.from_time.desc())
-        .limit(1)
-    )
+    value = connection.scalar(_POINT_VALUE, {"centre": centre_id, "at": at})
     return DEFAULT_POINT_VALUE if value is None else int(value)
 
 

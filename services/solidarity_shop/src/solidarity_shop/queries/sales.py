@@ -99,6 +99,11 @@ def products_taken(connection: sa.Connection, sale_ids: Iterable[str]) -> set[st
     )
 
 
+def new_sale(row: store.Row, lines: Sequence[store.Row]) -> SaleView:
+    """A sale that this transaction has just written: nothing has to be read again."""
+    return _sale_view(row, [_line_view(line) for line in lines], [])
+
+
 def refund_of(connection: sa.Connection, refund_id: str) -> RefundView:
     """One refund that is known to exist."""
     row = store.row_of(connection, REFUND, refund_id)
