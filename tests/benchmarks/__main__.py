@@ -19,8 +19,10 @@ from benchmarks.place import Place
 from runtime import logging
 
 PARTS = {
+    "a": "visible",
     "b": "applied",
     "c": "relayed",
+    "d": "sold",
 }
 RESULTS = Path("build/benchmarks")
 PAGE = Path("docs/benchmarks.md")

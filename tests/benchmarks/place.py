@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,9 +73,10 @@ class Place:
             self._kafka = self.new_kafka("kafka")
         return self._kafka
 
-    def new_kafka(self, name: str) -> OwnKafka:
+    def new_kafka(self, name: str, *, environment: Mapping[str, str] | None = None) -> OwnKafka:
         """A broker of its own, with all topics, users and rights of the house."""
-        kafka = OwnKafka.start(self.folder / name)
+        with _environment(environment or {}):
+            kafka = OwnKafka.start(self.folder / name)
         self._stack.callback(kafka.kill)
         kafka.provision()
         return kafka
@@ -153,6 +154,18 @@ class Place:
     def _administer(self, statement: str) -> None:
         with psycopg.connect(self.server(), autocommit=True) as connection:
             connection.execute(statement)
+
+
+@contextlib.contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name in more:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

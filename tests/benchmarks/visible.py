@@ -1,0 +1,274 @@
+"""(a) From a sale to its points: how long a till waits, and how long until the family sees them.
+
+Broker, `shop` and `cards` run as processes of the house, with their relays and consumers; a till
+sends sales of one piece in cash with a card, at a Poisson rate, each when it is due whatever became
+of those before it (open loop: a slow answer makes no later sale wait, and none is left out). A sale
+is visible when its transfer is in the ledger of cards, looked for every 2 ms by a reader of its
+own. All times count from the moment the sale was due; the stages are noted by the processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import facts
+from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.place import Place
+from benchmarks.served import Served, served
+from benchmarks.till import Sold, Watch, milliseconds, sell
+from cards.app import SERVICE as CARDS
+from runtime.store import Store
+from solidarity_shop.app import SERVICE as SHOP
+from vicinato.testing.brokers import TestKafka
+from web.roles import Role
+from web.testing import token
+
+HOUSEHOLDS = 2_000
+OFTEN, SELDOM = 50.0, 3.0
+SECONDS = 20.0
+SELDOM_SECONDS = 40.0
+BUSY_RATE = 20.0
+BUSY_SECONDS = 12.0
+BEHIND = 100_000
+SHIM = Path(__file__).parent / "slow_disk.c"
+
+
+@dataclass
+class House:
+    """The two services of a sale, running."""
+
+    shop: Served
+    cards: Served
+    shop_url: str
+    cards_url: str
+    times: Path
+
+
+async def run(place: Place) -> list[Figure]:
+    """All lines of (a)."""
+    figures: list[Figure] = []
+    for engine in place.engines:
+        async with house(place, engine, place.kafka) as running:
+            often = await _sold(running, OFTEN, place.scale * SECONDS)
+            seldom = None
+            if engine == "sqlite":
+                seldom = await _sold(running, SELDOM, place.scale * SELDOM_SECONDS)
+        limits = {"sqlite": (50, 30), "postgresql": (80, None)}[engine]
+        figures += _lines(f"{engine}, {OFTEN:g} sales/s", often, *limits)
+        figures[-1].details["stages_ms"] = _stages(often, running.times)
+        if seldom is not None:
+            figures += _lines(f"{engine}, {SELDOM:g} sales/s", seldom, *limits)
+    figures += await _slow_disk(place)
+    figures += await _while_busy(place)
+    return figures
+
+
+@asynccontextmanager
+async def house(
+    place: Place,
+    engine: str,
+    kafka: TestKafka,
+    *,
+    extra: dict[str, str] | None = None,
+    stores: tuple[str, str] | None = None,
+) -> AsyncIterator[House]:
+    """Shop and cards on fresh stores (or on these), observed."""
+    if stores is None:
+        stores = place.new_store(SHOP, engine), place.new_store(CARDS, engine)
+        for url, fill in zip(stores, (facts.fill_shop, facts.fill_cards), strict=True):
+            store = Store(url)
+            fill(store, HOUSEHOLDS)
+            store.close_now()
+    times = Path(tempfile.mkdtemp(dir=place.folder))
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(
+                served(
+                    name,
+                    url,
+                    kafka,
+                    command=("-m", "benchmarks.observed", name),
+                    extra={
+                        "PYTHONPATH": str(Path(__file__).parents[1]),
+                        "BENCH_TIMES": str(times / f"{name}.json"),
+                        **(extra or {}),
+                    },
+                )
+            )
+            for name, url in zip(("shop", "cards"), stores, strict=True)
+        ]
+        yield House(both[0], both[1], *stores, times)
+
+
+async def _sold(running: House, rate: float, seconds: float) -> Sold:
+    with Watch(running.cards_url) as watch:
+        return await sell(running.shop.port, rate, seconds, households=HOUSEHOLDS, watch=watch)
+
+
+def _lines(name: str, sold: Sold, visible: float | None, answered: float | None) -> list[Figure]:
+    missing = sum(1 for sale in sold.sales if not sale.seen)
+    p99 = percentile(sold.answered(), 0.99) * 1000
+    seen = percentile(sold.visible_after_due(), 0.99) * 1000 if not missing else float("inf")
+    return [
+        at_most(
+            f"{name}: due to answered, p99",
+            p99,
+            "ms",
+            answered,
+            answered_ms=milliseconds(sold.answered()),
+        ),
+        at_most(
+            f"{name}: due to visible, p99",
+            seen,
+            "ms",
+            visible,
+            after_the_answer_ms=milliseconds(sold.visible_after_answer()),
+            after_due_ms=milliseconds(sold.visible_after_due()),
+            never_seen=missing,
+            generators_share_of_a_core=round(sold.generator_cpu, 2),
+        ),
+    ]
+
+
+def _stages(sold: Sold, times: Path) -> dict[str, Any]:
+    """Where the time went, p50 and p99 of each stage in milliseconds."""
+    shop, cards = (json.loads((times / f"{n}.json").read_text()) for n in ("shop", "cards"))
+    ids = [sale.id for sale in sold.sales]
+    due = {sale.id: sale.due for sale in sold.sales}
+    answered = {sale.id: sale.acknowledged for sale in sold.sales}
+    seen = {sale.id: sale.seen for sale in sold.sales}
+    steps = [
+        ("due to committed", due, shop["committed"]),
+        ("committed to answered", shop["committed"], answered),
+        ("committed to sent (relay)", shop["committed"], shop["sent"]),
+        ("sent to arrived (broker)", shop["sent"], cards["arrived"]),
+        ("arrived to settled (consumer)", cards["arrived"], cards["settled"]),
+        ("settled to seen (looked for)", cards["settled"], seen),
+    ]
+    found = {
+        name: _p50_p99([(b[i] - a[i]) * 1000 for i in ids if a.get(i) and b.get(i)])
+        for name, a, b in steps
+    }
+    first, last = min(due.values()), max(seen.values())
+    for name, noted in (("shop", shop), ("cards", cards)):
+        writes = [w for w in noted["writes"] if first <= w[0] <= last]
+        for index, part in enumerate(("queue", "work", "commit"), 1):
+            found[f"{name}'s store: {part}"] = _p50_p99([w[index] * 1000 for w in writes])
+    return found
+
+
+def _p50_p99(values: Sequence[float]) -> str:
+    return f"{percentile(values, 0.5):.1f} / {percentile(values, 0.99):.1f}"
+
+
+# a slow disk
+
+
+async def _slow_disk(place: Place) -> list[Figure]:
+    library = place.folder / "slow_disk.so"
+    name = "sqlite, 5 ms more for each fsync"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return [Figure(f"{name}: left out, there is no C compiler here", float("nan"), "ms")]
+    words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SHIM), "-ldl"]
+    await asyncio.to_thread(subprocess.run, words, check=True)
+    extra = {"LD_PRELOAD": str(library)}
+    kafka = place.new_kafka("kafka-slow", environment=extra)
+    async with house(place, "sqlite", kafka, extra=extra) as running:
+        sold = await _sold(running, OFTEN, place.scale * SECONDS * 0.75)
+    kafka.kill()
+    figures = _lines(f"{name}, {OFTEN:g} sales/s", sold, 250, None)
+    figures[-1].details["stages_ms"] = _stages(sold, running.times)
+    return figures
+
+
+# while something large goes on
+
+
+async def _while_busy(place: Place) -> list[Figure]:
+    behind = place.size(BEHIND)
+    made = facts.messages(facts.credits(behind, HOUSEHOLDS), "cards")
+    await facts.send(place.bus("cards"), "cards.events", made)
+    async with house(place, "sqlite", place.kafka) as running:
+        catching_up = await _busy(running)
+        applied = round(behind - _lag(running.shop.port))
+        await asyncio.to_thread(_caught_up, running.shop.port)
+        _rebuild(running.shop.port)
+        rebuilding = await _busy(running)
+        file = place.folder / "backup"
+        backup = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.backing_up", str(place.folder), str(file)),
+            *(f"shop={running.shop_url}", f"cards={running.cards_url}"),
+            env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin"},
+        )
+        backing_up = await _busy(running)
+        taken = await backup.wait() == 0
+    told = {
+        f"a catch-up of {behind:,} events": (catching_up, {"applied_meanwhile": applied}),
+        f"a rebuild from {behind:,} events": (rebuilding, {}),
+        "a backup": (backing_up, {"taken": taken, "size_mb": round(_size(file), 1)}),
+    }
+    return [
+        at_most(
+            f"sqlite, {BUSY_RATE:g} sales/s during {name}: due to answered, p99",
+            percentile(sold.answered(), 0.99) * 1000,
+            "ms",
+            100,
+            answered_ms=milliseconds(sold.answered()),
+            **more,
+        )
+        for name, (sold, more) in told.items()
+    ]
+
+
+def _size(file: Path) -> float:
+    return file.stat().st_size / 2**20 if file.exists() else 0.0
+
+
+async def _busy(running: House) -> Sold:
+    return await sell(
+        running.shop.port,
+        BUSY_RATE,
+        BUSY_SECONDS,
+        households=HOUSEHOLDS,
+        warm_up=0.5,
+        seed=time.monotonic_ns(),
+    )
+
+
+def _lag(port: int) -> float:
+    """Records that are there and not settled, of all partitions."""
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    lines = [line for line in page.splitlines() if line.startswith("vicinato_consumer_lag{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def _caught_up(port: int) -> None:
+    until = time.monotonic() + 120
+    while _lag(port) > 0 and time.monotonic() < until:
+        time.sleep(0.5)
+
+
+def _rebuild(port: int) -> None:
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/shop/api/projections/households_seen/rebuild",
+        headers={
+            "Authorization": f"Bearer {token(Role.ADMINISTRATOR)}",
+            "Idempotency-Key": "bench-rebuild",
+        },
+        timeout=30,
+    )
+    answer.raise_for_status()
