@@ -130,6 +130,10 @@ class Protocol(RuleBasedStateMachine):
     def retry(self) -> None:
         self.world.retry()
 
+    @rule(crash=crashes)
+    def rebuild(self, crash: int | None) -> None:
+        self.world.rebuild(crash)
+
     @rule(owners=st.lists(replicas, min_size=3, max_size=3))
     def assign(self, owners: list[int]) -> None:
         self.world.assign(owners)
@@ -220,6 +224,7 @@ def _any_step(dice: random.Random, among: Collection[str]) -> Step:
         (2, ("retry",)),
         (1, ("replay", dice.choice(KEYS))),
         (1, ("reread",)),
+        (1, ("rebuild", crash)),
         (2, ("assign", [dice.randrange(2) for _ in range(3)])),
         (1, ("cut", topic, dice.randrange(3), dice.randrange(6))),
         (1, ("wipe",)),

@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
-from messaging import Policies, Received, Service, marks
-from messaging.attempt import Live, Outcome
+from messaging import Policies, Projection, ProjectionTransaction, Received, Service, marks
+from messaging.attempt import Outcome
 from messaging.bus import Bus, BusAway
 from messaging.envelope import decode
 from messaging.follow import Follow, begin_all_again
+from messaging.rebuild import Progress, Rebuild
 from messaging.relay import LogCut, Relay
 from messaging.retries import Retrier
 from messaging.settle import Settler
@@ -56,7 +57,14 @@ heard = sa.Table(
     sa.Column("event_id", sa.String, nullable=False),
     sa.Column("key", sa.String, nullable=False),
 )
+counted = sa.Table(
+    "counted",
+    HEARING,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, index=True),
+)
 POLICIES = Policies()
+COUNTED = Projection("counted", version=1, tables=(counted,))
 
 
 @POLICIES.on(ActivityCreated)
@@ -67,6 +75,14 @@ def hear(tx: Transaction, received: Received[ActivityCreated]) -> None:
             need_id=received.key, centre_id="c", zone="z", area="a", recorded_at=received.time
         )
     )
+
+
+@COUNTED.on(ActivityCreated)
+def count(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
+    table = p.table(counted)
+    key = received.key
+    was = p.connection.scalar(sa.select(table.c.number).where(table.c.key == key)) or 0
+    p.upsert(table, {"key": key, "number": was + 1}, key=("key",))
 
 
 def said_again(tx: Transaction, received: Received[ActivityCreated]) -> None:
@@ -92,6 +108,7 @@ HEARER = Service(
     metadata=HEARING,
     topics=(ANSWERS,),
     policies=POLICIES,
+    projections=(COUNTED,),
     recover={NeedRecorded: heard_again},
 )
 
@@ -106,7 +123,7 @@ class Replica:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.settler = Settler(HEARER, clock=world.clock, ids=world.ids, live=Live(HEARER))
+        self.settler = Settler(HEARER, clock=world.clock, ids=world.ids)
         self.follow = Follow(self.settler, world.hearer, Turn())
         self.positions: dict[tuple[str, int], int] = {}
         self.fetched: list[Any] = []
@@ -302,9 +319,26 @@ class World:
         self.hearer.write_now(begin_all_again)
 
     def retry(self) -> None:
-        retrier = Retrier(HEARER, clock=self.clock, ids=self.ids, live=Live(HEARER))
+        retrier = Retrier(HEARER, clock=self.clock, ids=self.ids)
         for event_id in self.hearer.read_now(retrier.due):
             retrier.retry(self.hearer.write_now, event_id)
+
+    def rebuild(self, crash: int | None = None) -> bool:
+        """One round of a rebuild of the hearer's read model, begun or gone on with."""
+
+        async def work() -> bool:
+            async with self.bus.reader() as reader:
+                rebuilding = Rebuild(self.hearer, COUNTED, reader, Progress(), owner=self.ids.new())
+                await self.hearer.write(rebuilding.begin)
+                return await rebuilding.round()
+
+        self.fuse.set(crash)
+        try:
+            return self._run(work())
+        except Crash:
+            return False
+        finally:
+            self.fuse.set(None)
 
     # what happens to the log
 
@@ -384,6 +418,7 @@ class World:
                 else:
                     raise Wrong("a replica reads for ever")
             self.retry()
+            self.rebuild()
             if before == self._all():
                 break
         else:
@@ -413,7 +448,7 @@ class World:
         return (
             self.log.stamp,
             [dict(r.positions) for r in self.replicas],
-            self.hearer.read_now(lambda c: take(c, HEARER.metadata)),
+            self.hearer.read_now(_but_for_notes),
             self.teller.read_now(lambda c: take(c, TELLER.metadata)),
         )
 
@@ -438,8 +473,23 @@ class World:
             if key not in self.forked:
                 order = [event_id for event_id, its in turns if its == key]
                 _same(f"order of {key}", order, events)
+        numbers = dict(
+            tuple(row)
+            for row in self.hearer.read_now(
+                lambda c: c.execute(sa.select(counted.c.key, counted.c.number)).all()
+            )
+        )
+        for key in set(KEYS) - self.forked:
+            number = sum(its == key for _, its in turns)
+            _same(f"read model of {key}", numbers.get(key, 0), number)
         answers = self.hearer.read_now(lambda c: list(c.scalars(sa.select(outbox.c.cause))))
         _same("every fact is answered once", Counter(answers), counts)
+
+
+def _but_for_notes(connection: sa.Connection) -> object:
+    everything = take(connection, HEARER.metadata)
+    del everything["meta"]
+    return everything
 
 
 def _same(what: str, found: object, wanted: object) -> None:

@@ -48,12 +48,13 @@ def put(
     tries: int,
     next_try: datetime | None,
     at: datetime,
+    table: sa.Table = set_aside,
 ) -> None:
     """Set an item aside; one that is there already stays as it is."""
     record = item.record
     insert_ignore(
         connection,
-        set_aside,
+        table,
         [
             {
                 "event_id": item.id[:160],

@@ -22,14 +22,15 @@ from messaging.outcome import (
     RETRIES,
     WAIT_FOR_PREVIOUS,
     HandlerFailed,
-    Live,
     Outcome,
     Overtaken,
     Partition,
     Place,
     Unattributed,
+    live_projections,
 )
 from messaging.reactions import NotYet, Projection, ProjectionTransaction
+from messaging.service import Service
 from messaging.tables import inbox, outbox, place, projection, read_meta, set_aside
 from messaging.transaction import Transaction
 from runtime import correlation, telemetry
@@ -58,7 +59,6 @@ __all__ = [
     "RETRIES",
     "Attempt",
     "HandlerFailed",
-    "Live",
     "Outcome",
     "Overtaken",
     "Partition",
@@ -74,7 +74,7 @@ class Attempt:
 
     def __init__(
         self,
-        live: Live,
+        service: Service,
         connection: sa.Connection,
         *,
         clock: Clock,
@@ -83,7 +83,7 @@ class Attempt:
         careful: bool,
         release: bool = True,
     ) -> None:
-        self.service = live.service
+        self.service = service
         self.connection = connection
         self.expected = expected
         self.careful = careful
@@ -92,7 +92,7 @@ class Attempt:
         self.now: datetime = clock.now()
         self.tx = Transaction(self.service, connection, now=self.now, ids=ids)
         self.projections = ProjectionTransaction(connection, {})
-        self.live = [p for p in self.service.all_projections if p in live.projections]
+        self.live: list[Projection] = []
         self.known: set[str] = set()
         self.aside_ids: set[str] = set()
         self.awaited: set[str] = set()
@@ -161,6 +161,7 @@ class Attempt:
     def look_up(self, items: Sequence[Item], *, prefetch: bool = True) -> None:
         """Find in few queries which ids are settled, set aside or were reacted to, and let the
         policies load what the fresh ones name."""
+        self.live = live_projections(self.connection, self.service)
         ids = {i.id for i in items}
         wanted = sorted(ids | {i.previous for i in items if i.previous})
         for start in range(0, len(wanted), _CHUNK):
@@ -214,6 +215,7 @@ class Attempt:
 
     def knows(self, event_id: str) -> None:
         """Look one id up, when nothing of its record is needed but that others wait for it."""
+        self.live = live_projections(self.connection, self.service)
         if connection_knows(self.connection, event_id):
             self.known.add(event_id)
         self.adopted = read_meta(self.connection, ADOPTED) is not None

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from aiokafka.errors import KafkaError
 
 from messaging import aside, marks, rebuild, restoring
-from messaging.attempt import Live, Outcome
-from messaging.bus import Bus, asked_to_stop
+from messaging.attempt import Outcome
+from messaging.bus import Bus, BusAway, asked_to_stop
 from messaging.consumer import POLL_MS, Subscription
 from messaging.follow import begin_all_again
+from messaging.outcome import live_projections
 from messaging.reactions import Projection
 from messaging.relay import Relay
 from messaging.retries import DUE_AT_ONCE, Retrier
@@ -70,8 +72,7 @@ class Engine:
         self.bus: Bus | None = Bus.of(settings)
         self.relay: Relay | None = None
         self.subscriptions: list[Subscription] = []
-        self.live = Live(service)
-        self._retrier = Retrier(service, clock=clock, ids=ids, live=self.live)
+        self._retrier = Retrier(service, clock=clock, ids=ids)
         self._turn = Turn()
         self._identity_turn = Turn()
         self._tasks: list[asyncio.Task[None]] = []
@@ -162,7 +163,6 @@ class Engine:
         """
         await self.store.write(self.guard.open)
         await self.store.write(lambda c: rebuild.declare(c, self.service))
-        await self.store.read(self.live.load)
         self.restoring = await self.store.read(restoring.read) is not None
         if self.restoring:
             log.warning("restore.begun")
@@ -209,7 +209,7 @@ class Engine:
             if not wanted:
                 continue
             subscription = Subscription(
-                Settler(self.service, clock=self.clock, ids=self.ids, live=self.live),
+                Settler(self.service, clock=self.clock, ids=self.ids),
                 self.store,
                 bus,
                 topics=wanted,
@@ -353,23 +353,30 @@ class Engine:
 
     async def rebuild_what_must(self, bus: Bus) -> None:
         """Build what this build wants anew, or what was broken."""
-        for read_model in self.live.missing():
-            progress = self._rebuilds.setdefault(read_model.name, rebuild.Progress())
-            await self._rebuild(bus, read_model, progress)
+        live = await self.store.read(partial(live_projections, service=self.service))
+        for read_model in self.service.all_projections:
+            if read_model not in live:
+                progress = self._rebuilds.setdefault(read_model.name, rebuild.Progress())
+                await self._rebuild(bus, read_model, progress)
 
     async def _rebuild(self, bus: Bus, read_model: Projection, progress: rebuild.Progress) -> None:
+        owner = self.ids.new()
         while True:
             try:
                 async with bus.reader() as reader:
-                    await rebuild.rebuild(
-                        self.store, read_model, reader, self.live, self._all_turns, progress
-                    )
-            except asyncio.CancelledError:
-                raise
+                    await rebuild.rebuild(self.store, read_model, reader, progress, owner=owner)
+            except rebuild.TakenOver:
+                progress.done, progress.failed = True, "TakenOver"
+                log.info("projection.rebuilt_elsewhere", projection=read_model.name)
+                return
             except Exception as error:
                 progress.failures += 1
                 log.warning("projection.rebuild_waits", projection=read_model.name, error=error)
-                if not is_transient(error) and progress.failures > rebuild.GIVE_UP:
+                if (
+                    not is_transient(error)
+                    and not isinstance(error, BusAway | KafkaError | TimeoutError)
+                    and progress.failures > rebuild.GIVE_UP
+                ):
                     progress.done, progress.failed = True, type(error).__name__
                     log.exception("projection.rebuild_failed", projection=read_model.name)
                     return
@@ -377,12 +384,6 @@ class Engine:
             else:
                 log.info("projection.rebuilt", projection=read_model.name, count=progress.records)
                 return
-
-    @contextlib.asynccontextmanager
-    async def _all_turns(self) -> AsyncIterator[None]:
-        """Nothing is settled while this is held."""
-        async with self._identity_turn, self._turn:
-            yield
 
     # what it looks like
 
@@ -438,6 +439,11 @@ class Figures:
     set_aside: dict[str, int]
     jobs: dict[str, int]
     gauges: dict[str, float]
+
+
+def _passes(error: Exception) -> bool:
+    """Whether store or bus are at fault, so that it is tried again for ever."""
+    return is_transient(error) or isinstance(error, BusAway | KafkaError | TimeoutError)
 
 
 def _perhaps_readable(connection: sa.Connection) -> list[str]:

@@ -71,27 +71,13 @@ class Unattributed(Exception):  # noqa: N818
     """Something failed that no single item can be blamed for."""
 
 
-class Live:
-    """Which projections are filled now; shared by all who settle for a service."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.projections: frozenset[Projection] = frozenset(service.all_projections)
-
-    def load(self, connection: sa.Connection) -> None:
-        """Read which ones the store knows as live."""
-        states = {
-            (name, version): state
-            for name, version, state in connection.execute(
-                sa.select(projection.c.name, projection.c.version, projection.c.state)
-            )
-        }
-        self.projections = frozenset(
-            p
-            for p in self.service.all_projections
-            if states.get((p.name, p.version), "live") == "live"
+def live_projections(connection: sa.Connection, service: Service) -> list[Projection]:
+    """Those that are filled now. Asked in the transaction that fills them, since another replica
+    may just have swapped one in, or found it broken."""
+    states = {
+        (name, version): state
+        for name, version, state in connection.execute(
+            sa.select(projection.c.name, projection.c.version, projection.c.state)
         )
-
-    def missing(self) -> list[Projection]:
-        """Projections that must be rebuilt before they are filled again."""
-        return [p for p in self.service.all_projections if p not in self.projections]
+    }
+    return [p for p in service.all_projections if states.get((p.name, p.version), "live") == "live"]

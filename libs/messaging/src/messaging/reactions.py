@@ -108,6 +108,10 @@ class Projection:
     """
 
     def __init__(self, name: str, *, version: int, tables: Sequence[sa.Table]) -> None:
+        if any(table.foreign_keys for table in tables):
+            raise ValueError(
+                f"{name}: a read model is dropped and renamed, so it has no references"
+            )
         self.name = name
         self.version = version
         self.tables = tuple(tables)

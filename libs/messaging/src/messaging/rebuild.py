@@ -1,31 +1,38 @@
 """Rebuilding a projection while the service runs (DESIGN §3.6).
 
-The shadow is filled up to the end of the log while the old model answers and others settle. Then
-settling pauses, the rest up to the live places is read exactly, and the tables are swapped in one
-transaction. Killed at any point it goes on at the next start: where the shadow stands is in the
-store, and the projection counts as building until the swap.
+The shadow is filled up to the live places while the old model answers and others settle, here and
+in other replicas. When little is left, the rest of the log is read into memory, and one transaction
+locks the live places, applies what they have passed meanwhile, and swaps the tables. Nothing pauses
+but for that transaction. Killed at any point it goes on at the next start: where the shadow stands
+is in the store, and the projection counts as building until the swap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
-from messaging.attempt import Live
+from contracts import COMPACTED
+from messaging.envelope import Item
+from messaging.filling import Filler, Log, fill, read_items
+from messaging.outcome import BEGINNING, Partition, Place
 from messaging.reactions import Projection
 from messaging.service import Service
-from messaging.shadow import Filler, Log, Shadow, fill, swap
-from messaging.tables import inbox, place, projection
-from runtime.store import Store
+from messaging.shadow_tables import Shadow, swap
+from messaging.tables import inbox, place, projection, read_meta, write_meta
+from runtime.store import Store, insert_ignore
 
 GIVE_UP = 5
 """Tries of a rebuild that fails by its own fault; one that waits for bus or store never ends."""
 
-NEAR = 5_000
-"""Records; a log that grew by less while it was read is finished with settling paused."""
+NEAR = 1_000
+"""Records that are left for the transaction of the swap: it holds the store for some 0.1 s."""
+
+WAIT = 0.5
 
 
 @dataclass
@@ -39,68 +46,171 @@ class Progress:
     failures: int = 0
 
 
+class TakenOver(Exception):  # noqa: N818 - it names what happened
+    """Another process rebuilds the same projection now."""
+
+
 def declare(connection: sa.Connection, service: Service) -> None:
     """Note every projection of this build: live in a store that heard nothing yet, else to be
-    built when its name or version is new."""
-    known = {
-        (name, version)
-        for name, version in connection.execute(sa.select(projection.c.name, projection.c.version))
-    }
+    built when its name or version is new. Replicas may start at once."""
     heard = connection.scalar(sa.select(sa.exists().where(inbox.c.event_id.is_not(None))))
-    for p in service.all_projections:
-        if (p.name, p.version) not in known:
-            connection.execute(
-                sa.insert(projection).values(
-                    name=p.name, version=p.version, state="building" if heard else "live"
-                )
-            )
+    insert_ignore(
+        connection,
+        projection,
+        [
+            {"name": p.name, "version": p.version, "state": "building" if heard else "live"}
+            for p in service.all_projections
+        ],
+    )
 
 
 async def rebuild(
-    store: Store,
-    read_model: Projection,
-    source: Log,
-    live: Live,
-    pause: Callable[[], AbstractAsyncContextManager[None]],
-    progress: Progress,
+    store: Store, read_model: Projection, source: Log, progress: Progress, *, owner: str
 ) -> None:
     """Build `read_model` anew and swap it in. Raises when the bus or the store goes away; called
-    again it goes on from where it was."""
-    shadow = Shadow(read_model)
-    filler = Filler(shadow)
-    await store.write(shadow.create)
-    await store.write(filler.open)
-    topics = sorted({e.TOPIC for e in read_model.events})
+    again it goes on from where it was.
 
-    def count(records: int) -> None:
-        progress.records += records
-
-    while True:
-        ends = await source.ends(topics)
-        starts = await store.read(shadow.starts)
-        left = sum(max(0, end - starts.get(name, 0)) for name, end in ends.items())
-        progress.total = progress.records + left
-        await fill(store, shadow, source, filler, ends=ends, progress=count)
-        if left <= NEAR:
-            break
-    async with pause():
-        ends = await store.read(lambda c: _live_ends(c, topics))
-        await store.write(filler.open)
-        await fill(store, shadow, source, filler, ends=ends, progress=count)
-
-        def finish(connection: sa.Connection) -> None:
-            filler.finish(connection)
-            swap(connection, shadow)
-
-        await store.write(finish)
-        live.projections = live.projections | {read_model}
+    Raises:
+        TakenOver: another process has begun to rebuild it.
+    """
+    work = Rebuild(store, read_model, source, progress, owner)
+    await store.write(work.begin)
+    while not await work.round():  # noqa: ASYNC110 - the live side may be in another process
+        await asyncio.sleep(WAIT)
     progress.done = True
 
 
-def _live_ends(connection: sa.Connection, topics: list[str]) -> dict[tuple[str, int], int]:
-    rows = connection.execute(
-        sa.select(place.c.topic, place.c.partition, place.c.record_offset).where(
-            place.c.side == "in", place.c.topic.in_(topics)
+class Rebuild:
+    """The steps of `rebuild`."""
+
+    def __init__(
+        self, store: Store, read_model: Projection, source: Log, progress: Progress, owner: str
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._progress = progress
+        self._owner = owner
+        self._shadow = Shadow(read_model)
+        self._filler = Filler(self._shadow)
+        self._topics = sorted({e.TOPIC for e in read_model.events})
+        self._note = f"rebuild.{read_model.name}"
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Take it over from whoever was at it, where it stands."""
+        write_meta(connection, self._note, self._owner)
+        self._shadow.create(connection)
+        self._filler.open(connection)
+
+    async def round(self) -> bool:
+        """Fill up to the live places, and swap when little is left; whether it was swapped."""
+        live = await self._store.read(self._live)
+        there = await self._source.ends(self._topics)
+        for name in await self._elsewhere(there):
+            await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
+        ends = {name: at.offset + 1 for name, at in live.items() if name in there}
+        await fill(
+            self._store, self._filler, self._source, ends, write=self._own, progress=self._count
         )
-    )
-    return {(topic, partition): offset + 1 for topic, partition, offset in rows}
+        ends = await self._source.ends(self._topics)
+        starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
+        left = sum(max(0, end - starts.get(name, 0)) for name, end in ends.items())
+        self._progress.total = self._progress.records + left
+        if left > NEAR:
+            return False
+        tail = [i async for items in read_items(self._source, starts, ends) for i in items]
+        return await self._store.write(partial(self._finish, tail=tail, ends=ends))
+
+    def _count(self, records: int) -> None:
+        self._progress.records += records
+
+    def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
+        """`work` unless another process has taken it over."""
+
+        def owned(connection: sa.Connection) -> None:
+            self._check_owner(connection)
+            work(connection)
+
+        return owned
+
+    def _check_owner(self, connection: sa.Connection) -> None:
+        if read_meta(connection, self._note) != self._owner:
+            raise TakenOver
+
+    async def _elsewhere(self, there: Mapping[Partition, int]) -> list[Partition]:
+        """Partitions whose log is not the one that the shadow was read from, or is gone."""
+        found = [name for name in self._filler.reached if name not in there]
+        for name, at in self._filler.reached.items():
+            if name in found:
+                continue
+            records = [
+                i
+                async for items in read_items(
+                    self._source, {name: at.offset}, {name: at.offset + 1}
+                )
+                for i in items
+            ]
+            if name[0] in COMPACTED and not records:
+                continue
+            if not records or not _is_at(records[0], at):
+                found.append(name)
+        return found
+
+    def _live(self, connection: sa.Connection, *, lock: bool = False) -> dict[Partition, Place]:
+        query = (
+            sa.select(place)
+            .where(place.c.side == "in", place.c.topic.in_(self._topics))
+            .order_by(place.c.topic, place.c.partition)
+        )
+        rows = connection.execute(query.with_for_update() if lock else query)
+        return {
+            (r.topic, r.partition): Place(r.record_offset, r.event_id, r.stamp, r.era) for r in rows
+        }
+
+    def _finish(
+        self, connection: sa.Connection, tail: list[Item], ends: Mapping[Partition, int]
+    ) -> bool:
+        """With the live places locked nothing is settled: what they have passed is applied, and
+        what lies behind them and was settled before the log was read again. Then the swap."""
+        self._check_owner(connection)
+        live = self._live(connection, lock=True)
+        if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):
+            return False
+        ids = [i.id for i in tail]
+        settled = set(
+            connection.scalars(sa.select(inbox.c.event_id).where(inbox.c.event_id.in_(ids)))
+        )
+        self._filler.fill(
+            connection,
+            [
+                item
+                for item in tail
+                if item.record.offset <= live[item.record.topic, item.record.partition].offset
+                or item.id in settled
+            ],
+        )
+        self._filler.finish(connection)
+        swap(connection, self._shadow)
+        return True
+
+    def _agrees(self, name: Partition, live: Place | None, tail: list[Item]) -> bool:
+        """Whether the live place is where the shadow stands or behind it in what was read: then
+        both have read the same log."""
+        if live is None or live.offset == BEGINNING:
+            return False
+        here = self._filler.reached.get(name)
+        if here is not None and live.offset <= here.offset:
+            return (live.offset, live.event_id, live.stamp) == (
+                here.offset,
+                here.event_id,
+                here.stamp,
+            )
+        its = [i for i in tail if (i.record.topic, i.record.partition) == name]
+        if any(_is_at(item, live) for item in its):
+            return True
+        gone = all(i.record.offset != live.offset for i in its)
+        return name[0] in COMPACTED and gone and (not its or its[-1].record.offset > live.offset)
+
+
+def _is_at(item: Item, at: Place) -> bool:
+    record = item.record
+    return (record.offset, item.id[:64], record.stamp) == (at.offset, at.event_id, at.stamp)

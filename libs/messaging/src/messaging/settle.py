@@ -28,7 +28,6 @@ import sqlalchemy as sa
 from messaging.attempt import (
     Attempt,
     HandlerFailed,
-    Live,
     Outcome,
     Overtaken,
     Partition,
@@ -62,11 +61,10 @@ _QUIET = 20
 class Settler:
     """Settles batches for one subscriber of a service. Used by one thread at a time."""
 
-    def __init__(self, service: Service, *, clock: Clock, ids: Ids, live: Live) -> None:
+    def __init__(self, service: Service, *, clock: Clock, ids: Ids) -> None:
         self.service = service
         self.clock = clock
         self.ids = ids
-        self.live = live
         self.expected: dict[Partition, Place] = {}
         self._forgotten: set[Partition] = set()
 
@@ -167,7 +165,6 @@ class Settler:
     def _commit(self, outcome: Outcome, told: Callable[[Outcome], None]) -> None:
         self.expected.update(outcome.places)
         for broken in outcome.broken:
-            self.live.projections = self.live.projections - {broken}
             log.error("projection.broken", projection=broken.name, version=broken.version)
         if len(outcome.settled) <= _QUIET:
             for item in outcome.settled:
@@ -188,7 +185,7 @@ class Settler:
         self, connection: sa.Connection, *, careful: bool = True, release: bool = True
     ) -> Attempt:
         return Attempt(
-            self.live,
+            self.service,
             connection,
             clock=self.clock,
             ids=self.ids,

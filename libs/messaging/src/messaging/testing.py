@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED, Event, event_type
 from messaging import aside
-from messaging.attempt import Live, Outcome
+from messaging.attempt import Outcome
 from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
 from messaging.retries import Retrier
 from messaging.service import Service
@@ -43,7 +43,7 @@ class Bench:
         self.ids = ids
         self.store = Store(store_url)
         self.store.write_now(lambda c: service.metadata.create_all(c))
-        self.settler = Retrier(service, clock=clock, ids=ids, live=Live(service))
+        self.settler = Retrier(service, clock=clock, ids=ids)
         self.log: list[Record] = []
         self._ends: dict[tuple[str, int], int] = {}
         self._last: dict[tuple[str, str], str] = {}

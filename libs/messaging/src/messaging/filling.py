@@ -1,0 +1,233 @@
+"""Filling a shadow: by the rules of the live way, from the log, no further than the live places.
+
+An event that the live side has passed was either settled (then it has its effect in the shadow, in
+the order of ``previous``) or set aside (then it is held: if it is not set aside any more at the
+end, the live model had its effect meanwhile, and the shadow gets it then).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from messaging import aside
+from messaging.envelope import Item, Marker, Received, Record, decode
+from messaging.outcome import Partition, Place
+from messaging.reactions import ProjectionTransaction
+from messaging.shadow_tables import Shadow
+from messaging.tables import inbox, place, set_aside
+from runtime.store import Store, insert_ignore, upsert
+
+SLICE = 500
+SLICE_SECONDS = 0.02
+
+
+class Log(Protocol):
+    """What a rebuild reads from: all records of some topics between places."""
+
+    async def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """The offset after the last record of every partition."""
+        ...
+
+    def read(
+        self, starts: dict[Partition, int], ends: dict[Partition, int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        """Batches of records from `starts` (inclusive) up to `ends` (exclusive)."""
+        ...
+
+
+class Filler:
+    """Fills a shadow from batches of records: ids once, ``previous`` first."""
+
+    def __init__(self, shadow: Shadow) -> None:
+        self.shadow = shadow
+        self.read_model = shadow.of
+        self.reached: dict[Partition, Place] = {}
+        self._waiting: dict[str, dict[str, Item]] = {}
+
+    def open(self, connection: sa.Connection) -> None:
+        """Go on from where the last rebuild was, if there was one."""
+        self._waiting.clear()
+        self.reached = self.shadow.places(connection)
+
+    def begin_again(self, connection: sa.Connection, name: Partition) -> None:
+        """This partition is another log now: from its beginning; ids drop what was seen."""
+        self.reached.pop(name, None)
+        connection.execute(
+            sa.delete(place).where(
+                place.c.side == self.shadow.side,
+                place.c.topic == name[0],
+                place.c.partition == name[1],
+            )
+        )
+
+    def fill(self, connection: sa.Connection, items: Sequence[Item]) -> None:
+        """One slice, with the places that it reached, in the caller's transaction."""
+        if not items:
+            return
+        p = ProjectionTransaction(connection, self.shadow.tables)
+        ids = {i.id for i in items}
+        named = sorted(ids | {i.previous for i in items if i.previous})
+        seen = _among(connection, self.shadow.seen.c.event_id, named)
+        unseen = [name for name in named if name not in seen and name not in ids]
+        # One that the live side does not know either never came; nobody waits for it here.
+        awaited = _among(connection, inbox.c.event_id, unseen) | ids
+        apart = _among(connection, set_aside.c.event_id, sorted(ids))
+        fresh: list[str] = []
+        for item in items:
+            if item.id in seen or isinstance(item.content, Marker):
+                continue
+            if item.previous and item.previous not in seen and item.previous in awaited:
+                self._waiting.setdefault(item.previous, {})[item.id] = item
+                continue
+            ready = [item]
+            while ready:
+                one = ready.pop()
+                if one.id in seen:
+                    continue
+                if one.id in apart:
+                    self._hold(connection, one)
+                else:
+                    self._apply(p, one)
+                seen.add(one.id)
+                fresh.append(one.id)
+                ready += self._waiting.pop(one.id, {}).values()
+        if fresh:
+            insert_ignore(connection, self.shadow.seen, [{"event_id": e} for e in fresh])
+        for item in items:
+            self.reached[item.record.topic, item.record.partition] = Place(
+                item.record.offset, item.id[:64], item.record.stamp, item.era
+            )
+        if not self._waiting:
+            self._move(connection)
+
+    def finish(self, connection: sa.Connection) -> None:
+        """At the end of the log nothing more comes: what still waits is applied in its order, and
+        so is what was held and is not set aside any more."""
+        p = ProjectionTransaction(connection, self.shadow.tables)
+        left = [item for items in self._waiting.values() for item in items.values()]
+        self._waiting.clear()
+        held = [aside.item_of(row) for row in connection.execute(sa.select(self.shadow.held))]
+        ids = sorted(item.id for item in [*left, *held])
+        if connection.dialect.name == "postgresql":
+            # Whoever is trying one of them now is waited for.
+            connection.execute(
+                sa.select(set_aside.c.event_id)
+                .where(set_aside.c.event_id.in_(ids))
+                .order_by(set_aside.c.event_id)
+                .with_for_update()
+            )
+        apart = _among(connection, set_aside.c.event_id, ids)
+        late = {item.id: item for item in [*left, *held] if item.id not in apart}
+        for item in _chained(late):
+            self._apply(p, item)
+
+    def _hold(self, connection: sa.Connection, item: Item) -> None:
+        aside.put(
+            connection,
+            item,
+            "held",
+            "",
+            tries=0,
+            next_try=None,
+            at=datetime.fromtimestamp(item.record.stamp / 1000, UTC),
+            table=self.shadow.held,
+        )
+
+    def _apply(self, p: ProjectionTransaction, item: Item) -> None:
+        if isinstance(item.content, Received):
+            function = self.read_model.of(type(item.content.event))
+            if function is not None:
+                function(p, item.content)
+
+    def _move(self, connection: sa.Connection) -> None:
+        """Places move only while nothing waits in memory: a killed rebuild loses nothing."""
+        upsert(
+            connection,
+            place,
+            [
+                {
+                    "side": self.shadow.side,
+                    "topic": topic,
+                    "partition": number,
+                    "record_offset": at.offset,
+                    "event_id": at.event_id,
+                    "stamp": at.stamp,
+                    "era": at.era,
+                }
+                for (topic, number), at in self.reached.items()
+            ],
+            key=("side", "topic", "partition"),
+        )
+
+
+def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
+    """In the order of the log, but each behind its previous."""
+    done: set[str] = set()
+    for item in sorted(items.values(), key=lambda i: (i.record.stamp, i.record.offset)):
+        chain = [item]
+        while (before := items.get(chain[-1].previous or "")) is not None and before not in chain:
+            chain.append(before)
+        for one in reversed(chain):
+            if one.id not in done:
+                done.add(one.id)
+                yield one
+
+
+def _among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(values), SLICE):
+        part = values[start : start + SLICE]
+        found.update(connection.scalars(sa.select(column).where(column.in_(part))))
+    return found
+
+
+async def read_items(
+    source: Log, starts: dict[Partition, int], ends: dict[Partition, int]
+) -> AsyncIterator[list[Item]]:
+    """Records between places, decoded beside the event loop."""
+    async for batch in source.read(starts, ends):
+        yield await asyncio.to_thread(_decoded, batch)
+
+
+def _decoded(records: Sequence[Record]) -> list[Item]:
+    return [decode(record) for record in records]
+
+
+async def fill(
+    store: Store,
+    filler: Filler,
+    source: Log,
+    ends: dict[Partition, int],
+    *,
+    write: Callable[[Callable[[sa.Connection], None]], Callable[[sa.Connection], None]],
+    progress: Callable[[int], None],
+) -> None:
+    """Read from where the shadow stands up to `ends`, in slices that let others write between.
+    `write` wraps what is done in each transaction."""
+    size = SLICE
+    starts = {name: at.offset + 1 for name, at in filler.reached.items()}
+    async for items in read_items(source, starts, ends):
+        at = 0
+        while at < len(items):
+            part = items[at : at + size]
+            spent = await store.write(_timed(write(lambda c, part=part: filler.fill(c, part))))  # type: ignore[misc]
+            at += len(part)
+            size = max(20, min(SLICE, int(size * SLICE_SECONDS / max(spent, 0.001))))
+        progress(len(items))
+
+
+def _timed(work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], float]:
+    """How long it held the store, without the time that it queued."""
+
+    def timed(connection: sa.Connection) -> float:
+        begun = time.monotonic()
+        work(connection)
+        return time.monotonic() - begun
+
+    return timed

@@ -1,0 +1,278 @@
+"""A rebuilt read model is what the live one would be, and its tables what the migrations know."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic import autogenerate
+from alembic.migration import MigrationContext
+
+from contracts.activities import ActivityCreated
+from messaging import NotYet, Policies, Projection, ProjectionTransaction, Received, Service
+from messaging.envelope import Record, decode
+from messaging.rebuild import Progress, Rebuild, TakenOver
+from messaging.tables import inbox, metadata_with_messaging, place, projection
+from messaging.testing import Bench
+from messaging.transaction import Transaction
+from runtime.clock import FixedClock
+from runtime.ids import SequenceIds
+from runtime.migrations import OPTIONS
+
+METADATA = metadata_with_messaging()
+lines = sa.Table(
+    "lines",
+    METADATA,
+    sa.Column("activity_id", sa.String(40), primary_key=True),
+    sa.Column("titles", sa.String(200), nullable=False, index=True),
+    sa.Column("first", sa.String(40), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.UniqueConstraint("activity_id", "number", name="one_number_of_a_line"),
+    sa.UniqueConstraint("first", "activity_id"),
+    sa.CheckConstraint("number > 0", name="something_was_heard"),
+    sa.Index("lines_by_number", "number", "activity_id"),
+    sa.Index(
+        "lines_that_go_on_and_on_with_a_very_long_name_indeed",
+        "number",
+        unique=False,
+        sqlite_where=sa.text("number > 1"),
+        postgresql_where=sa.text("number > 1"),
+    ),
+)
+POLICIES = Policies()
+LINES = Projection("lines", version=2, tables=(lines,))
+
+
+class World:
+    known = True
+
+
+@POLICIES.on(ActivityCreated)
+def refuse(tx: Transaction, received: Received[ActivityCreated]) -> None:
+    if received.event.title == "later" and not World.known:
+        raise NotYet("the time has not come")
+
+
+@LINES.on(ActivityCreated)
+def line(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
+    table = p.table(lines)
+    key = received.event.activity_id
+    row = p.connection.execute(sa.select(table).where(table.c.activity_id == key)).first()
+    p.upsert(
+        table,
+        {
+            "activity_id": key,
+            "titles": (row.titles if row else "") + received.event.title,
+            "first": row.first if row else received.event.title,
+            "number": (row.number if row else 0) + 1,
+        },
+        key=("activity_id",),
+    )
+
+
+SERVICE = Service(
+    name="network",
+    prefix="/network",
+    package="network",
+    metadata=METADATA,
+    topics=("network.events",),
+    policies=POLICIES,
+    projections=(LINES,),
+)
+
+
+class BenchLog:
+    """What the bench has appended, as a log."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        found: dict[tuple[str, int], int] = {}
+        for record in self._bench.log:
+            found[record.topic, record.partition] = record.offset + 1
+        return found
+
+    async def read(
+        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        for name, end in sorted(ends.items()):
+            start = starts.get(name, 0)
+            yield [
+                r
+                for r in self._bench.log
+                if (r.topic, r.partition) == name and start <= r.offset < end
+            ] or []
+
+
+@pytest.fixture
+def bench(store_url: str, clock: FixedClock, ids: SequenceIds) -> Iterator[Bench]:
+    World.known = True
+    with Bench(SERVICE, store_url, clock=clock, ids=ids) as made:
+        yield made
+
+
+def created(clock: FixedClock, title: str, activity: str = "a") -> ActivityCreated:
+    return ActivityCreated(activity_id=activity, centre_id="c", title=title, created_at=clock.now())
+
+
+def titles(bench: Bench) -> dict[str, str]:
+    return dict(
+        map(tuple, bench.read(lambda c: c.execute(sa.select(lines.c.activity_id, lines.c.titles))))
+    )
+
+
+def schema(bench: Bench) -> tuple[list[str], object]:
+    """What Alembic would change, and every name that there is."""
+
+    def look(connection: sa.Connection) -> tuple[list[str], object]:
+        context = MigrationContext.configure(connection, opts=OPTIONS)
+        inspector = sa.inspect(connection)
+        names = {
+            table: (
+                sorted(
+                    (
+                        str(i["name"]),
+                        str(i["column_names"]),
+                        bool(i["unique"]),
+                        sorted(map(str, i.get("dialect_options", {}).values())),
+                    )
+                    for i in inspector.get_indexes(table)
+                ),
+                sorted(str(u["name"]) for u in inspector.get_unique_constraints(table)),
+                sorted(str(k["name"]) for k in inspector.get_check_constraints(table)),
+                str(inspector.get_pk_constraint(table)["name"]),
+            )
+            for table in sorted(inspector.get_table_names())
+        }
+        return [str(d) for d in autogenerate.compare_metadata(context, METADATA)], names
+
+    return bench.store.write_now(look)
+
+
+async def rebuilt(bench: Bench, owner: str = "me") -> Rebuild:
+    work = Rebuild(bench.store, LINES, BenchLog(bench), Progress(), owner)
+    await bench.store.write(work.begin)
+    return work
+
+
+async def test_after_a_swap_the_schema_is_what_it_was_to_the_last_name(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"), created(clock, "3", "b"))
+    before = schema(bench)
+    assert before[0] == []
+    for _ in range(2):
+        bench.store.write_now(
+            lambda c: c.execute(sa.update(lines).values(titles="spoilt")) and None
+        )
+        assert await (await rebuilt(bench)).round()
+        assert titles(bench) == {"a": "12", "b": "3"}
+        assert schema(bench) == before
+    bench.deliver(created(clock, "4"))
+    assert titles(bench) == {"a": "124", "b": "3"}
+    bench.rebuild_equals()
+
+
+async def test_it_reads_no_further_than_the_live_model(bench: Bench, clock: FixedClock) -> None:
+    bench.deliver(created(clock, "1"))
+    late = bench.append(bench.record(created(clock, "2")))
+    assert await (await rebuilt(bench)).round()
+    assert titles(bench) == {"a": "1"}
+    bench.settler.settle_all(bench._write, [decode(late)])
+    assert titles(bench) == {"a": "12"}, "what the live side had still to come has its effect once"
+
+
+async def test_what_is_tried_again_meanwhile_has_its_effect(
+    bench: Bench, clock: FixedClock
+) -> None:
+    World.known = False
+    bench.deliver(created(clock, "1"), created(clock, "later"), created(clock, "3"))
+    bench.deliver(*(created(clock, str(n), "b") for n in range(4)))
+    work = await rebuilt(bench)
+    live = bench.read(lambda c: c.execute(sa.select(place).where(place.c.side == "in")).all())
+    bench.store.write_now(
+        lambda c: c.execute(sa.update(place).where(place.c.side == "in").values(stamp=1)) and None
+    )
+    assert not await work.round(), "a place in another log is no place to swap at"
+    World.known = True
+    clock.advance(timedelta(minutes=2))
+    bench.retry()
+    assert titles(bench) == {"a": "1later3", "b": "0123"}
+    bench.store.write_now(
+        lambda c: (
+            c.execute(sa.update(place).where(place.c.side == "in").values(stamp=live[0].stamp))
+            and None
+        )
+    )
+    assert await work.round()
+    assert titles(bench) == {"a": "1later3", "b": "0123"}
+
+
+async def test_while_the_log_is_read_again_nothing_is_swapped(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"))
+    bench.store.write_now(
+        lambda c: (
+            c.execute(
+                sa.update(place)
+                .where(place.c.side == "in")
+                .values(record_offset=-1, event_id="", stamp=0)
+            )
+            and None
+        )
+    )
+    assert not await (await rebuilt(bench)).round()
+
+
+async def test_of_two_that_rebuild_the_later_goes_on_and_the_other_leaves(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"))
+    first = await rebuilt(bench, "first")
+    second = await rebuilt(bench, "second")
+    with pytest.raises(TakenOver):
+        await first.round()
+    assert await second.round()
+    assert titles(bench) == {"a": "12"}
+
+
+async def test_a_projection_swapped_in_elsewhere_is_filled_from_then_on(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.store.write_now(
+        lambda c: (
+            c.execute(sa.insert(projection).values(name="lines", version=2, state="building"))
+            and None
+        )
+    )
+    bench.deliver(created(clock, "1"))
+    assert titles(bench) == {}
+    assert await (await rebuilt(bench)).round()
+    bench.deliver(created(clock, "2"))
+    assert titles(bench) == {"a": "12"}
+
+
+async def test_an_orphan_that_was_applied_after_an_hour_is_in_the_rebuilt_model_once(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.record(created(clock, "lost"))
+    bench.settle([bench.record(created(clock, t)) for t in "23"])
+    clock.advance(timedelta(minutes=61))
+    bench.retry()
+    bench.deliver(created(clock, "4"))
+    for _ in range(2):
+        assert await (await rebuilt(bench)).round()
+        assert titles(bench) == {"a": "234"}
+    assert bench.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(inbox))) == 3
+
+
+def test_a_read_model_refers_to_no_other_table() -> None:
+    other = sa.MetaData()
+    sa.Table("whole", other, sa.Column("id", sa.Integer, primary_key=True))
+    part = sa.Table("part", other, sa.Column("id", sa.ForeignKey("whole.id"), primary_key=True))
+    with pytest.raises(ValueError, match="no references"):
+        Projection("parts", version=1, tables=(part,))
