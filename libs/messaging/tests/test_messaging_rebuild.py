@@ -211,6 +211,22 @@ async def test_what_is_tried_again_meanwhile_has_its_effect(
     assert titles(bench) == {"a": "1later3", "b": "0123"}
 
 
+async def test_what_was_tried_again_comes_before_what_came_after_it(
+    bench: Bench, clock: FixedClock
+) -> None:
+    World.known = False
+    bench.deliver(created(clock, "1"), created(clock, "later"), created(clock, "3"))
+    work = await rebuilt(bench)
+    filler = work._filler
+    bench.store.write_now(lambda c: filler.fill(c, [decode(r) for r in bench.log]))
+    World.known = True
+    clock.advance(timedelta(minutes=2))
+    bench.retry()
+    bench.deliver(created(clock, "4"))
+    assert await work.round()
+    assert titles(bench) == {"a": "1later34"}
+
+
 async def test_while_the_log_is_read_again_nothing_is_swapped(
     bench: Bench, clock: FixedClock
 ) -> None:

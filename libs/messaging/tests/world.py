@@ -62,6 +62,7 @@ counted = sa.Table(
     HEARING,
     sa.Column("key", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, nullable=False, index=True),
+    sa.Column("ids", sa.Text, nullable=False),
 )
 POLICIES = Policies()
 COUNTED = Projection("counted", version=1, tables=(counted,))
@@ -81,8 +82,9 @@ def hear(tx: Transaction, received: Received[ActivityCreated]) -> None:
 def count(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
     table = p.table(counted)
     key = received.key
-    was = p.connection.scalar(sa.select(table.c.number).where(table.c.key == key)) or 0
-    p.upsert(table, {"key": key, "number": was + 1}, key=("key",))
+    was = p.connection.execute(sa.select(table).where(table.c.key == key)).first()
+    number, ids = (was.number, f"{was.ids} {received.id}") if was else (0, received.id)
+    p.upsert(table, {"key": key, "number": number + 1, "ids": ids}, key=("key",))
 
 
 def said_again(tx: Transaction, received: Received[ActivityCreated]) -> None:
@@ -473,15 +475,13 @@ class World:
             if key not in self.forked:
                 order = [event_id for event_id, its in turns if its == key]
                 _same(f"order of {key}", order, events)
-        numbers = dict(
-            tuple(row)
-            for row in self.hearer.read_now(
-                lambda c: c.execute(sa.select(counted.c.key, counted.c.number)).all()
-            )
-        )
+        models = {
+            row.key: (row.number, row.ids.split())
+            for row in self.hearer.read_now(lambda c: c.execute(sa.select(counted)).all())
+        }
         for key in set(KEYS) - self.forked:
-            number = sum(its == key for _, its in turns)
-            _same(f"read model of {key}", numbers.get(key, 0), number)
+            order = [event_id for event_id, its in turns if its == key]
+            _same(f"read model of {key}", models.get(key, (0, [])), (len(order), order))
         answers = self.hearer.read_now(lambda c: list(c.scalars(sa.select(outbox.c.cause))))
         _same("every fact is answered once", Counter(answers), counts)
 

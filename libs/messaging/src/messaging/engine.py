@@ -372,11 +372,7 @@ class Engine:
             except Exception as error:
                 progress.failures += 1
                 log.warning("projection.rebuild_waits", projection=read_model.name, error=error)
-                if (
-                    not is_transient(error)
-                    and not isinstance(error, BusAway | KafkaError | TimeoutError)
-                    and progress.failures > rebuild.GIVE_UP
-                ):
+                if not _passes(error) and progress.failures > rebuild.GIVE_UP:
                     progress.done, progress.failed = True, type(error).__name__
                     log.exception("projection.rebuild_failed", projection=read_model.name)
                     return

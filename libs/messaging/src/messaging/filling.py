@@ -1,8 +1,8 @@
 """Filling a shadow: by the rules of the live way, from the log, no further than the live places.
 
 An event that the live side has passed was either settled (then it has its effect in the shadow, in
-the order of ``previous``) or set aside (then it is held: if it is not set aside any more at the
-end, the live model had its effect meanwhile, and the shadow gets it then).
+the order of ``previous``) or set aside (then it is held: as soon as it is not set aside any more
+the live model has had its effect, and the shadow gets it before anything that came after it).
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from runtime.store import Store, insert_ignore, upsert
 
 SLICE = 500
 SLICE_SECONDS = 0.02
+
+_AT_ONCE = 5_000
+"""Ids in one query: more than a slice and the last part of the log have, so that what is settled
+between two queries is not seen out of order."""
 
 
 class Log(Protocol):
@@ -78,6 +82,8 @@ class Filler:
         # One that the live side does not know either never came; nobody waits for it here.
         awaited = _among(connection, inbox.c.event_id, unseen) | ids
         apart = _among(connection, set_aside.c.event_id, sorted(ids))
+        # Asked after `apart`: whoever was settled behind one that is held comes behind it here.
+        self._let_go(connection, p)
         fresh: list[str] = []
         for item in items:
             if item.id in seen or isinstance(item.content, Marker):
@@ -139,6 +145,19 @@ class Filler:
             table=self.shadow.held,
         )
 
+    def _let_go(self, connection: sa.Connection, p: ProjectionTransaction) -> None:
+        """Apply what was held and is not set aside any more."""
+        held = self.shadow.held
+        rows = connection.execute(
+            sa.select(held).where(~sa.exists().where(set_aside.c.event_id == held.c.event_id))
+        ).all()
+        if not rows:
+            return
+        for item in _chained({row.event_id: aside.item_of(row) for row in rows}):
+            self._apply(p, item)
+        gone = [row.event_id for row in rows]
+        connection.execute(sa.delete(held).where(held.c.event_id.in_(gone)))
+
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
         if isinstance(item.content, Received):
             function = self.read_model.of(type(item.content.event))
@@ -181,8 +200,8 @@ def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
 
 def _among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
     found: set[str] = set()
-    for start in range(0, len(values), SLICE):
-        part = values[start : start + SLICE]
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
         found.update(connection.scalars(sa.select(column).where(column.in_(part))))
     return found
 
