@@ -18,6 +18,7 @@ from contracts import COMPACTED, Event, event_type
 from messaging import aside
 from messaging.attempt import Outcome
 from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
+from messaging.rebuild import declare
 from messaging.retries import Retrier
 from messaging.service import Service
 from messaging.shadow import differences
@@ -42,12 +43,16 @@ class Bench:
         self.clock = clock
         self.ids = ids
         self.store = Store(store_url)
-        self.store.write_now(lambda c: service.metadata.create_all(c))
+        self.store.write_now(self._open)
         self.settler = Retrier(service, clock=clock, ids=ids)
         self.log: list[Record] = []
         self._ends: dict[tuple[str, int], int] = {}
         self._last: dict[tuple[str, str], str] = {}
         self._jobs = JobRunner(self.store, service.jobs, self._in_transaction, clock)
+
+    def _open(self, connection: sa.Connection) -> None:
+        self.service.metadata.create_all(connection)
+        declare(connection, self.service)
 
     def __enter__(self) -> Bench:
         return self
