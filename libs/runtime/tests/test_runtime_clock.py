@@ -64,6 +64,28 @@ def test_a_jump_is_doubted_until_staff_confirm(jump: timedelta) -> None:
     assert machine.meta[ClockGuard.KEY] == machine.wall.isoformat()
 
 
+def test_a_confirmation_reaches_every_process_whose_clock_tells_that_time() -> None:
+    machine, other = Machine(), Machine()
+    other.meta = machine.meta
+    here, there, elsewhere = machine.guard(), machine.guard(), other.guard()
+    machine.wall += timedelta(hours=3)
+    other.wall -= timedelta(hours=3)
+    assert here.suspicious
+    assert there.suspicious
+    assert elsewhere.suspicious
+    here.confirm(NO_CONNECTION)
+    machine.passes(timedelta(seconds=5))
+    other.passes(timedelta(seconds=5))
+    there.heed(NO_CONNECTION)
+    elsewhere.heed(NO_CONNECTION)
+    assert not there.suspicious
+    assert elsewhere.suspicious, "its clock tells another time than the one that was confirmed"
+    machine.wall += timedelta(hours=1)
+    assert there.suspicious
+    there.heed(NO_CONNECTION)
+    assert there.suspicious, "what was confirmed before the next jump does not mend it"
+
+
 def test_a_small_correction_is_no_jump() -> None:
     machine = Machine()
     guard = machine.guard()

@@ -29,7 +29,12 @@ from messaging.outcome import (
     Unattributed,
     live_projections,
 )
-from messaging.reactions import NotYet, Projection, ProjectionTransaction
+from messaging.reactions import (
+    NotYet,
+    Projection,
+    ProjectionTransaction,
+    ReadModelFailed,
+)
 from messaging.service import Service
 from messaging.tables import inbox, outbox, place, projection, read_meta, set_aside
 from messaging.transaction import Transaction
@@ -90,8 +95,10 @@ class Attempt:
         self.release = release
         self.outcome = Outcome()
         self.now: datetime = clock.now()
-        self.tx = Transaction(self.service, connection, now=self.now, ids=ids)
         self.projections = ProjectionTransaction(connection, {})
+        self.tx = Transaction(
+            self.service, connection, now=self.now, ids=ids, read_models=self.projections
+        )
         self.live: list[Projection] = []
         self.known: set[str] = set()
         self.aside_ids: set[str] = set()
@@ -293,28 +300,13 @@ class Attempt:
 
     def _react(self, item: Item, received: Received[Event]) -> None:
         self.tx.handle(received)
-        event = type(received.event)
         if item.id not in self.reacted:
-            for policy in self.service.policies.of(event):
+            for policy in self.service.policies.of(type(received.event)):
                 self._by_policy(partial(policy, self.tx, received))
         if self.careful:
             self._by_policy(self.tx.flush)
-        for read_model in self.live:
-            function = read_model.of(event)
-            if function is None:
-                continue
-            try:
-                if self.careful:
-                    with self.connection.begin_nested():
-                        function(self.projections, received)
-                else:
-                    function(self.projections, received)
-            except Exception as error:
-                if not self.careful or is_transient(error):
-                    raise HandlerFailed(
-                        self.index, error, read_model, follower=self.follower
-                    ) from error
-                self._broken(read_model, error)
+        for read_model in self.live[:]:
+            self._remember(read_model, received)
         self.outcome.settled.append(item)
         self.tx.handle(None)
 
@@ -322,10 +314,31 @@ class Attempt:
         try:
             work()
         except Exception as error:
-            raise HandlerFailed(self.index, error, follower=self.follower) from error
+            raise self._failed(error) from error
+
+    def _remember(self, read_model: Projection, received: Received[Event]) -> None:
+        try:
+            if self.careful:
+                with self.connection.begin_nested():
+                    self.projections.apply(read_model, received)
+                    self.projections.flush()
+            else:
+                self.projections.apply(read_model, received)
+        except Exception as error:
+            if not self.careful or is_transient(error):
+                raise self._failed(error, read_model) from error
+            self.projections.forget()
+            self._broken(read_model, error)
+
+    def _failed(self, error: Exception, by: Projection | None = None) -> HandlerFailed:
+        """A read model's rows may be written long after its event, and before a policy reads."""
+        if isinstance(error, ReadModelFailed):
+            error, by = error.error, error.read_model
+        return HandlerFailed(self.index, error, by, follower=self.follower)
 
     def _broken(self, read_model: Projection, error: Exception) -> None:
-        log.error("projection.failed", projection=read_model.name, reason=reason_of(error))
+        cause = error.error if isinstance(error, ReadModelFailed) else error
+        log.error("projection.failed", projection=read_model.name, reason=reason_of(cause))
         upsert(
             self.connection,
             projection,
@@ -350,7 +363,11 @@ class Attempt:
             self.awaited.add(item.previous)
 
     def close(self) -> None:
-        """Write the inbox, the sets, the places and, last, the outbox."""
+        """Write the sets, the inbox, the places and, last, the outbox."""
+        try:
+            self.tx.flush()
+        except ReadModelFailed as error:
+            raise self._failed(error) from error
         if self.inbox_rows:
             # In the order of their ids: two replicas that meet on two events wait, not deadlock.
             self.inbox_rows.sort(key=lambda row: row["event_id"])
@@ -370,7 +387,6 @@ class Attempt:
             }
             for name, at in sorted(self.outcome.places.items())
         ]
-        self.tx.flush()
         upsert(self.connection, place, moved, key=("side", "topic", "partition"))
         self.outcome.emitted = self.tx.close()
         self.outcome.callbacks = self.tx.callbacks

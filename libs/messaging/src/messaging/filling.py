@@ -103,6 +103,7 @@ class Filler:
                 seen.add(one.id)
                 fresh.append(one.id)
                 ready += self._waiting.pop(one.id, {}).values()
+        p.flush()
         if fresh:
             insert_ignore(connection, self.shadow.seen, [{"event_id": e} for e in fresh])
         for item in items:
@@ -132,6 +133,7 @@ class Filler:
         late = {item.id: item for item in [*left, *held] if item.id not in apart}
         for item in _chained(late):
             self._apply(p, item)
+        p.flush()
 
     def _hold(self, connection: sa.Connection, item: Item) -> None:
         aside.put(
@@ -160,9 +162,7 @@ class Filler:
 
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
         if isinstance(item.content, Received):
-            function = self.read_model.of(type(item.content.event))
-            if function is not None:
-                function(p, item.content)
+            p.apply(self.read_model, item.content)
 
     def _move(self, connection: sa.Connection) -> None:
         """Places move only while nothing waits in memory: a killed rebuild loses nothing."""

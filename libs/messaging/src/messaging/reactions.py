@@ -8,6 +8,8 @@ outbox, no clock and no ids: what it writes follows from the events alone, so it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -76,16 +78,37 @@ class Policies:
         return frozenset(self._functions)
 
 
+class ReadModelFailed(Exception):  # noqa: N818 - it names what happened
+    """Rows that were collected for a projection could not be written."""
+
+    def __init__(self, read_model: Projection | None, error: Exception) -> None:
+        super().__init__(read_model)
+        self.read_model = read_model
+        self.error = error
+
+
 class ProjectionTransaction:
-    """What a projection may touch: its own tables, live or in the shadow of a rebuild."""
+    """What a projection may touch: its own tables, live or in the shadow of a rebuild.
+
+    Rows are collected and written set by set: a batch of 500 events costs a statement for each
+    table, not one for each row. Whoever reads `connection` finds them written.
+    """
 
     def __init__(self, connection: sa.Connection, shadows: Mapping[str, sa.Table]) -> None:
-        self.connection = connection
+        self._connection = connection
         self._shadows = shadows
+        self._filling: Projection | None = None
+        self._sets: dict[sa.Table, _Set] = {}
 
     def table(self, table: sa.Table) -> sa.Table:
         """The table to write to: the live one, or its shadow while a rebuild runs."""
         return self._shadows.get(table.name, table)
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The connection, with everything that was collected so far written to it."""
+        self.flush()
+        return self._connection
 
     def upsert(
         self,
@@ -95,9 +118,53 @@ class ProjectionTransaction:
         key: Sequence[str],
         newer: str | None = None,
     ) -> None:
-        """Insert or update one row; with `newer` only when that column grows (what comes late must
-        not undo what is newer)."""
-        upsert(self.connection, table, [dict(row)], key=key, newer=newer)
+        """Insert or update one row, together with others of its table; with `newer` only when that
+        column grows (what comes late must not undo what is newer)."""
+        collected = self._sets.get(table)
+        if collected is not None and (collected.key, collected.newer) != (key, newer):
+            self.flush()
+            collected = None
+        if collected is None:
+            collected = self._sets[table] = _Set(self._filling, key, newer, [])
+        collected.rows.append(row)
+
+    def apply(self, read_model: Projection, received: Received[Event]) -> None:
+        """Let a projection remember an event, if it wants to (the boundary calls it)."""
+        function = read_model.of(type(received.event))
+        if function is not None:
+            self._filling = read_model
+            function(self, received)
+
+    def flush(self) -> None:
+        """Write what was collected. Tables and rows in one order, whatever the events': two
+        replicas that meet on two rows wait, and do not deadlock.
+
+        Raises:
+            ReadModelFailed: a set could not be written.
+        """
+        if not self._sets:
+            return
+        sets, self._sets = self._sets, {}
+        for table, one in sorted(sets.items(), key=lambda item: item[0].name):
+            rows = sorted(one.rows, key=itemgetter(*one.key))
+            try:
+                upsert(self._connection, table, rows, key=one.key, newer=one.newer)
+            except Exception as error:
+                raise ReadModelFailed(one.read_model, error) from error
+
+    def forget(self) -> None:
+        """Throw away what was collected: its savepoint is gone."""
+        self._sets.clear()
+
+
+@dataclass(slots=True)
+class _Set:
+    """Rows for one table, in the order of their events."""
+
+    read_model: Projection | None
+    key: Sequence[str]
+    newer: str | None
+    rows: list[Mapping[str, Any]]
 
 
 class Projection:

@@ -21,6 +21,7 @@ from runtime.ids import Ids, derived
 from runtime.refusals import N_, TooLarge
 
 if TYPE_CHECKING:
+    from messaging.reactions import ProjectionTransaction
     from messaging.service import Service
 
 
@@ -33,6 +34,7 @@ class Transaction:
 
     `actor` is the account's id or ``system``. `centre` is that of the caller, or of the event that
     is handled. `cause` is that event, else None. `memo` is free for a policy's prefetch.
+    `read_models` are those that the same events fill.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Transaction:
         centre: str = "",
         correlation: str = "",
         doubted: bool = False,
+        read_models: ProjectionTransaction | None = None,
     ) -> None:
         self.service = service
         self.now = now
@@ -60,6 +63,7 @@ class Transaction:
         self.callbacks: list[Callable[[], None]] = []
         self.scheduled = False
         self._connection = connection
+        self._read_models = read_models
         self._before_flush: list[Callable[[sa.Connection], None]] = []
         self._collected: dict[sa.Table, list[Mapping[str, Any]]] = {}
         self._drafts: dict[str, outbox.Draft] = {}
@@ -67,8 +71,7 @@ class Transaction:
     @property
     def connection(self) -> sa.Connection:
         """The connection, with everything that was collected so far written to it."""
-        if self._collected or self._before_flush:
-            self.flush()
+        self.flush()
         return self._connection
 
     def emit(self, event: Event, *, centre: str | None = None) -> str:
@@ -126,7 +129,9 @@ class Transaction:
         self._before_flush.append(write)
 
     def flush(self) -> None:
-        """Write what was collected, table by table."""
+        """Write what was collected, table by table, also what read models collected."""
+        if self._read_models is not None:
+            self._read_models.flush()
         while self._before_flush or self._collected:
             writers, self._before_flush = self._before_flush, []
             for write in writers:

@@ -120,11 +120,13 @@ class ClockGuard:
 
     *Suspicious* from a jump of more than 5 minutes against the monotonic clock, or when at a start
     the clock is more than 5 minutes behind the latest time that the store saw, or more than 30 days
-    ahead of it; until `confirm`. Declared play (`PlayedClock`, `FixedClock`) is no jump, since the
-    clock *under* the offset is watched. `read` and `write` reach a key-value table of the store.
+    ahead of it; until `confirm`, here or in another process on the same store (`heed`). Declared
+    play (`PlayedClock`, `FixedClock`) is no jump, since the clock *under* the offset is watched.
+    `read` and `write` reach a key-value table of the store.
     """
 
     KEY = "clock.latest"
+    CONFIRMED = "clock.confirmed"
 
     def __init__(
         self,
@@ -191,6 +193,19 @@ class ClockGuard:
             self._wall, self._ticks = self._clock.now(), self._monotonic()
             self._reason = ""
             self._write(connection, self.KEY, self._wall.isoformat())
+            self._write(connection, self.CONFIRMED, self._wall.isoformat())
+
+    def heed(self, connection: sa.Connection) -> None:
+        """Staff may have confirmed the date in another process: it holds here as well if it is the
+        time that this clock tells. To be asked every few seconds while the date is doubted."""
+        if not self.suspicious:
+            return
+        stored = self._read(connection, self.CONFIRMED)
+        if stored is None:
+            return
+        with self._lock:
+            if abs(self._clock.now() - datetime.fromisoformat(stored)) <= JUMP:
+                self._reason = ""
 
 
 def _spoken(span: timedelta) -> str:

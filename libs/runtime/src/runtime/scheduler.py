@@ -336,6 +336,8 @@ class JobRunner(Generic[Tx]):
     def _save_clock(self) -> None:
         if self._guard is None:
             return
+        if self._guard.suspicious:
+            self._store.read_now(self._guard.heed)
         now = self._clock.now()
         if self._clock_saved is None or abs(now - self._clock_saved) >= SAVE_CLOCK_EVERY:
             self._store.write_now(self._guard.save)

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -342,8 +343,8 @@ def insert_ignore(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Insert rows, leaving alone those that meet a unique key that is there already."""
-    statement = _insert(connection, table).on_conflict_do_nothing()
-    for batch in _batches(rows, key=None, newer=None):
+    statement = _insert(connection.dialect.name, table).on_conflict_do_nothing()
+    for batch in _runs(rows):
         connection.execute(statement, batch)
 
 
@@ -361,10 +362,18 @@ def upsert(
     does not undo what is newer; at equal values the later call wins. A row there without a value in
     that column (a stub) gives way. The order of `rows` counts as the order of calls.
     """
-    for batch in _batches(rows, key=key, newer=newer):
-        connection.execute(
-            upsert_statement(connection, table, batch[0], key=key, newer=newer), batch
-        )
+    name = connection.dialect.name
+    for batch in _sets(rows, key=key, newer=newer):
+        statement = _upsert_once_made(name, table, tuple(batch[0]), tuple(key), newer)
+        connection.execute(statement, batch)
+
+
+@lru_cache(maxsize=512)
+def _upsert_once_made(
+    dialect: str, table: sa.Table, columns: tuple[str, ...], key: tuple[str, ...], newer: str | None
+) -> sqlite.Insert | postgresql.Insert:
+    """Making the statement costs as much as writing a hundred rows."""
+    return _upsert(dialect, table, columns, key=key, newer=newer)
 
 
 def upsert_statement(
@@ -380,7 +389,19 @@ def upsert_statement(
 
     `where` says more about the row that is there: one that does not meet it is left alone.
     """
-    statement = _insert(connection, table)
+    return _upsert(connection.dialect.name, table, columns, key=key, newer=newer, where=where)
+
+
+def _upsert(
+    dialect: str,
+    table: sa.Table,
+    columns: Iterable[str],
+    *,
+    key: Sequence[str],
+    newer: str | None,
+    where: sa.ColumnElement[bool] | None = None,
+) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(dialect, table)
     changed = [name for name in columns if name not in key]
     if not changed:
         return statement.on_conflict_do_nothing(index_elements=list(key))
@@ -394,35 +415,44 @@ def upsert_statement(
     )
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    if connection.dialect.name == "postgresql":
+def _insert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    if dialect == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
-def _batches(
-    rows: Sequence[Mapping[str, Any]], *, key: Sequence[str] | None, newer: str | None
-) -> Iterable[list[dict[str, Any]]]:
-    """Rows in order, cut where the columns change, with one row per key in each cut.
-
-    A statement with many rows takes its columns from the first of them.
-    """
+def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """Rows in order, cut where the columns change: a statement with many rows takes its columns
+    from the first of them."""
     batch: list[dict[str, Any]] = []
-    places: dict[tuple[Any, ...], int] = {}
     for row in rows:
         if batch and batch[0].keys() != row.keys():
             yield batch
-            batch, places = [], {}
-        if key is not None:
-            identity = tuple(row[name] for name in key)
-            place = places.setdefault(identity, len(batch))
-            if place < len(batch):
-                if newer is None or _not_older(row[newer], batch[place][newer]):
-                    batch[place] = dict(row)
-                continue
+            batch = []
         batch.append(dict(row))
     if batch:
         yield batch
+
+
+def _sets(
+    rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], newer: str | None
+) -> Iterable[list[dict[str, Any]]]:
+    """Rows by their columns, one for each key. Only the order within a key counts: where a key
+    comes again with other columns, what was before it is given first."""
+    sets: dict[frozenset[str], dict[tuple[Any, ...], dict[str, Any]]] = {}
+    shape_of: dict[tuple[Any, ...], frozenset[str]] = {}
+    for row in rows:
+        shape = frozenset(row)
+        identity = tuple([row[name] for name in key])
+        if shape_of.get(identity, shape) != shape:
+            yield from map(list, map(dict.values, sets.values()))
+            sets, shape_of = {}, {}
+        shape_of[identity] = shape
+        same = sets.setdefault(shape, {})
+        known = same.get(identity)
+        if known is None or newer is None or _not_older(row[newer], known[newer]):
+            same[identity] = dict(row)
+    yield from map(list, map(dict.values, sets.values()))
 
 
 def _not_older(value: Any, than: Any) -> bool:
