@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from confluent_kafka.admin import NewPartitions
 
 from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
@@ -25,15 +27,17 @@ from messaging import (
 )
 from messaging.engine import Engine
 from messaging.metrics import EngineMetrics
-from messaging.tables import inbox, metadata_with_messaging, outbox
+from messaging.tables import inbox, metadata_with_messaging, outbox, set_aside
 from messaging.transaction import Transaction
 from runtime.clock import SystemClock
 from runtime.ids import SystemIds
 from runtime.settings import Settings
 from runtime.store import Store
 from runtime.telemetry import Metrics
-from runtime.testing import eventually_async
-from vicinato.testing import OwnKafka, TestKafka
+from runtime.testing import eventually_async, postgresql_database
+from vicinato.kafka.jars import JarError, fetch
+from vicinato.kafka.topics import Topics
+from vicinato.testing import OwnKafka, unavailable
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
@@ -95,16 +99,17 @@ HEARER = Service(
 class House:
     """A teller and a hearer on one broker, each with a store of its own."""
 
-    def __init__(self, kafka: TestKafka, folder: Path) -> None:
+    def __init__(self, kafka: OwnKafka, folder: Path) -> None:
         self.kafka = kafka
         self.folder = folder
-        self.stores: dict[str, Store] = {}
         self.clock = SystemClock()
+        self.databases: dict[str, str] = {}
 
     def settings(self, service: Service) -> Settings:
+        url = self.databases.get(service.name, f"sqlite:///{self.folder / service.name}.db")
         return Settings(
             service=service.name,
-            database_url=f"sqlite:///{self.folder / service.name}.db",
+            database_url=url,
             kafka=self.kafka.bootstrap,
             kafka_user="admin",
             kafka_secret_file=self.kafka.secret_file("admin"),
@@ -114,7 +119,6 @@ class House:
     async def running(self, service: Service) -> AsyncIterator[Engine]:
         settings = self.settings(service)
         store = Store(settings.database_url)
-        self.stores[service.name] = store
         await store.write(lambda c: service.metadata.create_all(c))
         engine = Engine(service, store, settings, self.clock, SystemIds(self.clock))
         await engine.start()
@@ -123,6 +127,12 @@ class House:
         finally:
             await engine.stop()
             await store.close()
+
+    async def make_topics_anew(self, *names: str) -> None:
+        """Deleted and provisioned again, by somebody who asks no service."""
+
+        await asyncio.to_thread(self.kafka.delete_topics, names)
+        await asyncio.to_thread(self.kafka.provision)
 
 
 async def tell(engine: Engine, activity: str, title: str) -> None:
@@ -154,10 +164,25 @@ def is_heard(engine: Engine, expected: dict[str, str]) -> Callable[[], Awaitable
     return probe
 
 
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
+    """One broker for these tests, which hurt it and bring it back."""
+    try:
+        fetch()
+    except JarError as error:
+        unavailable(str(error))
+    made = OwnKafka.start(tmp_path_factory.mktemp("broker"))
+    made.provision()
+    yield made
+    made.kill()
+
+
 @pytest.fixture
-def house(own_kafka: OwnKafka, tmp_path: Path) -> House:
-    own_kafka.provision()
-    return House(own_kafka, tmp_path)
+async def house(broker: OwnKafka, tmp_path: Path) -> House:
+    """With empty topics."""
+    made = House(broker, tmp_path)
+    await made.make_topics_anew(*(topic.name for topic in Topics.read().topics))
+    return made
 
 
 async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) -> None:
@@ -191,28 +216,28 @@ async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) 
 
 
 async def test_with_the_bus_away_commands_work_and_nothing_is_lost(
-    house: House, own_kafka: OwnKafka
+    house: House,
 ) -> None:
     async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
         await tell(teller, "a", "1")
         await eventually_async(is_heard(hearer, {"a": "1"}), within=20, why="the first arrives")
-        own_kafka.kill()
+        house.kafka.kill()
         for title in "2345":
             await asyncio.wait_for(tell(teller, "a", title), 5)
-        own_kafka.restart()
+        house.kafka.restart()
         await eventually_async(is_heard(hearer, {"a": "12345"}), within=60, why="all arrive")
 
 
 async def test_the_loss_of_the_whole_bus_costs_time_and_no_facts(
-    house: House, own_kafka: OwnKafka
+    house: House,
 ) -> None:
     async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
         for title in "123":
             await tell(teller, "a", title)
         await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="three arrive")
-        own_kafka.wipe()
-        own_kafka.restart()
-        own_kafka.provision()
+        house.kafka.wipe()
+        house.kafka.restart()
+        house.kafka.provision()
         await tell(teller, "a", "4")
         await tell(teller, "b", "5")
         await eventually_async(
@@ -304,3 +329,98 @@ async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_pat
                 await teller.opened.wait()
             await tell(teller, "a", "3")
             await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")
+
+
+async def test_a_topic_made_anew_under_running_services_comes_back_whole(house: House) -> None:
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        for n in range(6):
+            await tell(teller, f"a{n % 3}", str(n))
+        wanted = {"a0": "03", "a1": "14", "a2": "25"}
+        await eventually_async(is_heard(hearer, wanted), within=20, why="six arrive")
+        await house.make_topics_anew("activities.events")
+        for n in range(6, 9):
+            await tell(teller, f"a{n % 3}", str(n))
+        wanted = {"a0": "036", "a1": "147", "a2": "258"}
+        await eventually_async(is_heard(hearer, wanted), within=60, why="nine arrive in order")
+        assert await number(hearer, heard) == 9
+
+        async def whole() -> bool:
+            assert teller.bus is not None
+            async with teller.bus.reader() as reader:
+                ends = await reader.ends(["activities.events"])
+            return sum(ends.values()) >= 9
+
+        await eventually_async(whole, within=30, why="the new log has all nine")
+
+
+async def test_two_replicas_on_postgresql_while_everything_moves(house: House) -> None:
+    """Traffic of 40 keys, while the broker is frozen, partitions are added, a replica goes and
+    comes back, and the read model is rebuilt."""
+    with postgresql_database() as teller_url, postgresql_database() as hearer_url:
+        house.databases = {TELLER.name: teller_url, HEARER.name: hearer_url}
+        async with house.running(TELLER) as teller, house.running(HEARER) as first:
+            told: dict[str, list[str]] = {f"k{n}": [] for n in range(40)}
+            over = asyncio.Event()
+
+            async def talk(keys: list[str]) -> None:
+                for n in itertools.count():
+                    if over.is_set():
+                        return
+                    key = keys[n % len(keys)]
+                    await tell(teller, key, f"{n},")
+                    told[key].append(f"{n},")
+
+            async def talks_on(number: int) -> None:
+                wanted = sum(map(len, told.values())) + number
+                await eventually_async(
+                    lambda: sum(map(len, told.values())) >= wanted, within=60, why="traffic flows"
+                )
+
+            async with asyncio.TaskGroup() as talking, asyncio.timeout(100):
+                talks = [
+                    talking.create_task(talk([f"k{n}" for n in range(at, 40, 4)]))
+                    for at in range(4)
+                ]
+                async with house.running(HEARER) as second:
+                    await eventually_async(
+                        lambda: first.connected and second.connected, within=30, why="both read"
+                    )
+                    await talks_on(60)
+                    house.kafka.freeze()
+                    await talks_on(60)
+                    house.kafka.thaw()
+                    await asyncio.to_thread(_add_partitions, house, "activities.events", 6)
+                    progress = first.begin_rebuild("counted")
+                    await talks_on(120)
+                await talks_on(60)
+                async with house.running(HEARER) as second:
+                    await talks_on(120)
+                    await eventually_async(
+                        lambda: progress.done, within=60, why="the read model is rebuilt"
+                    )
+                    over.set()
+                    await asyncio.gather(*talks)
+                    wanted = {key: "".join(its) for key, its in told.items() if its}
+                    await eventually_async(
+                        is_heard(second, wanted), within=60, why="all arrive, each key in order"
+                    )
+                    count = sum(map(len, told.values()))
+                    assert await number(second, heard) == count
+                    assert await number(second, inbox) == count
+                    assert await number(second, set_aside) == 0
+                    assert progress.failed == ""
+                    deadlocks = await second.store.read(
+                        lambda c: c.scalar(
+                            sa.text(
+                                "SELECT deadlocks FROM pg_stat_database"
+                                " WHERE datname = current_database()"
+                            )
+                        )
+                    )
+                    assert deadlocks == 0
+
+
+def _add_partitions(house: House, topic: str, count: int) -> None:
+    admin = house.kafka.admin()
+    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
+        future.result(20)

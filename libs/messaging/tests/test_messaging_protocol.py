@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from messaging.attempt import Attempt
 from messaging.envelope import Item, Received
+from messaging.follow import Follow, Looked
 from messaging.outcome import Place
 from messaging.reconcile import Reconcile
 from messaging.tables import inbox
@@ -319,15 +320,36 @@ def _no_inbox(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Attempt, "close", forgetful)
 
 
+def _no_look(patch: pytest.MonkeyPatch) -> None:
+    """A reader to which nothing comes does not ask whether it still is where it was."""
+
+    async def blind(*_: object) -> Looked:
+        return Looked()
+
+    patch.setattr(Follow, "look", blind)
+
+
 CALM = ("say", "relay", "fetch", "give")
-CONTROLS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[str, ...], int]] = {
-    "era": (_no_era, (*CALM, "remake", "replay", "reread"), 4),
-    "place": (_no_place, (*CALM, "backup", "restore"), 65),
-    "waiting": (_no_waiting, (*CALM, "add_partition", "assign"), 0),
-    "reconcile": (_no_reconcile, (*CALM, "remake"), 0),
-    "inbox": (_no_inbox, (*CALM, "replay"), 0),
+
+
+class Control(NamedTuple):
+    """What is switched off, what happens on such days, the first seed that is tried, and with what
+    each day ends."""
+
+    switch_off: Callable[[pytest.MonkeyPatch], None]
+    among: tuple[str, ...]
+    first: int = 0
+    ending: tuple[Step, ...] = ()
+
+
+CONTROLS = {
+    "era": Control(_no_era, (*CALM, "remake", "replay", "reread"), 4),
+    "place": Control(_no_place, (*CALM, "backup", "restore"), 65),
+    "look": Control(_no_look, (*CALM, "backup"), ending=(("restore", HEARER.name, None, True),)),
+    "waiting": Control(_no_waiting, (*CALM, "add_partition", "assign")),
+    "reconcile": Control(_no_reconcile, (*CALM, "remake")),
+    "inbox": Control(_no_inbox, (*CALM, "replay")),
 }
-"""What is switched off, what happens on such days, and the first seed that is tried."""
 
 DAYS = 300
 
@@ -336,11 +358,11 @@ DAYS = 300
 def test_without_any_one_part_it_goes_wrong(
     part: str, on_sqlite: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switch_off, among, first = CONTROLS[part]
-    for seed in range(first, first + DAYS):
-        steps = plan(seed, 30, among)
+    control = CONTROLS[part]
+    for seed in range(control.first, control.first + DAYS):
+        steps = [*plan(seed, 30, control.among), *control.ending]
         with monkeypatch.context() as patch:
-            switch_off(patch)
+            control.switch_off(patch)
             try:
                 play(on_sqlite, steps)
             except Wrong:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -183,6 +184,36 @@ async def test_it_reads_no_further_than_the_live_model(bench: Bench, clock: Fixe
     assert titles(bench) == {"a": "1"}
     bench.settler.settle_all(bench._write, [decode(late)])
     assert titles(bench) == {"a": "12"}, "what the live side had still to come has its effect once"
+
+
+async def test_it_ends_while_traffic_goes_on(bench: Bench, clock: FixedClock) -> None:
+    """Whenever the rest of the log has been read, the live model is further."""
+
+    class Busy(BenchLog):
+        said = 0
+
+        async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+            found = await super().ends(topics)
+            if not swapping:
+                Busy.said += 1
+                bench.deliver(created(clock, str(Busy.said % 10)))
+            return found
+
+    swapping: list[bool] = []
+    bench.deliver(created(clock, "0"))
+    work = Rebuild(bench.store, LINES, Busy(bench), Progress(), "me")
+    await bench.store.write(work.begin)
+    finish = work._finish
+
+    def in_the_transaction(connection: sa.Connection, **what: Any) -> bool:
+        swapping.append(True)
+        return finish(connection, **what)
+
+    work._finish = in_the_transaction  # type: ignore[method-assign]
+    assert await work.round()
+    assert titles(bench) == {"a": "".join(str(n % 10) for n in range(Busy.said + 1))}
+    assert Busy.said
+    bench.rebuild_equals()
 
 
 async def test_what_is_tried_again_meanwhile_has_its_effect(

@@ -44,7 +44,8 @@ from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import Refusal
-from runtime.store import insert_ignore, upsert
+from runtime.rows import among
+from runtime.store import insert, insert_ignore, upsert
 
 log = get_logger()
 
@@ -55,8 +56,6 @@ the table of what was set aside and needs no row in the inbox."""
 RELEASE_AT_ONCE = 200
 """Events that pass in one transaction because the one they waited for came; the others follow with
 the next look at what is due, so that the store is not held for a whole backlog."""
-
-_CHUNK = 900
 
 __all__ = [
     "ADOPTED",
@@ -171,18 +170,18 @@ class Attempt:
         self.live = live_projections(self.connection, self.service)
         ids = {i.id for i in items}
         wanted = sorted(ids | {i.previous for i in items if i.previous})
-        for start in range(0, len(wanted), _CHUNK):
-            part = wanted[start : start + _CHUNK]
-            self.known.update(
-                self.connection.scalars(
-                    sa.select(inbox.c.event_id).where(inbox.c.event_id.in_(part))
-                )
+        self.known.update(
+            self.connection.scalars(
+                sa.select(inbox.c.event_id).where(among(self.connection, inbox.c.event_id, wanted))
             )
+        )
         if connection_sets_aside(self.connection):
             part = sorted(ids)
             self.aside_ids.update(
                 self.connection.scalars(
-                    sa.select(set_aside.c.event_id).where(set_aside.c.event_id.in_(part))
+                    sa.select(set_aside.c.event_id).where(
+                        among(self.connection, set_aside.c.event_id, part)
+                    )
                 )
             )
             self.awaited.update(
@@ -190,7 +189,8 @@ class Attempt:
                     None,
                     self.connection.scalars(
                         sa.select(set_aside.c.previous).where(
-                            set_aside.c.state == "waiting", set_aside.c.previous.in_(part)
+                            set_aside.c.state == "waiting",
+                            among(self.connection, set_aside.c.previous, part),
                         )
                     ),
                 )
@@ -215,7 +215,9 @@ class Attempt:
             filter(
                 None,
                 self.connection.scalars(
-                    sa.select(outbox.c.cause).where(outbox.c.cause.in_(sorted(ids)))
+                    sa.select(outbox.c.cause).where(
+                        among(self.connection, outbox.c.cause, sorted(ids))
+                    )
                 ),
             )
         )
@@ -292,11 +294,12 @@ class Attempt:
         self.connection.execute(sa.delete(set_aside).where(set_aside.c.event_id == follower.id))
 
     def _apply(self, item: Item, received: Received[Event]) -> None:
-        with (
-            correlation.bind(received.correlation or received.id),
-            telemetry.continue_trace(received.traceparent, received.type),
-        ):
-            self._react(item, received)
+        with correlation.bind(received.correlation or received.id):
+            if telemetry.tracing():
+                with telemetry.continue_trace(received.traceparent, received.type):
+                    self._react(item, received)
+            else:
+                self._react(item, received)
 
     def _react(self, item: Item, received: Received[Event]) -> None:
         self.tx.handle(received)
@@ -305,7 +308,8 @@ class Attempt:
                 self._by_policy(partial(policy, self.tx, received))
         if self.careful:
             self._by_policy(self.tx.flush)
-        for read_model in self.live[:]:
+        event = type(received.event)
+        for read_model in [p for p in self.live if event in p.events]:
             self._remember(read_model, received)
         self.outcome.settled.append(item)
         self.tx.handle(None)
@@ -332,9 +336,10 @@ class Attempt:
 
     def _failed(self, error: Exception, by: Projection | None = None) -> HandlerFailed:
         """A read model's rows may be written long after its event, and before a policy reads."""
-        if isinstance(error, ReadModelFailed):
-            error, by = error.error, error.read_model
-        return HandlerFailed(self.index, error, by, follower=self.follower)
+        blamed = (
+            (error.error, error.read_model) if isinstance(error, ReadModelFailed) else (error, by)
+        )
+        return HandlerFailed(self.index, *blamed, follower=self.follower)
 
     def _broken(self, read_model: Projection, error: Exception) -> None:
         cause = error.error if isinstance(error, ReadModelFailed) else error
@@ -372,7 +377,7 @@ class Attempt:
             # In the order of their ids: two replicas that meet on two events wait, not deadlock.
             self.inbox_rows.sort(key=lambda row: row["event_id"])
             try:
-                self.connection.execute(sa.insert(inbox), self.inbox_rows)
+                insert(self.connection, inbox, self.inbox_rows)
             except sa.exc.IntegrityError as error:
                 raise Overtaken from error
         moved = [

@@ -91,10 +91,16 @@ class Subscription:
         self.progressed = time.monotonic()
         self.working = False
         self._taking = False
+        self._joined = False
 
     @property
     def connected(self) -> bool:
-        """Whether partitions are assigned to this process now."""
+        """Whether the group has said what this process reads: it may be nothing, where there are
+        more replicas than partitions."""
+        return self._assigned or self._joined
+
+    @property
+    def _assigned(self) -> bool:
         consumer = self._consumer
         return consumer is not None and bool(consumer.assignment())
 
@@ -152,6 +158,7 @@ class Subscription:
 
     async def _close(self) -> None:
         broker, self._broker, self._subscriber = self._broker, None, None
+        self._joined = False
         if broker is not None:
             await ended(broker.stop())
 
@@ -162,18 +169,21 @@ class Subscription:
         there and do not come (aiokafka #1154). Where there are more replicas than partitions it is
         no fault: patience grows.
         """
-        empty_since = time.monotonic()
+        empty_since = assigned_since = time.monotonic()
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()
-            if self.connected:
-                empty_since, self._patience = now, ASSIGNMENT_PATIENCE
+            assigned_since = assigned_since if self._assigned else now
+            if self._assigned:
+                empty_since = now
+                if now - assigned_since > LONGEST_PATIENCE:
+                    self._patience = ASSIGNMENT_PATIENCE
                 await self._publish_offsets()
             elif now - empty_since > self._patience:
                 log.warning("consumer.no_assignment", topic=",".join(self._topics))
                 self._patience = min(2 * self._patience, LONGEST_PATIENCE)
                 return
-            if self.connected and now >= self._look_at:
+            if self._assigned and now >= self._look_at:
                 self._look_at = now + LOOK_EVERY
                 if await self._look() and not self._taking and now - self.progressed > STUCK_AFTER:
                     log.warning("consumer.stuck", topic=",".join(self._topics))
@@ -233,6 +243,7 @@ class Subscription:
         must come: read on from the group's offsets, a store that was restored from a backup would
         stay behind until the next event."""
         assigned = list(assigned)
+        self._joined = True
         self._forget(assigned)
         consumer = self._consumer
         if consumer is not None:

@@ -21,14 +21,11 @@ from messaging.outcome import Partition, Place
 from messaging.reactions import ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
+from runtime.rows import among
 from runtime.store import Store, insert_ignore, upsert
 
 SLICE = 500
 SLICE_SECONDS = 0.02
-
-_AT_ONCE = 5_000
-"""Ids in one query: more than a slice and the last part of the log have, so that what is settled
-between two queries is not seen out of order."""
 
 
 class Log(Protocol):
@@ -199,11 +196,10 @@ def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
 
 
 def _among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(values), _AT_ONCE):
-        part = values[start : start + _AT_ONCE]
-        found.update(connection.scalars(sa.select(column).where(column.in_(part))))
-    return found
+    """In one query: what is settled between two would be seen out of order."""
+    if not values:
+        return set()
+    return set(connection.scalars(sa.select(column).where(among(connection, column, values))))
 
 
 async def read_items(

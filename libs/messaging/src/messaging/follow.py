@@ -41,7 +41,8 @@ class Follow:
 
     async def look(self, reader: Reader, assigned: Collection[Partition]) -> Looked:
         """Read the record at every place again; where it is another, read from the beginning.
-        Where somebody else moved the place, read on from there."""
+        Where somebody else moved the place, read on from there; where it is gone (a store restored
+        from before it was there), from the beginning."""
         looked = Looked()
         for name in sorted(assigned):
             here = (await self._store.read(in_places)).get(name)
@@ -57,10 +58,10 @@ class Follow:
         async with self._turn:
             places = await self._store.read(in_places)
             for name in assigned:
-                now = places.get(name)
-                if now is not None and self._settler.expected.get(name, now) != now:
+                known, now = self._settler.expected.get(name), places.get(name)
+                if known is not None and known != now:
                     self._settler.forget([name])
-                    looked.seeks.setdefault(name, now.offset + 1)
+                    looked.seeks.setdefault(name, now.offset + 1 if now else 0)
         return looked
 
 

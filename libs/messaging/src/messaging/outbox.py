@@ -18,9 +18,8 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.tables import outbox
+from runtime.rows import among
 from runtime.store import insert_ignore
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,11 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
 
 def _new(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
     reactions = [d.id for d in drafts if d.cause]
-    known: set[str] = set()
-    for start in range(0, len(reactions), _CHUNK):
-        part = reactions[start : start + _CHUNK]
-        known.update(connection.scalars(sa.select(outbox.c.id).where(outbox.c.id.in_(part))))
+    if not reactions:
+        return list(drafts)
+    known = set(
+        connection.scalars(sa.select(outbox.c.id).where(among(connection, outbox.c.id, reactions)))
+    )
     return [d for d in drafts if d.id not in known]
 
 
@@ -103,15 +103,14 @@ def _last_ids(
     for topic, key in names:
         keys_of.setdefault(topic, []).append(key)
     for topic, keys in keys_of.items():
-        for start in range(0, len(keys), _CHUNK):
-            newest = (
-                sa.select(sa.func.max(outbox.c.row))
-                .where(outbox.c.topic == topic, outbox.c.key.in_(keys[start : start + _CHUNK]))
-                .group_by(outbox.c.key)
-                .scalar_subquery()
-            )
-            found = connection.execute(
-                sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))
-            )
-            last.update(((topic, key), event_id) for key, event_id in found)
+        newest = (
+            sa.select(sa.func.max(outbox.c.row))
+            .where(outbox.c.topic == topic, among(connection, outbox.c.key, keys))
+            .group_by(outbox.c.key)
+            .scalar_subquery()
+        )
+        found = connection.execute(
+            sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))
+        )
+        last.update(((topic, key), event_id) for key, event_id in found)
     return last

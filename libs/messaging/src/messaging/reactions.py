@@ -7,7 +7,7 @@ outbox, no clock and no ids: what it writes follows from the events alone, so it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -209,6 +209,6 @@ class Projection:
         return self._functions.get(event)
 
     @property
-    def events(self) -> frozenset[type[Event]]:
+    def events(self) -> Set[type[Event]]:
         """All event types that this projection is filled from."""
-        return frozenset(self._functions)
+        return self._functions.keys()

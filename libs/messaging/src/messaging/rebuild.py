@@ -2,9 +2,10 @@
 
 The shadow is filled up to the live places while the old model answers and others settle, here and
 in other replicas. When little is left, the rest of the log is read into memory, and one transaction
-locks the live places, applies what they have passed meanwhile, and swaps the tables. Nothing pauses
-but for that transaction. Killed at any point it goes on at the next start: where the shadow stands
-is in the store, and the projection counts as building until the swap.
+locks the live places, reads the few records that they have passed since, applies what they have
+passed, and swaps the tables. Nothing pauses but for that transaction. Killed at any point it goes
+on at the next start: where the shadow stands is in the store, and the projection counts as building
+until the swap.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ GIVE_UP = 5
 
 NEAR = 1_000
 """Records that are left for the transaction of the swap: it holds the store for some 0.1 s."""
+
+MORE_WITHIN = 1.0
+"""Seconds that the transaction of the swap waits for the last records; commands on SQLite wait with
+it. Where traffic never pauses, some have always come since the rest of the log was read."""
 
 WAIT = 0.5
 
@@ -117,8 +122,37 @@ class Rebuild:
         self._progress.total = self._progress.records + left
         if left > NEAR:
             return False
-        tail = [i async for items in read_items(self._source, starts, ends) for i in items]
-        return await self._store.write(partial(self._finish, tail=tail, ends=ends))
+        tail = await self._read(starts, ends)
+        loop = asyncio.get_running_loop()
+
+        def more(live: Mapping[Partition, Place]) -> list[Item]:
+            reading = asyncio.run_coroutine_threadsafe(self._passed(live, ends), loop)
+            try:
+                return reading.result(MORE_WITHIN)
+            finally:
+                reading.cancel()
+
+        try:
+            return await self._store.write(partial(self._finish, tail=tail, ends=ends, more=more))
+        except TimeoutError:
+            return False
+
+    async def _read(self, starts: dict[Partition, int], ends: dict[Partition, int]) -> list[Item]:
+        return [i async for items in read_items(self._source, starts, ends) for i in items]
+
+    async def _passed(
+        self, live: Mapping[Partition, Place], ends: dict[Partition, int]
+    ) -> list[Item]:
+        """The records between `ends`, which is moved, and the live places."""
+        there = await self._source.ends(self._topics)
+        starts = {name: ends.get(name, 0) for name in there}
+        further = {
+            name: at.offset + 1
+            for name, at in live.items()
+            if name in there and at.offset >= starts[name]
+        }
+        ends |= further
+        return await self._read(starts, further)
 
     def _count(self, records: int) -> None:
         self._progress.records += records
@@ -167,12 +201,18 @@ class Rebuild:
         }
 
     def _finish(
-        self, connection: sa.Connection, tail: list[Item], ends: Mapping[Partition, int]
+        self,
+        connection: sa.Connection,
+        tail: list[Item],
+        ends: Mapping[Partition, int],
+        more: Callable[[Mapping[Partition, Place]], list[Item]],
     ) -> bool:
         """With the live places locked nothing is settled: what they have passed is applied, and
         what lies behind them and was settled before the log was read again. Then the swap."""
         self._check_owner(connection)
         live = self._live(connection, lock=True)
+        if any(at.offset >= ends.get(name, 0) for name, at in live.items()):
+            tail = [*tail, *more(live)]
         if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):
             return False
         ids = [i.id for i in tail]

@@ -19,6 +19,7 @@ from messaging.envelope import MAX_BODY, Received, body_of, headers_for
 from runtime import scheduler, telemetry
 from runtime.ids import Ids, derived
 from runtime.refusals import N_, TooLarge
+from runtime.store import insert
 
 if TYPE_CHECKING:
     from messaging.reactions import ProjectionTransaction
@@ -138,7 +139,7 @@ class Transaction:
                 write(self._connection)
             collected, self._collected = self._collected, {}
             for table, rows in collected.items():
-                self._connection.execute(sa.insert(table), rows)
+                insert(self._connection, table, rows)
 
     def schedule(
         self,

@@ -5,8 +5,6 @@ It lives in a context variable; the store takes the caller's context into its th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -19,8 +17,16 @@ def current() -> str:
     return str(structlog.contextvars.get_contextvars().get(KEY, ""))
 
 
-@contextmanager
-def bind(correlation: str, **more: Any) -> Iterator[None]:
+class bind:  # noqa: N801 - used as a function
     """Bind the id (and more keys, such as `cause` or `centre`) until the block ends."""
-    with structlog.contextvars.bound_contextvars(**{KEY: correlation}, **more):
-        yield
+
+    __slots__ = ("_keys", "_tokens")
+
+    def __init__(self, correlation: str, **more: Any) -> None:
+        self._keys = {KEY: correlation, **more}
+
+    def __enter__(self) -> None:
+        self._tokens = structlog.contextvars.bind_contextvars(**self._keys)
+
+    def __exit__(self, *_: object) -> None:
+        structlog.contextvars.reset_contextvars(**self._tokens)

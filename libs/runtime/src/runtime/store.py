@@ -25,18 +25,29 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
+from runtime.rows import insert, insert_ignore, lock_rows, upsert, upsert_statement
+
+__all__ = [
+    "Store",
+    "WriteTimes",
+    "database_address",
+    "insert",
+    "insert_ignore",
+    "lock_rows",
+    "migration_engine",
+    "upsert",
+    "upsert_statement",
+]
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -317,143 +328,4 @@ def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
     )
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> None:
-    """Lock these rows for the rest of the transaction, in the order of their ids.
-
-    Always the same order, or two replicas deadlock. Nothing to do on SQLite, where the whole store
-    is locked. The table must have a primary key of one column.
-    """
-    wanted = sorted(set(ids))
-    if connection.dialect.name != "postgresql" or not wanted:
-        return
-    (key,) = table.primary_key.columns
-    connection.execute(
-        sa.select(key)
-        .where(key == sa.any_(sa.bindparam("ids", wanted, postgresql.ARRAY(key.type))))
-        .order_by(key)
-        .with_for_update()
-    )
-
-
-def insert_ignore(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert rows, leaving alone those that meet a unique key that is there already."""
-    statement = _insert(connection.dialect.name, table).on_conflict_do_nothing()
-    for batch in _runs(rows):
-        connection.execute(statement, batch)
-
-
-def upsert(
-    connection: sa.Connection,
-    table: sa.Table,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    key: Sequence[str],
-    newer: str | None = None,
-) -> None:
-    """Insert rows, or change the columns that are given where the key is there already.
-
-    `newer` names a column that must not shrink (the time of the source's event): what comes late
-    does not undo what is newer; at equal values the later call wins. A row there without a value in
-    that column (a stub) gives way. The order of `rows` counts as the order of calls.
-    """
-    name = connection.dialect.name
-    for batch in _sets(rows, key=key, newer=newer):
-        statement = _upsert_once_made(name, table, tuple(batch[0]), tuple(key), newer)
-        connection.execute(statement, batch)
-
-
-@lru_cache(maxsize=512)
-def _upsert_once_made(
-    dialect: str, table: sa.Table, columns: tuple[str, ...], key: tuple[str, ...], newer: str | None
-) -> sqlite.Insert | postgresql.Insert:
-    """Making the statement costs as much as writing a hundred rows."""
-    return _upsert(dialect, table, columns, key=key, newer=newer)
-
-
-def upsert_statement(
-    connection: sa.Connection,
-    table: sa.Table,
-    columns: Iterable[str],
-    *,
-    key: Sequence[str],
-    newer: str | None = None,
-    where: sa.ColumnElement[bool] | None = None,
-) -> sqlite.Insert | postgresql.Insert:
-    """The statement of `upsert` for rows with these columns.
-
-    `where` says more about the row that is there: one that does not meet it is left alone.
-    """
-    return _upsert(connection.dialect.name, table, columns, key=key, newer=newer, where=where)
-
-
-def _upsert(
-    dialect: str,
-    table: sa.Table,
-    columns: Iterable[str],
-    *,
-    key: Sequence[str],
-    newer: str | None,
-    where: sa.ColumnElement[bool] | None = None,
-) -> sqlite.Insert | postgresql.Insert:
-    statement = _insert(dialect, table)
-    changed = [name for name in columns if name not in key]
-    if not changed:
-        return statement.on_conflict_do_nothing(index_elements=list(key))
-    if newer is not None:
-        grown = sa.or_(table.c[newer].is_(None), table.c[newer] <= statement.excluded[newer])
-        where = grown if where is None else sa.and_(where, grown)
-    return statement.on_conflict_do_update(
-        index_elements=list(key),
-        set_={name: statement.excluded[name] for name in changed},
-        where=where,
-    )
-
-
-def _insert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    if dialect == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
-
-
-def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[dict[str, Any]]]:
-    """Rows in order, cut where the columns change: a statement with many rows takes its columns
-    from the first of them."""
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        if batch and batch[0].keys() != row.keys():
-            yield batch
-            batch = []
-        batch.append(dict(row))
-    if batch:
-        yield batch
-
-
-def _sets(
-    rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], newer: str | None
-) -> Iterable[list[dict[str, Any]]]:
-    """Rows by their columns, one for each key. Only the order within a key counts: where a key
-    comes again with other columns, what was before it is given first."""
-    sets: dict[frozenset[str], dict[tuple[Any, ...], dict[str, Any]]] = {}
-    shape_of: dict[tuple[Any, ...], frozenset[str]] = {}
-    for row in rows:
-        shape = frozenset(row)
-        identity = tuple([row[name] for name in key])
-        if shape_of.get(identity, shape) != shape:
-            yield from map(list, map(dict.values, sets.values()))
-            sets, shape_of = {}, {}
-        shape_of[identity] = shape
-        same = sets.setdefault(shape, {})
-        known = same.get(identity)
-        if known is None or newer is None or _not_older(row[newer], known[newer]):
-            same[identity] = dict(row)
-    yield from map(list, map(dict.values, sets.values()))
-
-
-def _not_older(value: Any, than: Any) -> bool:
-    return than is None or (value is not None and bool(value >= than))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -103,6 +103,11 @@ def stop_traces() -> None:
         _provider = None
 
 
+def tracing() -> bool:
+    """Whether spans go anywhere."""
+    return _provider is not None
+
+
 def traceparent() -> str:
     """The W3C header of the span at hand, to travel with an event; "" when nothing is traced."""
     if _provider is None:

@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("a time without a zone cannot be stored")
         value = value.astimezone(UTC)
         if dialect.name == "sqlite":
-            return value.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+            return value.isoformat(timespec="microseconds")[:-6] + "Z"
         return value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:

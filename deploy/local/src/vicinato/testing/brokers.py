@@ -11,11 +11,14 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from runtime.testing import eventually
 from vicinato.kafka.broker import ADMIN, Broker
 from vicinato.kafka.provision import Provisioned, add, admin_client, provision
 from vicinato.kafka.topics import Topic, Topics
 from vicinato.ports import free_port
 from vicinato.secrets import Secrets
+
+START_WITHIN = 90.0  # two cores that are busy with other workers' imports
 
 
 @dataclass
@@ -70,8 +73,16 @@ class TestKafka:
         add(self.admin(), Topics(tuple(topics)), users)
 
     def delete_topics(self, names: Iterable[str]) -> None:
-        for future in self.admin().delete_topics(list(names), operation_timeout=10).values():
-            future.result(10)
+        """Gone when it returns: the broker answers before, and they could not be made anew."""
+        names = set(names)
+        admin = self.admin()  # kept, or its answers go with it
+        for future in admin.delete_topics(list(names), operation_timeout=10).values():
+            future.result(20)
+        eventually(
+            lambda: not names & set(admin.list_topics(timeout=10).topics),
+            within=20,
+            why="the topics are gone",
+        )
 
 
 @dataclass
@@ -85,7 +96,7 @@ class OwnKafka(TestKafka):
         secrets = Secrets(folder / "secrets")
         broker = Broker(folder / "node", free_port(), free_port(), secrets)
         broker.start()
-        broker.wait_ready()
+        broker.wait_ready(START_WITHIN)
         return cls(broker.bootstrap, secrets, broker)
 
     def kill(self) -> None:
@@ -110,7 +121,7 @@ class OwnKafka(TestKafka):
         """Starts it again, after `kill`, `stop` or `wipe`; returns when it answers."""
         self.broker.kill()
         self.broker.start()
-        self.broker.wait_ready()
+        self.broker.wait_ready(START_WITHIN)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.broker.process is None:

@@ -24,9 +24,7 @@ from vicinato.kafka.topics import Topics
 from vicinato.ports import free_port
 from vicinato.processes import environment
 from vicinato.secrets import Secrets
-from vicinato.testing.brokers import TestKafka
-
-START_WITHIN = 90.0  # two cores that are busy with other workers' imports
+from vicinato.testing.brokers import START_WITHIN, TestKafka
 
 
 @contextmanager

@@ -368,9 +368,11 @@ class Ledger:
 
     def _new(self, kind: str, keys: Iterable[Any]) -> list[Any]:
         known = self._looked_up.setdefault(kind, set())
-        new = sorted({key for key in keys if key and key not in known})
-        known.update(new)
-        return new
+        new = {key for key in keys if key and key not in known}
+        if not new:
+            return []
+        known |= new
+        return sorted(new)
 
     def _load_households(self, connection: sa.Connection, ids: list[str]) -> None:
         table = store.household

@@ -1,0 +1,286 @@
+"""Rows written set by set, on both engines in the same words.
+
+A statement of SQLAlchemy with many rows spends more time on their parameters than the database on
+the rows. So each statement is made once, and its rows go to SQLite as plain tuples and to
+PostgreSQL as one JSON parameter (11 µs of the client's time for a row instead of 44).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+
+Process = Callable[[Any], Any]
+Insert = sqlite.Insert | postgresql.Insert
+
+
+def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> None:
+    """Lock these rows for the rest of the transaction, in the order of their ids.
+
+    Always the same order, or two replicas deadlock. Nothing to do on SQLite, where the whole store
+    is locked. The table must have a primary key of one column.
+    """
+    wanted = sorted(set(ids))
+    if connection.dialect.name != "postgresql" or not wanted:
+        return
+    (key,) = table.primary_key.columns
+    connection.execute(
+        sa.select(key)
+        .where(key == sa.any_(sa.bindparam("ids", wanted, postgresql.ARRAY(key.type))))
+        .order_by(key)
+        .with_for_update()
+    )
+
+
+def among(
+    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[str]
+) -> sa.ColumnElement[bool]:
+    """`column` is one of these values: one parameter, however many they are."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(
+            sa.bindparam(None, list(values), postgresql.ARRAY(sa.Text), unique=True)
+        )
+    each = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows in order. One that meets a unique key raises IntegrityError."""
+    for batch in _runs(rows):
+        _write(connection, _Kind(table, tuple(batch[0])), batch)
+
+
+def insert_ignore(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows, leaving alone those that meet a unique key that is there already."""
+    for batch in _runs(rows):
+        _write(connection, _Kind(table, tuple(batch[0]), ignore=True), batch)
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    newer: str | None = None,
+) -> None:
+    """Insert rows, or change the columns that are given where the key is there already.
+
+    `newer` names a column that must not shrink (the time of the source's event): what comes late
+    does not undo what is newer; at equal values the later call wins. A row there without a value in
+    that column (a stub) gives way. The order of `rows` counts as the order of calls.
+    """
+    for batch in _sets(rows, key=key, newer=newer):
+        _write(connection, _Kind(table, tuple(batch[0]), tuple(key), newer), batch)
+
+
+def upsert_statement(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Iterable[str],
+    *,
+    key: Sequence[str],
+    newer: str | None = None,
+    where: sa.ColumnElement[bool] | None = None,
+) -> sqlite.Insert | postgresql.Insert:
+    """The statement of `upsert` for rows with these columns.
+
+    `where` says more about the row that is there: one that does not meet it is left alone.
+    """
+    return _upsert(connection.dialect.name, table, columns, key=key, newer=newer, where=where)
+
+
+def _upsert(
+    dialect: str,
+    table: sa.Table,
+    columns: Iterable[str],
+    *,
+    key: Sequence[str],
+    newer: str | None,
+    where: sa.ColumnElement[bool] | None = None,
+) -> Insert:
+    return _on_conflict(_insert(dialect, table), table, columns, key, newer, where)
+
+
+def _on_conflict(
+    statement: Insert,
+    table: sa.Table,
+    columns: Iterable[str],
+    key: Sequence[str],
+    newer: str | None,
+    where: sa.ColumnElement[bool] | None = None,
+) -> Insert:
+    changed = [name for name in columns if name not in key]
+    if not changed:
+        return statement.on_conflict_do_nothing(index_elements=list(key))
+    if newer is not None:
+        grown = sa.or_(table.c[newer].is_(None), table.c[newer] <= statement.excluded[newer])
+        where = grown if where is None else sa.and_(where, grown)
+    return statement.on_conflict_do_update(
+        index_elements=list(key),
+        set_={name: statement.excluded[name] for name in changed},
+        where=where,
+    )
+
+
+def _insert(dialect: str, table: sa.Table) -> Insert:
+    if dialect == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+# one statement for many rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is written: rows of these columns. Without a key they must be new, or are ignored."""
+
+    table: sa.Table
+    columns: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    newer: str | None = None
+    ignore: bool = False
+
+    def on_conflict(self, statement: Insert) -> Insert:
+        if self.ignore:
+            return statement.on_conflict_do_nothing()
+        if not self.key:
+            return statement
+        return _on_conflict(statement, self.table, self.columns, self.key, self.newer)
+
+    def defaults(self) -> dict[str, Any]:
+        """What the table's own columns say where a row says nothing."""
+        found = {}
+        for column in self.table.columns:
+            if column.default is not None and column.name not in self.columns:
+                if not isinstance(column.default, sa.ColumnDefault) or not column.default.is_scalar:
+                    raise TypeError(f"{column}: only plain values may be defaults")
+                found[column.name] = column.default.arg
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The text of a statement, and how a row becomes its parameters."""
+
+    text: str
+    names: tuple[str, ...]
+    processes: tuple[tuple[str, Process], ...]
+    defaults: dict[str, Any]
+
+
+def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, Any]]) -> None:
+    if connection.dialect.name == "postgresql":
+        prepared = _for_postgresql(kind)
+        if prepared.defaults:
+            rows = [{**prepared.defaults, **row} for row in rows]
+        connection.exec_driver_sql(prepared.text, {"rows": _encode(rows)})
+        return
+    prepared = _for_sqlite(kind)
+    names, made = prepared.names, []
+    for row in rows:
+        values = {**prepared.defaults, **row}
+        for name, process in prepared.processes:
+            values[name] = process(values[name])
+        made.append(tuple([values[name] for name in names]))
+    connection.exec_driver_sql(prepared.text, made)
+
+
+@lru_cache(maxsize=512)
+def _for_sqlite(kind: _Kind) -> _Prepared:
+    defaults = kind.defaults()
+    statement = kind.on_conflict(sqlite.insert(kind.table).inline())
+    compiled = statement.compile(dialect=_SQLITE, column_keys=[*kind.columns, *defaults])
+    names = tuple(compiled.positiontup or ())
+    processes = []
+    for name in names:
+        implementation = kind.table.c[name].type.dialect_impl(_SQLITE)
+        process = implementation.bind_processor(_SQLITE)
+        if process is not None:
+            processes.append((name, process))
+    return _Prepared(str(compiled), names, tuple(processes), defaults)
+
+
+@lru_cache(maxsize=512)
+def _for_postgresql(kind: _Kind) -> _Prepared:
+    defaults = kind.defaults()
+    names = (*kind.columns, *defaults)
+    columns = [sa.column(name, kind.table.c[name].type) for name in names]
+    given = (
+        sa.func.json_to_recordset(sa.cast(sa.bindparam("rows", type_=sa.Text), postgresql.JSON))
+        .table_valued(*columns)
+        .render_derived(name="given", with_types=True)
+    )
+    statement = postgresql.insert(kind.table).from_select(
+        list(names), sa.select(*given.c), include_defaults=False
+    )
+    compiled = kind.on_conflict(statement).compile(dialect=_POSTGRESQL)
+    return _Prepared(str(compiled), names, (), defaults)
+
+
+def _plain(value: object) -> str:
+    """A value as PostgreSQL reads it out of JSON."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    raise TypeError(f"no row can hold a {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
+_SQLITE: Dialect = sqlite.dialect(
+    json_serializer=json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+)
+_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
+    """Rows in order, cut where the columns change."""
+    batch: list[Mapping[str, Any]] = []
+    for row in rows:
+        if batch and batch[0].keys() != row.keys():
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _sets(
+    rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], newer: str | None
+) -> Iterable[list[Mapping[str, Any]]]:
+    """Rows by their columns, one for each key. Only the order within a key counts: where a key
+    comes again with other columns, what was before it is given first."""
+    sets: dict[frozenset[str], dict[tuple[Any, ...], Mapping[str, Any]]] = {}
+    shape_of: dict[tuple[Any, ...], frozenset[str]] = {}
+    for row in rows:
+        shape = frozenset(row)
+        identity = tuple([row[name] for name in key])
+        if shape_of.get(identity, shape) != shape:
+            yield from (list(same.values()) for same in sets.values())
+            sets, shape_of = {}, {}
+        shape_of[identity] = shape
+        same = sets.setdefault(shape, {})
+        known = same.get(identity)
+        if known is None or newer is None or _not_older(row[newer], known[newer]):
+            same[identity] = row
+    yield from (list(same.values()) for same in sets.values())
+
+
+def _not_older(value: Any, than: Any) -> bool:
+    return than is None or (value is not None and bool(value >= than))
