@@ -70,15 +70,9 @@ def sent(
             },
         )
     else:
-        connection.execute(
-            sa.update(outbox)
-            .where(outbox.c.row == sa.bindparam("r"))
-            .values(
-                partition=sa.bindparam("p"),
-                record_offset=sa.bindparam("o"),
-                stamp=sa.bindparam("s"),
-            ),
-            [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows],
+        connection.exec_driver_sql(
+            'UPDATE outbox SET "partition" = ?, record_offset = ?, stamp = ? WHERE "row" = ?',
+            [(r.partition, r.offset, r.stamp, r.row) for r in rows],
         )
     move(connection, places)
 

@@ -223,11 +223,12 @@ class Relay:
         again: list[Any] = []
         acknowledged: list[marks.Sent] = []
         async with asyncio.timeout(SEND_TIMEOUT):
+            partitions = {t: await self._partitions_of(t) for t in {row.topic for row in rows}}
             for row in rows:
                 if (row.topic, row.key) in self.blocked:
                     continue
                 try:
-                    sent.append((row, *await self._send_one(row)))
+                    sent.append((row, *await self._send_one(row, partitions[row.topic])))
                 except _UNSENDABLE as error:
                     self._block(row, error)
             await asyncio.gather(*(f for *_, f in sent), return_exceptions=True)
@@ -240,18 +241,24 @@ class Relay:
                 if (row.topic, row.key) in self.blocked:
                     continue
                 try:
-                    partition, stamp, future = await self._send_one(row)
+                    partition, stamp, future = await self._send_one(row, partitions[row.topic])
                     acknowledged.append(_sent(row, partition, stamp, await future))
                 except _UNSENDABLE as error:
                     self._block(row, error)
         return acknowledged
 
-    async def _send_one(self, row: Any) -> tuple[int, int, asyncio.Future[Any]]:
+    async def _partitions_of(self, topic: str) -> list[int]:
+        assert self._producer is not None
+        partitions = sorted(await self._producer.partitions_for(topic))
+        if not partitions:
+            raise BusAway(f"the topic {topic} is not there")
+        return partitions
+
+    async def _send_one(
+        self, row: Any, partitions: list[int]
+    ) -> tuple[int, int, asyncio.Future[Any]]:
         assert self._producer is not None
         key = row.key.encode()
-        partitions = sorted(await self._producer.partitions_for(row.topic))
-        if not partitions:
-            raise BusAway(f"the topic {row.topic} is not there")
         partition = int(self._partitioner(key, partitions, partitions))
         era = self._era((row.topic, partition))
         stamp = int(time.time() * 1000)
@@ -267,14 +274,18 @@ class Relay:
 
     def _advance(self, acknowledged: Iterable[marks.Sent]) -> dict[Partition, Place]:
         """The places after these acknowledgements. Raises LogCut when an offset did not grow."""
-        places: dict[Partition, Place] = {}
+        last: dict[Partition, marks.Sent] = {}
+        reached = {name: place.offset for name, place in self._places.items()}
         for one in acknowledged:
             name = (one.topic, one.partition)
-            here = places.get(name) or self._places.get(name)
-            if here is not None and one.offset <= here.offset:
-                raise LogCut(f"{one.topic}/{one.partition}: {one.offset} after {here.offset}")
-            places[name] = Place(one.offset, one.event_id, one.stamp, self._era(name))
-        return places
+            before = reached.get(name)
+            if before is not None and one.offset <= before:
+                raise LogCut(f"{one.topic}/{one.partition}: {one.offset} after {before}")
+            reached[name], last[name] = one.offset, one
+        return {
+            name: Place(one.offset, one.event_id, one.stamp, self._era(name))
+            for name, one in last.items()
+        }
 
     def _block(self, row: Any, error: KafkaError) -> None:
         """A row that cannot be sent holds up its own key and no other, until it can."""
