@@ -103,7 +103,7 @@ def line(
     for nth, values in enumerate(series.values()):
         points = [(58 + step * at, 220 - 200 * max(v, 0) / most) for at, v in enumerate(values)]
         draw.path(points, f"tone-{_tone(nth)}")
-    every = math.ceil(len(labels) / 6)
+    every = math.ceil(len(labels) / 6) or 1
     for at in range(0, len(labels), every):
         draw.text(58 + step * at, 242, labels[at], "middle")
     return Chart(title, draw.svg(), *_table(head, labels, series, say))
