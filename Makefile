@@ -52,8 +52,10 @@ day: .venv/installed ## Play a day on a throw-away centre, then verify every inv
 chaos: .venv/installed ## Faults on a house at work: SEED= MINUTES=20 FAULTS=200 DATABASE=sqlite KINDS= RATE=12
 	@PYTHONPATH=tests $(RUN) chaos
 
-nightly: .venv/installed ## The slow tests: chaos
+nightly: .venv/installed ## The slow tests: chaos, and every property a thousand times
 	@$(RUN) pytest -m chaos --timeout 1200
+	@$(RUN) pytest -m "(properties or hypothesis) and not chaos" --hypothesis-profile=nightly \
+		-n 2 --dist loadgroup --timeout 7200
 
 bench: .venv/installed ## How fast it is, with baselines beside it; ONLY=a,c for parts, SCALE=0.1
 	@.uv/bin/uv sync --frozen --inexact --quiet --group bench || \

@@ -16,7 +16,7 @@ from runtime import migrations
 from runtime.migrations import MigrationError
 from runtime.scheduler import job_table
 from runtime.store import Store
-from runtime.testing import migrated
+from runtime.testing import ENGINES, fresh_store, migrated
 from runtime.types import NAMING_CONVENTION, Id, Json, UtcDateTime
 
 PACKAGE = "sampled_service"
@@ -32,6 +32,7 @@ def tables(*, reason: bool) -> sa.MetaData:
         sa.Column("registered_at", UtcDateTime, nullable=False),
         sa.Column("traits", Json),
     )
+    sa.Table("counted", metadata, sa.Column("row", sa.Integer, primary_key=True))
     hold = sa.Table(
         "hold",
         metadata,
@@ -143,6 +144,48 @@ def test_a_migrated_copy_is_like_the_migrated_original(package: Path, store_url:
     assert migrations.difference(store_url, PACKAGE, SECOND) == []
     store = Store(store_url)
     store.write_now(lambda c: c.execute(sa.delete(SECOND.tables["hold"])))
+    store.close_now()
+
+
+COUNT = "INSERT INTO counted DEFAULT VALUES"
+LEFT_BY_A_TEST = {
+    "nothing": (),
+    "rows": (
+        "INSERT INTO household (id, registered_at) VALUES ('h', CURRENT_TIMESTAMP)",
+        "INSERT INTO hold (id, household_id, points) VALUES ('1', 'h', 5)",
+        COUNT,
+    ),
+    "a counter moved": (COUNT, "DELETE FROM counted"),
+    "another table": ("CREATE TABLE shadow (id integer)",),
+    "another column": ("ALTER TABLE hold ADD COLUMN colour integer",),
+    "a table less": ("DROP TABLE hold",),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("left", LEFT_BY_A_TEST)
+def test_a_store_is_as_new_whatever_the_test_before_left(
+    package: Path, tmp_path: Path, engine: str, left: str
+) -> None:
+    """Also when a transaction was left open."""
+    with fresh_store(engine, PACKAGE, SECOND, tmp_path) as url:
+        store = Store(url)
+        for statement in LEFT_BY_A_TEST[left]:
+            store.write_now(lambda c, s=statement: c.execute(sa.text(s)))
+        engine_left = migrations.migration_engine(url)
+        forgotten = engine_left.connect()
+        forgotten.execute(sa.text("SELECT count(*) FROM alembic_version"))
+    (tmp_path / "next").mkdir()
+    with fresh_store(engine, PACKAGE, SECOND, tmp_path / "next") as url:
+        assert migrations.difference(url, PACKAGE, SECOND) == []
+        migrations.check(url, PACKAGE)
+        fresh = Store(url)
+        for table in SECOND.tables.values():
+            assert fresh.read_now(lambda c, t=table: c.execute(t.select()).all()) == []
+        assert fresh.write_now(lambda c: c.scalar(sa.text(f"{COUNT} RETURNING row"))) == 1
+        fresh.close_now()
+    forgotten.invalidate()
+    engine_left.dispose()
     store.close_now()
 
 

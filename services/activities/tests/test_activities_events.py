@@ -288,13 +288,13 @@ def test_verify_names_what_does_not_hold(world: Any) -> None:
     assert world.faults() == []
 
 
-def test_the_schema_is_what_the_tables_say_up_down_and_up(store_url: str) -> None:
+def test_the_schema_is_what_the_tables_say_up_down_and_up(empty_url: str) -> None:
     for _ in range(2):
-        migrations.upgrade(store_url, "activities", store.metadata)
-        migrations.check(store_url, "activities")
-        assert migrations.difference(store_url, "activities", store.metadata) == []
-        migrations.downgrade(store_url, "activities", store.metadata)
-    migrations.upgrade(store_url, "activities", store.metadata)
+        migrations.upgrade(empty_url, "activities", store.metadata)
+        migrations.check(empty_url, "activities")
+        assert migrations.difference(empty_url, "activities", store.metadata) == []
+        migrations.downgrade(empty_url, "activities", store.metadata)
+    migrations.upgrade(empty_url, "activities", store.metadata)
 
 
 def test_a_change_of_capacity_is_told_again_with_the_same_id(world: Any) -> None:

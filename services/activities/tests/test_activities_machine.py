@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from activities.domain.waiting_list import Policy
 from contracts.activities import SignUpOffered
 from runtime.refusals import Refusal
+from runtime.testing import examples
 
 SINGLES = ["anna", "bruno", "carla", "dario", "elena"]
 SIBLINGS = {"h1": ["ada", "ida"], "h2": ["ugo", "leo", "pia"]}
@@ -252,6 +253,7 @@ def machine(world: Any) -> type[RuleBasedStateMachine]:
     return WaitingList
 
 
+@pytest.mark.properties
 def test_the_waiting_list_is_that_of_the_model(world: Any) -> None:
     for person in SINGLES:
         world.person(person)
@@ -260,9 +262,8 @@ def test_the_waiting_list_is_that_of_the_model(world: Any) -> None:
     run_state_machine_as_test(
         machine(world),
         settings=settings(
-            max_examples=30 if world.bench.store.dialect == "sqlite" else 10,
+            max_examples=examples(20 if world.bench.store.dialect == "sqlite" else 10),
             stateful_step_count=15,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from activities import commands, store
+from activities.app import SERVICE
 from activities.commands import SignUpMade
 from contracts.activities import OfferExpired
 from runtime.refusals import Refusal
+from runtime.testing import fresh_store
 
 PEOPLE = [f"person-{n}" for n in range(8)]
 
@@ -72,12 +75,10 @@ def test_two_for_the_last_place(world: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_control_without_the_lock_of_the_row_both_get_it(
-    make_world: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On PostgreSQL, where two write at the same time."""
-    from runtime.testing import postgresql_database
-
-    with postgresql_database() as url:
+    with fresh_store("postgresql", SERVICE.package, SERVICE.metadata, tmp_path) as url:
         world = make_world(url)
         world.people("anna", "bruno")
         session_id = world.session(1)

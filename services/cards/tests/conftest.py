@@ -18,6 +18,7 @@ from contracts.shop import PointsPaymentRequested, SaleCancelled, SaleCompleted,
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.testing import store_of
 
 CENTRE = "centre-1"
 
@@ -151,6 +152,9 @@ class CardsBench(Bench):
             found = self.read(lambda c, check=check: list(check.run(c)))
             assert not found, "\n".join(map(str, found))
         assert self.set_aside() == []
+
+
+store_url = store_of(SERVICE.package, SERVICE.metadata)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.clock import FixedClock
+from runtime.testing import examples
 
 PER_EURO, PER_ATTENDANCE, VALID_DAYS = 2, 7, 3
 STEP = st.tuples(
@@ -223,8 +224,7 @@ def machine(bench: Any, clock: FixedClock) -> Any:
 
 
 @settings(
-    max_examples=8,
-    deadline=None,
+    max_examples=examples(8),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEP, min_size=5, max_size=14))

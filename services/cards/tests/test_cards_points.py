@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from cards.domain import earning, points
 from cards.domain.earning import NO_RULE, Rule, rule_at
 from cards.domain.points import NEVER, HouseholdAccount, LedgerAccount, TooFew
+from runtime.testing import examples
 
 START = datetime(2026, 11, 16, 9, tzinfo=UTC)
 ROME = ZoneInfo("Europe/Rome")
@@ -173,7 +174,7 @@ class LedgerOfOneHousehold(RuleBasedStateMachine):
 
 
 TestLedgerOfOneHousehold = LedgerOfOneHousehold.TestCase
-TestLedgerOfOneHousehold.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLedgerOfOneHousehold.settings = settings(max_examples=examples(60), stateful_step_count=40)
 
 
 def test_spends_what_expires_soonest_first() -> None:

@@ -220,12 +220,12 @@ def test_the_database_itself_refuses_less_than_zero(bench: Any) -> None:
         )  # fmt: skip
 
 
-def test_the_schema_goes_up_down_and_up(store_url: str) -> None:
-    migrations.upgrade(store_url, "cards")
-    assert migrations.difference(store_url, "cards", SERVICE.metadata) == []
-    migrations.downgrade(store_url, "cards")
-    migrations.upgrade(store_url, "cards")
-    migrations.check(store_url, "cards")
+def test_the_schema_goes_up_down_and_up(empty_url: str) -> None:
+    migrations.upgrade(empty_url, "cards")
+    assert migrations.difference(empty_url, "cards", SERVICE.metadata) == []
+    migrations.downgrade(empty_url, "cards")
+    migrations.upgrade(empty_url, "cards")
+    migrations.check(empty_url, "cards")
 
 
 def test_words_are_ordered_by_code_point_after_a_migration() -> None:

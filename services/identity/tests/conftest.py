@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from identity.app import SERVICE
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.testing import store_of
 
 from .identity_house import bench_on
+
+store_url = store_of(SERVICE.package, SERVICE.metadata)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from identity.commands.sign_in import WrongSignIn
 from identity.domain.accounts import HOUSE
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
-from runtime.testing import MONDAY
+from runtime.testing import MONDAY, examples
 from web.rates import TooMany
 
 from .identity_house import (
@@ -109,4 +109,4 @@ class Accounts(RuleBasedStateMachine):
 
 
 TestAccounts = Accounts.TestCase
-TestAccounts.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestAccounts.settings = settings(max_examples=examples(15), stateful_step_count=12)

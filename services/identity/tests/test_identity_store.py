@@ -323,9 +323,9 @@ def test_the_gauge_counts_sessions(bench: Bench) -> None:
 # -- the schema -----------------------------------------------------------------------------------
 
 
-def test_the_migrations_give_exactly_the_tables(store_url: str) -> None:
-    migrations.upgrade(store_url, "identity", store.metadata)
-    assert migrations.difference(store_url, "identity", store.metadata) == []
-    migrations.downgrade(store_url, "identity", store.metadata)
-    migrations.upgrade(store_url, "identity", store.metadata)
-    migrations.check(store_url, "identity")
+def test_the_migrations_give_exactly_the_tables(empty_url: str) -> None:
+    migrations.upgrade(empty_url, "identity", store.metadata)
+    assert migrations.difference(empty_url, "identity", store.metadata) == []
+    migrations.downgrade(empty_url, "identity", store.metadata)
+    migrations.upgrade(empty_url, "identity", store.metadata)
+    migrations.check(empty_url, "identity")

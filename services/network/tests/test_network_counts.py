@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from network.domain.counts import ALL, Cell, bounds, published
+from runtime.testing import examples
 
 ZONES = ("east", "north", "west")
 AREAS = ("food", "home", "work")
@@ -82,7 +83,7 @@ def solutions(
     yield from fill(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(counted(most=6))
 @example({("east", "food"): 1, ("east", "home"): 1, ("east", "work"): 9, ("west", "work"): 9})
 @example({("east", "food"): 2})
@@ -100,7 +101,7 @@ def test_a_patient_reader_finds_another_value_for_every_hidden_count(
         ), cell
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(counted(most=40), st.integers(0, 12))
 def test_every_hidden_count_or_sum_stays_as_open_as_the_threshold_leaves_it(
     counts: dict[Cell, int], threshold: int
@@ -115,7 +116,7 @@ def test_every_hidden_count_or_sum_stays_as_open_as_the_threshold_leaves_it(
         assert left.values is None or left.values >= max(threshold, 3) - 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(counted(most=40), st.integers(0, 12))
 def test_what_is_shown_is_true_and_no_small_count_is_shown(
     counts: dict[Cell, int], threshold: int
@@ -129,7 +130,7 @@ def test_what_is_shown_is_true_and_no_small_count_is_shown(
             assert value == 0 or value >= max(threshold, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(counted(most=6))
 def test_the_bounds_are_those_that_trying_everything_gives(counts: dict[Cell, int]) -> None:
     """The flows against brute force, where everything hidden is held by published sums."""

@@ -17,6 +17,7 @@ from network.domain.deadlines import (
     nth_business_day,
     time_zone,
 )
+from runtime.testing import examples
 
 ROME = ZoneInfo("Europe/Rome")
 MINUTES = st.integers(0, 7 * 365 * 24 * 60)
@@ -40,7 +41,7 @@ def business_days_between(after: date, until: date, region: str) -> int:
     return sum(is_business_day(after + timedelta(days=n), region) for n in range(1, days + 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(MOMENTS, rules(), ZONES, REGIONS)
 def test_deadlines_fall_on_business_days_in_their_order(
     asked_at: datetime, rule: DeadlineRule, zone: str, region: str
@@ -60,7 +61,7 @@ def test_deadlines_fall_on_business_days_in_their_order(
         assert business_days_between(asked_on, day, region) == days
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(MOMENTS, MOMENTS, rules(), REGIONS)
 def test_who_was_asked_earlier_is_never_due_later(
     one: datetime, other: datetime, rule: DeadlineRule, region: str
@@ -72,7 +73,7 @@ def test_who_was_asked_earlier_is_never_due_later(
     assert early.expires_at <= late.expires_at
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(MOMENTS, rules())
 def test_the_wall_clock_says_the_same_in_summer_and_winter(
     asked_at: datetime, rule: DeadlineRule

@@ -10,11 +10,11 @@ from runtime import migrations
 from web.translations.catalogs import lacking
 
 
-def test_up_down_and_up_again_leaves_no_difference(store_url: str) -> None:
+def test_up_down_and_up_again_leaves_no_difference(empty_url: str) -> None:
     for move in (migrations.upgrade, migrations.downgrade, migrations.upgrade):
-        move(store_url, SERVICE.package, store.metadata)
-    assert migrations.difference(store_url, SERVICE.package, store.metadata) == []
-    migrations.check(store_url, SERVICE.package)
+        move(empty_url, SERVICE.package, store.metadata)
+    assert migrations.difference(empty_url, SERVICE.package, store.metadata) == []
+    migrations.check(empty_url, SERVICE.package)
 
 
 def test_there_is_one_newest_revision() -> None:

@@ -61,7 +61,7 @@ from network.store import Who
 from runtime.clock import FixedClock
 from runtime.ids import Ids, SequenceIds
 from runtime.refusals import Invalid, NotAllowed, NotFound, Refusal
-from runtime.testing import postgresql_database
+from runtime.testing import examples, store_of
 from web import Paging
 
 CENTRE = "centre-1"
@@ -73,26 +73,7 @@ NOW = datetime(2026, 11, 16, 9, tzinfo=UTC)
 SECRET = "She was hit by her husband"
 
 
-@pytest.fixture(scope="module")
-def one_database() -> Iterator[str]:
-    """One database of PostgreSQL for all tests here: making one for each takes most of the time."""
-    with postgresql_database() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database on each engine."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/store.db"
-        return
-    url = request.getfixturevalue("one_database")
-    yield url
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        for table in reversed(store.metadata.sorted_tables):
-            connection.execute(sa.delete(table))
-    engine.dispose()
+store_url = store_of(SERVICE.package, SERVICE.metadata)
 
 
 @pytest.fixture
@@ -856,6 +837,7 @@ class Asked(RuleBasedStateMachine):
         assert row["closed"] == (self.model.state in CLOSED)
 
 
+@pytest.mark.properties
 def test_the_store_follows_the_rules_in_every_order_of_acts(store_url: str) -> None:
     with Bench(SERVICE, store_url, clock=FixedClock(NOW), ids=SequenceIds()) as bench:
         prepare(bench)
@@ -866,9 +848,8 @@ def test_the_store_follows_the_rules_in_every_order_of_acts(store_url: str) -> N
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=8,
+                max_examples=examples(8),
                 stateful_step_count=20,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -37,6 +37,7 @@ from notifications.settings import NotificationsSettings
 from notifications.worker import Courier
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.testing import store_of
 
 T = TypeVar("T")
 
@@ -283,6 +284,9 @@ def mail_server() -> Iterator[MailServer]:
     yield server
     server.released.set()
     controller.stop()
+
+
+store_url = store_of(SERVICE.package, SERVICE.metadata)
 
 
 @pytest.fixture

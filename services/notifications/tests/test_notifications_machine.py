@@ -21,7 +21,7 @@ from notifications.domain.quiet_hours import Hours, is_open, time_zone
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.refusals import Refusal
-from runtime.testing import MONDAY
+from runtime.testing import MONDAY, examples
 
 from .conftest import World
 
@@ -116,8 +116,7 @@ class Deliveries(RuleBasedStateMachine):
 
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(
-    max_examples=6,
+    max_examples=examples(6),
     stateful_step_count=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

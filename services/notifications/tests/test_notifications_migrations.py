@@ -6,12 +6,12 @@ from notifications.app import SERVICE
 from runtime import migrations
 
 
-def test_up_down_and_up_again(store_url: str) -> None:
+def test_up_down_and_up_again(empty_url: str) -> None:
     for _ in range(2):
-        migrations.upgrade(store_url, SERVICE.package, SERVICE.metadata)
-        assert migrations.difference(store_url, SERVICE.package, SERVICE.metadata) == []
-        migrations.check(store_url, SERVICE.package)
-        migrations.downgrade(store_url, SERVICE.package, SERVICE.metadata)
+        migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata)
+        assert migrations.difference(empty_url, SERVICE.package, SERVICE.metadata) == []
+        migrations.check(empty_url, SERVICE.package)
+        migrations.downgrade(empty_url, SERVICE.package, SERVICE.metadata)
 
 
 def test_there_is_one_newest_revision() -> None:

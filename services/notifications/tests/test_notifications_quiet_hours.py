@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -56,7 +56,6 @@ def rome(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ROME)
 
 
-@settings(deadline=None)
 @given(MOMENTS, some_hours(), st.sampled_from(ZONES), st.sampled_from(["IT-MI", "IT", "FR", "XX"]))
 def test_a_message_leaves_inside_the_window_and_not_before_it_is_ready(
     ready: datetime, hours: Hours, zone: ZoneInfo, region: str
@@ -69,7 +68,6 @@ def test_a_message_leaves_inside_the_window_and_not_before_it_is_ready(
     assert window.opens <= local.time() < window.closes
 
 
-@settings(deadline=None)
 @given(MOMENTS)
 def test_a_message_is_never_dropped_and_waits_some_days_at_most(ready: datetime) -> None:
     leaves = next_open(ready, Hours(), ROME, "IT-MI")
@@ -77,7 +75,6 @@ def test_a_message_is_never_dropped_and_waits_some_days_at_most(ready: datetime)
     assert leaves - ready < timedelta(days=5)
 
 
-@settings(deadline=None)
 @given(MOMENTS, some_hours(), st.sampled_from(ZONES))
 def test_what_is_ready_in_the_window_leaves_at_once(
     ready: datetime, hours: Hours, zone: ZoneInfo
@@ -85,14 +82,12 @@ def test_what_is_ready_in_the_window_leaves_at_once(
     assert (next_open(ready, hours, zone, "IT") == ready) == is_open(ready, hours, zone, "IT")
 
 
-@settings(deadline=None)
 @given(MOMENTS, st.timedeltas(timedelta(0), timedelta(hours=12)))
 def test_who_is_ready_later_does_not_leave_earlier(ready: datetime, later: timedelta) -> None:
     first = next_open(ready, Hours(), ROME, "IT-MI")
     assert next_open(ready + later, Hours(), ROME, "IT-MI") >= first
 
 
-@settings(deadline=None)
 @given(MOMENTS, st.timedeltas(timedelta(hours=-3), timedelta(days=7)))
 def test_only_what_would_come_too_late_passes(ready: datetime, left: timedelta) -> None:
     until = ready + left

@@ -12,7 +12,7 @@ from messaging import Transaction
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
-from runtime.testing import migrated
+from runtime.testing import store_of
 from solidarity_shop import commands, queries
 from solidarity_shop.app import SERVICE
 from solidarity_shop.checks import CHECKS
@@ -179,9 +179,11 @@ class ShopBench:
         return [str(found) for check in CHECKS for found in self.bench.read(check.run)]
 
 
+store_url = store_of(SERVICE.package, SERVICE.metadata)
+
+
 @pytest.fixture
 def shop_bench(store_url: str, clock: FixedClock, ids: SequenceIds) -> Iterator[ShopBench]:
-    migrated(store_url, SERVICE.package, SERVICE.metadata)
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
         yield ShopBench(bench, clock)
 

@@ -8,11 +8,11 @@ from solidarity_shop import store
 PACKAGE = "solidarity_shop"
 
 
-def test_up_down_and_up_again_leaves_no_difference(store_url: str) -> None:
+def test_up_down_and_up_again_leaves_no_difference(empty_url: str) -> None:
     assert len(migrations.heads(PACKAGE)) == 1
-    migrations.upgrade(store_url, PACKAGE, store.metadata)
-    assert migrations.difference(store_url, PACKAGE, store.metadata) == []
-    migrations.downgrade(store_url, PACKAGE, store.metadata)
-    assert migrations.current(store_url) is None
-    migrations.upgrade(store_url, PACKAGE, store.metadata)
-    assert migrations.difference(store_url, PACKAGE, store.metadata) == []
+    migrations.upgrade(empty_url, PACKAGE, store.metadata)
+    assert migrations.difference(empty_url, PACKAGE, store.metadata) == []
+    migrations.downgrade(empty_url, PACKAGE, store.metadata)
+    assert migrations.current(empty_url) is None
+    migrations.upgrade(empty_url, PACKAGE, store.metadata)
+    assert migrations.difference(empty_url, PACKAGE, store.metadata) == []

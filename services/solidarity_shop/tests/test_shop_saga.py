@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from contracts import cards, shop
 from messaging.testing import orders
 from runtime.refusals import Refusal
+from runtime.testing import examples
 from solidarity_shop import commands, queries
 from solidarity_shop.domain.sale import State
 
@@ -202,6 +203,7 @@ class SagaMachine(RuleBasedStateMachine):
         assert all(self.bench.sale(i).state != State.WAITING for i in self.sales)
 
 
+@pytest.mark.properties
 def test_the_saga_is_its_model_whatever_the_bus_does(shop_bench: Any) -> None:
     class OnThisStore(SagaMachine):
         bench = shop_bench
@@ -209,9 +211,8 @@ def test_the_saga_is_its_model_whatever_the_bus_does(shop_bench: Any) -> None:
     run_state_machine_as_test(
         OnThisStore,
         settings=settings(
-            max_examples=8,
+            max_examples=examples(8),
             stateful_step_count=14,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

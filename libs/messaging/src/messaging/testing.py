@@ -28,6 +28,7 @@ from runtime.clock import Clock
 from runtime.ids import Ids
 from runtime.scheduler import JobRunner
 from runtime.store import Store
+from runtime.testing import furnish
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -51,7 +52,7 @@ class Bench:
         self._jobs = JobRunner(self.store, service.jobs, self._in_transaction, clock)
 
     def _open(self, connection: sa.Connection) -> None:
-        self.service.metadata.create_all(connection)
+        furnish(connection, self.service.metadata)
         declare(connection, self.service)
 
     def __enter__(self) -> Bench:

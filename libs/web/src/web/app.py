@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
@@ -138,15 +138,24 @@ def build(
         module, _, name = path.partition(":")
         app.include_router(getattr(import_module(module), name))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.include_router(operations.router(service.prefix))
-    app.include_router(live.router(service.name, service.prefix))
-    app.include_router(set_aside.router(service.prefix))
-    app.include_router(machine.router(service.prefix))
-    app.include_router(languages.router(service.prefix))
-    app.include_router(wishes.router(service.prefix))
-    app.include_router(design.router(service.prefix))
+    for router in _of_every_service(service.name, service.prefix):
+        app.include_router(router)
     app.openapi = _documented(app, service)  # type: ignore[method-assign]
     return app
+
+
+@cache
+def _of_every_service(name: str, prefix: str) -> tuple[APIRouter, ...]:
+    """The routes that every service has. They hold nothing of an application: made once."""
+    return (
+        operations.router(prefix),
+        live.router(name, prefix),
+        set_aside.router(prefix),
+        machine.router(prefix),
+        languages.router(prefix),
+        wishes.router(prefix),
+        design.router(prefix),
+    )
 
 
 def _health(store: Store, engine: Engine, *, bus: bool) -> Health:

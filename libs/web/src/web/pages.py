@@ -39,40 +39,7 @@ class Pages:
 
     def __init__(self, package: str, prefix: str) -> None:
         self.prefix = prefix
-        loaders = [PackageLoader("web")]
-        if package != "web":
-            with contextlib.suppress(ValueError):  # a service without pages has no templates
-                loaders.insert(0, PackageLoader(package))
-        self.environment = Environment(
-            loader=ChoiceLoader(loaders),
-            autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined,
-            auto_reload=False,
-            extensions=["jinja2.ext.i18n"],
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.environment.install_gettext_callables(  # type: ignore[attr-defined]
-            lambda msgid: current.get().gettext(msgid),
-            lambda one, many, n: current.get().ngettext(one, many, n),
-            newstyle=True,
-        )
-        self.environment.filters.update(
-            money=_said(formats.money),
-            points=_said(formats.points),
-            number=_said(formats.number),
-            date=_timed(formats.day),
-            time=_timed(formats.clock_time),
-            datetime=_timed(formats.moment),
-            euros=euros,
-            initials=formats.initials,
-        )
-        self.environment.globals.update(
-            csrf=lambda: csrf.token_of(_call.get().caller.session_id),
-            nonce=lambda: _call.get().parts.ids.new(),
-            static=static,
-            languages=[(code, NAMES[code]) for code in LANGUAGES],
-        )
+        self.environment = _environment(package)
 
     def render(
         self, call: Call, template: str, status: int, values: dict[str, Any]
@@ -124,6 +91,47 @@ def back_to(call: Call) -> str:
         parts = urlsplit(came)
         return drop(urlunsplit(("", "", parts.path, parts.query, "")), "lang")
     return request.url.path
+
+
+@cache
+def _environment(package: str) -> Environment:
+    """Made once for each process, with the templates that it has compiled: all that differs from
+    page to page comes by the call."""
+    loaders = [PackageLoader("web")]
+    if package != "web":
+        with contextlib.suppress(ValueError):  # a service without pages has no templates
+            loaders.insert(0, PackageLoader(package))
+    made = Environment(
+        loader=ChoiceLoader(loaders),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda msgid: current.get().gettext(msgid),
+        lambda one, many, n: current.get().ngettext(one, many, n),
+        newstyle=True,
+    )
+    made.filters.update(
+        money=_said(formats.money),
+        points=_said(formats.points),
+        number=_said(formats.number),
+        date=_timed(formats.day),
+        time=_timed(formats.clock_time),
+        datetime=_timed(formats.moment),
+        euros=euros,
+        initials=formats.initials,
+    )
+    made.globals.update(
+        csrf=lambda: csrf.token_of(_call.get().caller.session_id),
+        nonce=lambda: _call.get().parts.ids.new(),
+        static=static,
+        languages=[(code, NAMES[code]) for code in LANGUAGES],
+    )
+    return made
 
 
 def euros(cents: Any) -> Any:

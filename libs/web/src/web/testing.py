@@ -33,6 +33,7 @@ from runtime.clock import Clock, SystemClock
 from runtime.ids import Ids
 from runtime.settings import Settings
 from runtime.store import Store, upsert
+from runtime.testing import furnish
 from web.app import build
 from web.auth import TOKEN
 from web.parts import Parts
@@ -151,7 +152,7 @@ class Client:
         await self._stack.__aexit__(kind, error, trace)
 
     def _prepare(self, connection: sa.Connection) -> None:
-        self.service.metadata.create_all(connection)
+        furnish(connection, self.service.metadata)
         publish_key(connection)
 
     @property

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from gettext import GNUTranslations
 from importlib import resources
 
@@ -113,13 +113,21 @@ def _catalogs(packages: Iterable[str], language: str) -> Iterable[GNUTranslation
     if language == SOURCE:
         return
     for package in packages:
-        file = resources.files(package) / "locales" / language / "messages.po"
-        if not file.is_file():
-            continue
-        compiled = io.BytesIO()
-        write_mo(compiled, read_po(io.BytesIO(file.read_bytes()), locale=language))
-        compiled.seek(0)
-        yield GNUTranslations(compiled)
+        catalog = _catalog(package, language)
+        if catalog is not None:
+            yield catalog
+
+
+@cache
+def _catalog(package: str, language: str) -> GNUTranslations | None:
+    """Read once for each process: a catalog takes longer than all else of an application."""
+    file = resources.files(package) / "locales" / language / "messages.po"
+    if not file.is_file():
+        return None
+    compiled = io.BytesIO()
+    write_mo(compiled, read_po(io.BytesIO(file.read_bytes()), locale=language))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
 
 
 current: ContextVar[Translator] = ContextVar("translator")
