@@ -46,6 +46,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
             database_url=url,
             public_url=wanted.address,
             data=wanted.data,
+            identity_key_file=folder.secrets.path("identity-key"),
             first_admin_file=folder.secrets.folder / first_start.ADMINISTRATOR,
         ),
         bus=False,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from contracts import Event
 from contracts.identity import Role
+from identity import sealing
 from identity.app import SERVICE
 from identity.commands import accounts, centres, first, keys, sign_in
 from identity.commands.accounts import NewAccount
@@ -31,8 +32,20 @@ NORTH, SOUTH = "north", "south"
 ANNA = "anna@example.org"
 
 
+SECRET = "a-secret-for-tests-and-only-for-tests"
+SEAL = sealing.Seal([SECRET])
+
+
+def key_file(folder: Path) -> Path:
+    """The file of the secret that seals."""
+    file = folder / "identity-key"
+    file.write_text(SECRET)
+    return file
+
+
 def bench_on(store_url: str, clock: FixedClock, ids: SequenceIds) -> Bench:
     """A bench whose identity has a key and two centres."""
+    sealing.use(SEAL)
     bench = Bench(SERVICE, store_url, clock=clock, ids=ids)
     bench.run(furnish)
     return bench
@@ -92,9 +105,14 @@ def all_checks(bench: Bench) -> list[str]:
     return [str(found) for check in SERVICE.checks for found in bench.read(check.run)]
 
 
-def settings_of(bench: Bench, file: Path | None = None) -> first.IdentitySettings:
+def settings_of(
+    bench: Bench, folder: Path, first_admin: Path | None = None
+) -> first.IdentitySettings:
     return first.IdentitySettings(
-        service="identity", database_url=bench.store.url, first_admin_file=file
+        service="identity",
+        database_url=bench.store.url,
+        identity_key_file=key_file(folder),
+        first_admin_file=first_admin,
     )
 
 

@@ -18,7 +18,7 @@ from runtime.clock import FixedClock
 from web.testing import Client, token
 from web.tokens import key_id_of, public_key, verify
 
-from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, somebody
+from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, key_file, somebody
 
 TOKENS = "/identity/api/tokens"
 ACCOUNTS = "/identity/api/accounts"
@@ -31,7 +31,9 @@ DESK = token(Role.RECEPTION, centre=NORTH, account="desk")
 
 @pytest.fixture
 async def client(tmp_path: Any, clock: FixedClock) -> AsyncIterator[Client]:
-    async with Client(SERVICE, f"sqlite:///{tmp_path / 'identity.db'}", clock=clock) as made:
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    settings = {"identity_key_file": key_file(tmp_path)}
+    async with Client(SERVICE, url, clock=clock, settings=settings) as made:
         await made.run(furnish)
         yield made
 

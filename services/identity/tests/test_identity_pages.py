@@ -21,7 +21,7 @@ from web.csrf import token_of
 from web.testing import Client, PageSeen, token
 from web.translations import LANGUAGES
 
-from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, somebody
+from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, key_file, somebody
 
 SIGN_IN = "/identity/sign-in"
 ACCOUNTS = "/identity/accounts"
@@ -30,7 +30,9 @@ OWN = "/identity/account"
 
 @pytest.fixture
 async def client(tmp_path: Any, clock: FixedClock) -> AsyncIterator[Client]:
-    async with Client(SERVICE, f"sqlite:///{tmp_path / 'identity.db'}", clock=clock) as made:
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    settings = {"identity_key_file": key_file(tmp_path)}
+    async with Client(SERVICE, url, clock=clock, settings=settings) as made:
         await made.run(furnish)
         yield made
 
@@ -96,7 +98,10 @@ async def test_a_family_stays_signed_in_on_its_phone(client: Client) -> None:
 
 
 async def test_by_https_the_cookies_are_bound_to_the_host(tmp_path: Any, clock: FixedClock) -> None:
-    settings = {"public_url": "https://vicinato.example"}
+    settings = {
+        "public_url": "https://vicinato.example",
+        "identity_key_file": key_file(tmp_path),
+    }
     url = f"sqlite:///{tmp_path / 'identity.db'}"
     async with Client(SERVICE, url, clock=clock, settings=settings) as client:
         await client.run(furnish)

@@ -51,8 +51,10 @@ from .identity_house import (
 # -- keys -----------------------------------------------------------------------------------------
 
 
-def test_keys_take_turns_and_no_token_outlives_its_key(bench: Bench, clock: FixedClock) -> None:
-    bench.run(lambda tx: first.start(tx, settings_of(bench)))
+def test_keys_take_turns_and_no_token_outlives_its_key(
+    bench: Bench, clock: FixedClock, tmp_path: Path
+) -> None:
+    bench.run(lambda tx: first.start(tx, settings_of(bench, tmp_path)))
     bench.run(lambda tx: somebody(tx, ANNA, Role.ADMINISTRATOR, centre=""))
     tokens: list[str] = []
     step = timedelta(days=5)
@@ -167,7 +169,7 @@ def test_the_first_start_makes_an_administrator_once(
     file = tmp_path / "first.json"
     file.write_text(json.dumps({"email": "Capo@example.org", "password": "quattro parole in fila"}))
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
-        settings = settings_of(bench, file)
+        settings = settings_of(bench, tmp_path, file)
         for _ in range(2):
             bench.run(lambda tx: first.start(tx, settings))
         (made,) = bench.emitted(AccountCreated)
@@ -196,7 +198,7 @@ def test_the_first_start_opens_a_centre_when_told(
         )
     )
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
-        bench.run(lambda tx: first.start(tx, settings_of(bench, file)))
+        bench.run(lambda tx: first.start(tx, settings_of(bench, tmp_path, file)))
         (opened,) = bench.emitted(CentreOpened)
         assert (opened.centre_id, opened.name) == ("default", "Via Satta")
 
@@ -218,12 +220,12 @@ def test_a_first_administrator_that_cannot_be_is_refused_by_the_settings_name(
     file.write_text(content)
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
         with pytest.raises(SettingsError, match="VICINATO_FIRST_ADMIN_FILE") as refused:
-            bench.run(lambda tx: first.start(tx, settings_of(bench, file)))
+            bench.run(lambda tx: first.start(tx, settings_of(bench, tmp_path, file)))
         assert "short" not in str(refused.value).replace("too short", "").replace("too_short", "")
         assert bench.emitted() == []
         file.unlink()
         with pytest.raises(SettingsError, match="cannot be read"):
-            bench.run(lambda tx: first.start(tx, settings_of(bench, file)))
+            bench.run(lambda tx: first.start(tx, settings_of(bench, tmp_path, file)))
 
 
 # -- a store that comes back ----------------------------------------------------------------------

@@ -32,6 +32,7 @@ SET_BY_US = {
     "VICINATO_PUBLIC_URL",
     "VICINATO_FRONT_DOOR",
     "VICINATO_DATA",
+    "VICINATO_IDENTITY_KEY_FILE",
     "VICINATO_FIRST_ADMIN_FILE",
 }
 _HOST_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*")

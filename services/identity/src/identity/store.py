@@ -1,8 +1,8 @@
 """The tables of identity, and how accounts, sessions, keys and attempts are loaded and saved.
 
 What is personal: ``account.email`` and ``account.name``; nothing else. A session's secret is kept
-as its SHA-256 alone; ``signing_key.private`` is read by nobody but this service (its database or
-file belongs to it alone) and leaves it never.
+as its SHA-256 alone; ``signing_key.sealed`` is opened by a secret that is not in the store
+(``sealing``).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ signing_key = sa.Table(
     "signing_key",
     metadata,
     sa.Column("id", Id, primary_key=True),
-    sa.Column("private", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("not_before", UtcDateTime, nullable=False),
     sa.Column("signs_until", UtcDateTime, nullable=False),
 )
@@ -300,9 +300,9 @@ def load_spans(connection: sa.Connection) -> dict[Span, str]:
     return {Span(row.not_before, row.signs_until): row.id for row in rows}
 
 
-def load_private(connection: sa.Connection, key_id: str) -> bytes | None:
-    """The raw private part of a signing key."""
-    return connection.scalar(sa.select(signing_key.c.private).where(signing_key.c.id == key_id))
+def load_sealed(connection: sa.Connection, key_id: str) -> bytes | None:
+    """The sealed private part of a signing key."""
+    return connection.scalar(sa.select(signing_key.c.sealed).where(signing_key.c.id == key_id))
 
 
 @dataclass(frozen=True)

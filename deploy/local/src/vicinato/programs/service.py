@@ -54,6 +54,7 @@ def service(name: str, settings: Settings, folder: Folder) -> Program:
         "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
     }
     if name == "identity":
+        env["VICINATO_IDENTITY_KEY_FILE"] = str(folder.secrets.path("identity-key"))
         env["VICINATO_FIRST_ADMIN_FILE"] = str(folder.secrets.folder / "first-admin.json")
     return Program(
         name=name,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.identity import Role
-from identity import store
+from identity import sealing, store
 from identity.commands import accounts, centres, housekeeping, keys
 from identity.commands.accounts import NewAccount
 from identity.commands.centres import NewCentre
@@ -34,6 +34,11 @@ log = get_logger()
 class IdentitySettings(Settings):
     """What identity may be told besides."""
 
+    identity_key_file: Path | None = Field(
+        None,
+        description="file with the secret that seals the signing keys in the store; a further line "
+        "for each former one",
+    )
     first_admin_file: Path | None = Field(
         None,
         description="JSON file {email, password, centre_name?}: the administrator to make at the "
@@ -56,9 +61,12 @@ def start(tx: Transaction, settings: Settings) -> None:
 
     Raises SettingsError for a file that cannot be used.
     """
+    assert isinstance(settings, IdentitySettings)
+    sealing.use(sealing.read(settings.identity_key_file))
+    keys.seal_anew(tx)
     keys.keep_in_turn(tx)
     housekeeping.schedule(tx, after=timedelta(0))
-    if isinstance(settings, IdentitySettings) and settings.first_admin_file is not None:
+    if settings.first_admin_file is not None:
         make_first_administrator(tx, settings.first_admin_file)
 
 

@@ -16,10 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from contracts.identity import KeyPublished
 from identity import store
 from identity.domain import keys
+from identity.sealing import seal
 from messaging import Transaction
 from messaging.tables import auth_key, auth_revoked
+from runtime.logging import get_logger
 from runtime.store import upsert
 from web.tokens import public_text
+
+RAW = 32
+"""Bytes of an Ed25519 private key; a sealed one is longer."""
+
+log = get_logger()
 
 GONE_AFTER = timedelta(days=1)
 """How long a key that can check nothing any more is still kept."""
@@ -52,7 +59,9 @@ def publish(tx: Transaction, span: keys.Span) -> str:
     tx.connection.execute(
         sa.insert(store.signing_key).values(
             id=key_id,
-            private=private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()),
+            sealed=seal().close(
+                private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+            ),
             not_before=span.not_before,
             signs_until=span.signs_until,
         )
@@ -98,8 +107,27 @@ def signer(tx: Transaction) -> Signer:
 
 def private_key(connection: sa.Connection, key_id: str) -> Ed25519PrivateKey | None:
     """The private part of a key of ours, or None when it is gone."""
-    raw = store.load_private(connection, key_id)
+    sealed = store.load_sealed(connection, key_id)
+    raw = None if sealed is None else seal().open(sealed)
     return None if raw is None else Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def seal_anew(tx: Transaction) -> None:
+    """Every private part is closed by the secret of now; what no secret of ours opens is dropped.
+
+    Raw ones are of a version that did not seal. What a dropped key signed is believed until it
+    ends; a new key signs from now on.
+    """
+    keys_here = store.signing_key
+    for key_id, found in tx.connection.execute(sa.select(keys_here.c.id, keys_here.c.sealed)).all():
+        raw = found if len(found) == RAW else seal().open(found)
+        its_row = keys_here.c.id == key_id
+        if raw is None:
+            log.warning("identity.key.dropped", key_id=key_id)
+            tx.connection.execute(sa.delete(keys_here).where(its_row))
+            continue
+        again = seal().close(raw) if len(found) == RAW else seal().anew(found)
+        tx.connection.execute(sa.update(keys_here).where(its_row).values(sealed=again))
 
 
 def turn(tx: Transaction) -> str:
