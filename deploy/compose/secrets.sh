@@ -19,7 +19,7 @@ new() {
 	}
 }
 
-for name in kafka-admin kafka-controller store-admin grafana-admin; do
+for name in kafka-admin kafka-controller store-admin grafana-admin sealing-key; do
 	new "$name" "$(word 24)"
 done
 for service in identity cards shop activities notifications network; do

@@ -21,6 +21,11 @@ cat <<-END
 	---
 	apiVersion: v1
 	kind: Secret
+	metadata: { name: sealing-key }
+	stringData: { key: "$(word 24)" }
+	---
+	apiVersion: v1
+	kind: Secret
 	metadata: { name: first-admin }
 	stringData:
 	  first-admin.json: '{"email": "${ADMIN_EMAIL:-amministrazione@vicinato.example}", "password": "$(word 18)"}'

@@ -4,6 +4,7 @@ applications, the rules from ``routes.rules``. What belongs to whom is in ``test
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -28,9 +29,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def client(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Client]:
-    store = tmp_path_factory.mktemp(request.param.name) / "store.db"
-    async with Client(request.param, f"sqlite:////{store}") as made:
+    folder = tmp_path_factory.mktemp(request.param.name)
+    settings = (
+        {"identity_key_file": sealing_key(folder)} if request.param.name == "identity" else {}
+    )
+    async with Client(
+        request.param, f"sqlite:////{folder / 'store.db'}", settings=settings
+    ) as made:
         yield made
+
+
+def sealing_key(folder: Path) -> Path:
+    """The secret without which identity does not open."""
+    file = folder / "sealing-key"
+    file.write_text("a-secret-for-tests-and-only-for-tests")
+    return file
 
 
 async def ask(client: Client, rule: Rule, signed: str = "") -> httpx.Response:

@@ -188,7 +188,7 @@ def test_the_services_are_alike() -> None:
         text = (FOLDER / "base" / f"{name}.yaml").read_text().replace(f" {name}", " NAME")
         text = text.replace(f"_{name}", "_NAME").replace(f"-{name}", "-NAME")
         text = re.sub(r", \{ configMapRef: \{ name: mail \} \}", "", text)
-        texts.add(re.sub(r".*(first-admin|smtp|SMTP).*\n", "", text))
+        texts.add(re.sub(r".*(first-admin|sealing-key|smtp|SMTP).*\n", "", text))
     assert len(texts) == 1
 
 
