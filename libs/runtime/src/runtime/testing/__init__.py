@@ -53,11 +53,10 @@ T = TypeVar("T")
 QUICK, NIGHTLY = "quick", "nightly"
 A_THOUSAND = 1_000
 
-for _profile, _settings in {
-    QUICK: {"derandomize": True, "database": None},
-    NIGHTLY: {"max_examples": A_THOUSAND, "print_blob": True},
-}.items():
-    hypothesis.settings.register_profile(_profile, deadline=None, **_settings)
+hypothesis.settings.register_profile(QUICK, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile(
+    NIGHTLY, deadline=None, max_examples=A_THOUSAND, print_blob=True
+)
 hypothesis.settings.load_profile(QUICK)
 
 MONDAY = datetime(2026, 11, 16, 9, 0, tzinfo=UTC)
