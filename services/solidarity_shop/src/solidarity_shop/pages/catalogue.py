@@ -41,6 +41,12 @@ class MovementForm(BaseModel):
     override_reason: Note = ""
 
 
+class FindForm(BaseModel):
+    """Part of a product's name, as it was typed."""
+
+    q: str = ""
+
+
 class ProducerForm(BaseModel):
     name: Name
     fee_percent: int = Field(ge=0, le=100)
@@ -61,7 +67,10 @@ async def products(
         return page, queries.low_count(connection, centre)
 
     page, low_count = await call.query(found)
-    return call.render("shop/products.html", page=page, q=q, low=low, low_count=low_count)
+    find = call.blank(FindForm, {"q": q})
+    return call.render(
+        "shop/products.html", page=page, q=q, low=low, low_count=low_count, find=find
+    )
 
 
 @router.get("/products/new")

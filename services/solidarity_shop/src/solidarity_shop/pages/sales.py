@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -76,8 +76,19 @@ async def cancel(sale_id: RowId, call: Seller) -> Response:
 
 
 @router.get("/sales/{sale_id}/refund")
-async def refund_form(sale_id: RowId, call: Seller) -> Response:
+async def refund_form(
+    sale_id: RowId, call: Seller, whole: Annotated[bool, Query(alias="all")] = False
+) -> Response:
+    """What comes back, to be chosen; with ``all`` everything that is left is chosen already, to
+    undo a sale that was wrong."""
     form = call.blank(RefundForm, {"goods_returned": True})
+    if whole:
+        centre = centre_of(call)
+        view = await call.query(lambda connection: queries.sale_of(connection, sale_id, centre))
+        left = [line for line in view.lines if line.quantity > line.refunded]
+        for place, line in enumerate(left):
+            form.values[f"lines.{place}.quantity"] = line.quantity - line.refunded
+        form.values["reason"] = call.say("The sale was a mistake")
     return await _show(call, sale_id, "shop/refund.html", form)
 
 

@@ -1,21 +1,25 @@
-"""The till: one field for everything that is scanned, a basket that is kept on the server, and the
-payment. Whatever is refused leaves the basket on the page, with the reason above it."""
+"""The till: one field for everything that is scanned, a basket that is kept on the server, payment
+by one press. Whatever is refused leaves the basket on the page, with the reason above it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from messaging import Transaction
 from solidarity_shop import commands, queries
 from solidarity_shop.access import centre_of
 from solidarity_shop.api.models import ID, LINE, Key, Name, Note
 from solidarity_shop.commands import known
+from solidarity_shop.pages.catalogue import FindForm
 from solidarity_shop.pages.words import Lead, RowId, Seller
-from solidarity_shop.views import ProductView
+from solidarity_shop.views import BasketView, ProductView
 from web.call import Call
 from web.forms import Euros, Form
 from web.paging import Page, Paged, Paging
@@ -35,18 +39,59 @@ class ScanForm(BaseModel):
     code: Key = Field(min_length=1)
 
 
+NOTES = (500, 1000, 2000, 5000)
+"""The notes in euro cents that a family pays with, each a button."""
+
+
 class LineForm(BaseModel):
     product_id: str = Field(pattern=ID)
     quantity: int | None = None
     remove: str = ""
+    put_back: int | None = Field(default=None, ge=1)
 
 
 class PayForm(BaseModel):
-    method: Literal["cash", "points", "both"]
+    """By what is typed and `method`, or by one press: `quick_cents` is the cash given, in cents,
+    `quick_points` the points used, the rest in cash."""
+
+    method: Literal["cash", "points", "both"] = "cash"
     points: int = Field(default=0, ge=0)
     tendered_cents: Annotated[Euros, Field(ge=0, le=10**9)] | None = None
     override_reason: Note = ""
     shown_cents: int = 0
+    quick_cents: int | None = Field(default=None, ge=0, le=10**9)
+    quick_points: int | None = Field(default=None, ge=1)
+
+    def paid(self) -> tuple[int | None, int | None]:
+        """Points (None: as many as fit) and cash given in cents (None: exactly)."""
+        if self.quick_points is not None:
+            return self.quick_points, None
+        if self.quick_cents is not None:
+            return 0, self.quick_cents
+        points = {"cash": 0, "points": None, "both": self.points}[self.method]
+        return points, self.tendered_cents
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What can be paid by one press: so many points (all that fit and are there), which cover the
+    total or leave `rest_cents`; and the notes that are enough."""
+
+    points: int
+    covers: bool
+    rest_cents: int
+    notes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, basket: BasketView) -> Ways:
+        there = basket.card.available if basket.card and not basket.card.blocked else 0
+        points = max(0, min(there, basket.points_possible))
+        return cls(
+            points=points,
+            covers=points == basket.points_possible,
+            rest_cents=basket.total_cents - points * basket.point_value_cents,
+            notes=tuple(cents for cents in NOTES if cents > basket.total_cents),
+        )
 
 
 @router.get("/till")
@@ -83,9 +128,16 @@ async def _choose(call: Call, paging: Paging, form: Form[TillForm]) -> Response:
 
 @router.get("/till/{till_id}")
 async def till(
-    till_id: RowId, call: Seller, q: Annotated[str, Query(max_length=120, pattern=LINE)] = ""
+    till_id: RowId,
+    call: Seller,
+    q: Annotated[str, Query(max_length=120, pattern=LINE)] = "",
+    out: Annotated[str, Query(pattern=r"^$|" + ID)] = "",
+    pieces: Annotated[int, Query(ge=1, le=999)] = 1,
 ) -> Response:
-    return await show(call, till_id, call.blank(ScanForm), call.blank(PayForm), q=q)
+    """The page of a till. ``out`` is the product that was just taken out, and ``pieces`` of it."""
+    return await show(
+        call, till_id, call.blank(ScanForm), call.blank(PayForm), q=q, out=(out, pieces)
+    )
 
 
 @router.post("/till/{till_id}/scan")
@@ -103,18 +155,25 @@ async def scan(till_id: RowId, call: Seller) -> Response:
 
 @router.post("/till/{till_id}/lines")
 async def change_line(till_id: RowId, call: Seller) -> Response:
-    """Other pieces of a product, one more, or none."""
+    """Other pieces of a product, one more, none, or again what was taken out."""
     centre = centre_of(call)
     form = await call.form(LineForm)
     if form.ok:
-        quantity = 0 if form.data.remove else form.data.quantity
-        await form.command(
-            lambda tx: commands.change_line(
-                tx, till_id, form.data.product_id, quantity, centre=centre
-            )
-        )
+        asked = form.data
+
+        def change(tx: Transaction) -> None:
+            quantity = 0 if asked.remove else asked.quantity
+            if asked.put_back is not None:
+                commands.change_line(tx, till_id, asked.product_id, None, centre=centre)
+                quantity = asked.put_back
+            commands.change_line(tx, till_id, asked.product_id, quantity, centre=centre)
+
+        await form.command(change)
     if form.errors:
         return await show(call, till_id, form, call.blank(PayForm))
+    if form.data.remove and form.data.quantity:
+        query = urlencode({"out": form.data.product_id, "pieces": form.data.quantity})
+        return call.redirect(f"/shop/till/{till_id}?{query}")
     return call.redirect(f"/shop/till/{till_id}")
 
 
@@ -142,7 +201,7 @@ async def pay(till_id: RowId, call: Seller) -> Response:
     sold = None
     if form.ok:
         asked = form.data
-        points = {"cash": 0, "points": None, "both": asked.points}[asked.method]
+        points, tendered = asked.paid()
         sold = await form.attempt(
             call.command(
                 lambda tx: commands.sell_basket(
@@ -150,7 +209,7 @@ async def pay(till_id: RowId, call: Seller) -> Response:
                     till_id,
                     centre=centre,
                     points=points,
-                    tendered_cents=asked.tendered_cents,
+                    tendered_cents=tendered,
                     override_reason=asked.override_reason,
                     shown_cents=asked.shown_cents,
                 )
@@ -162,21 +221,30 @@ async def pay(till_id: RowId, call: Seller) -> Response:
 
 
 async def show(
-    call: Call, till_id: str, scan: Form[Any], pay: Form[PayForm], *, q: str = ""
+    call: Call,
+    till_id: str,
+    scan: Form[Any],
+    pay: Form[PayForm],
+    *,
+    q: str = "",
+    out: tuple[str, int] = ("", 0),
 ) -> Response:
-    """The page of a till with what is in its basket now."""
+    """The page of a till with what is in its basket now. Without a search it offers what has no
+    barcode: bread, eggs, what is weighed by eye."""
     centre = centre_of(call)
     now = call.parts.clock.now()
 
-    def found(connection: sa.Connection) -> tuple[Any, Any, Page[ProductView]]:
+    def found(connection: sa.Connection) -> tuple[Any, BasketView, Page[ProductView], str]:
         row = known.till(connection, till_id, centre)
         basket = queries.basket_of(connection, row, call.caller.account_id, now)
-        products = Page[ProductView](items=[])
-        if q.strip():
-            products = queries.products(connection, row["centre_id"], FOUND, name=q)
-        return queries.till_view(row), basket, products
+        typed = q.strip()
+        products = queries.products(
+            connection, row["centre_id"], FOUND, name=typed, loose=not typed, sellable=True
+        )
+        taken_out = queries.product_name(connection, row["centre_id"], out[0]) if out[0] else ""
+        return queries.till_view(row), basket, products, taken_out
 
-    till, basket, products = await call.query(found)
+    till, basket, products, taken_out = await call.query(found)
     card = basket.card
     if "points" not in pay.values and card is not None:
         pay.values["points"] = min(card.available, basket.points_possible)
@@ -185,9 +253,13 @@ async def show(
         max(scan.status, pay.status),
         till=till,
         basket=basket,
+        pieces=sum(line.quantity for line in basket.lines),
+        ways=Ways.of(basket),
         products=products.items,
         q=q,
+        find=call.blank(FindForm, {"q": q}),
         scan=scan,
         pay=pay,
         short=any(line.quantity > line.on_hand for line in basket.lines),
+        taken_out={"id": out[0], "name": taken_out, "quantity": out[1]} if taken_out else None,
     )

@@ -82,8 +82,11 @@ def products(
     category: str = "",
     producer_id: str = "",
     low: bool = False,
+    loose: bool = False,
+    sellable: bool = False,
 ) -> Page[ProductView]:
-    """The products of a centre by name; ``name`` is a part of it."""
+    """The products of a centre by name; ``name`` is a part of it. ``loose`` are those without a
+    barcode."""
     statement = _products()
     if centre:
         statement = statement.where(PRODUCT.c.centre_id == centre)
@@ -99,11 +102,27 @@ def products(
         statement = statement.where(PRODUCT.c.producer_id == producer_id)
     if low:
         statement = statement.where(PRODUCT.c.on_hand <= PRODUCT.c.minimum)
+    if loose:
+        statement = statement.where(PRODUCT.c.barcode.is_(None))
+    if sellable:
+        statement = statement.where(PRODUCT.c.sellable)
     return paging.read(
         connection,
         statement,
         by=(PRODUCT.c.name_key, PRODUCT.c.id),
         show=lambda row: product_view(row._mapping),
+    )
+
+
+def product_name(connection: sa.Connection, centre_id: str, product_id: str) -> str:
+    """The name of a product of a centre; "" when it has none like that."""
+    return str(
+        connection.scalar(
+            sa.select(PRODUCT.c.name).where(
+                PRODUCT.c.id == product_id, PRODUCT.c.centre_id == centre_id
+            )
+        )
+        or ""
     )
 
 
