@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from house import PASSWORD, House, unique
 from playwright.sync_api import Page, expect
-from window import SOON, Windows, stayed, stays, tab_to
+from window import PHONE, SOON, Windows, stayed, stays, tab_to
 
 pytestmark = [
     pytest.mark.kafka,
@@ -75,10 +75,9 @@ def test_a_sale_in_cash_shows_the_change_and_a_receipt(
     scan(page, barcode)
     scan(page, family["card"]["number"])
     scan(page, barcode)
-    expect(page.get_by_role("row", name=name)).to_contain_text("€7.00")
-    expect(page.get_by_text("The family has 0 points")).to_be_visible()
-    page.get_by_label("Cash given").fill("10")
-    page.get_by_role("button", name="Pay in cash").click()
+    expect(page.get_by_role("listitem").filter(has_text=name)).to_contain_text("€7.00")
+    expect(page.get_by_text("0 points")).to_be_visible()
+    page.get_by_role("group", name="In cash").get_by_role("button", name="€10.00").click()
     expect(page.get_by_text("The sale is completed.")).to_be_visible()
     expect(page.get_by_text("Change to give back").locator("..")).to_contain_text("€3.00")
     page.get_by_role("link", name="Receipt").click()
@@ -97,7 +96,7 @@ def test_a_sale_in_points_completes_before_the_eyes_of_the_seller(
     give_points(house, family, 50)
     page = visit(till.path, by=till.seller)
     scan(page, family["card"]["token"])
-    expect(page.get_by_text("The family has 50 points")).to_be_visible()
+    expect(page.get_by_text("50 points")).to_be_visible()
     scan(page, barcode)
     page.get_by_role("button", name="Pay with 35 points").click()
     expect(page).to_have_url(re.compile("/shop/sales/"))
@@ -116,12 +115,13 @@ def test_too_few_points_leave_the_basket_and_say_how_many_there_are(
     page = visit(till.path, by=till.seller)
     scan(page, family["card"]["number"])
     scan(page, barcode)
+    page.get_by_text("Another amount").click()
     page.get_by_label("Points to use").fill("30")
     page.get_by_role("button", name="Pay with both").click()
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("Points on the card: 20. Asked for: 30.")
     expect(alert).to_contain_text("Use fewer points and take the rest in cash.")
-    expect(page.get_by_role("row", name=name)).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text=name)).to_be_visible()
     expect(page.get_by_label("Points to use")).to_have_value("30")
     page.get_by_label("Points to use").fill("20")
     page.get_by_role("button", name="Pay with both").click()
@@ -137,13 +137,13 @@ def test_a_blocked_card_is_refused_and_the_basket_is_sold_without_it(
     scan(page, family["card"]["number"])
     house.post(f"/cards/api/cards/{family['card']['id']}/block", {"reason": "lost"}, by="reception")
     house.quiet()
-    page.get_by_role("button", name="Pay in cash").click()
+    page.get_by_role("button", name="Exactly").click()
     alert = page.get_by_role("alert").filter(has_text="Something has to be corrected")
     expect(alert).to_contain_text("This card is blocked.")
     expect(alert).to_contain_text("Send the family to the desk for a new one")
-    expect(page.get_by_role("row", name=name)).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text=name)).to_be_visible()
     page.get_by_role("button", name="Sell without the card").click()
-    page.get_by_role("button", name="Pay in cash").click()
+    page.get_by_role("button", name="Exactly").click()
     expect(page.get_by_text("The sale is completed.")).to_be_visible()
 
 
@@ -162,11 +162,27 @@ def test_the_till_works_by_keyboard_alone(house: House, visit: Windows, till: Ti
     tab_to(page, page.get_by_role("link", name=till.name), at_most=80)
     page.keyboard.press("Enter")
     scan(page, barcode)
-    tab_to(page, page.get_by_label("Cash given"))
-    page.keyboard.type("5")
-    tab_to(page, page.get_by_role("button", name="Pay in cash"))
+    tab_to(page, page.get_by_role("button", name="€5.00"))
     page.keyboard.press("Enter")
     expect(page.get_by_text("Change to give back").locator("..")).to_contain_text("€1.50")
+    scan(page, barcode)
+    page.keyboard.press("F8")
+    expect(page.get_by_text("The sale is completed.")).to_be_visible()
     tab_to(page, page.get_by_role("link", name="Next customer"))
     page.keyboard.press("Enter")
     scan(page, barcode)
+
+
+def test_what_was_taken_out_by_a_wrong_press_is_put_back(
+    house: House, visit: Windows, till: Till
+) -> None:
+    barcode, name = bread(house)
+    page = visit(till.path, by=till.seller, width=PHONE)
+    scan(page, barcode)
+    scan(page, barcode)
+    page.get_by_role("button", name="One more").click()
+    line = page.get_by_role("listitem").filter(has_text=name)
+    expect(line).to_contain_text("€10.50")
+    page.get_by_role("button", name=f"Take out {name}").click()
+    page.get_by_role("button", name="Put back").click()
+    expect(line).to_contain_text("€10.50")
