@@ -144,12 +144,12 @@ async def test_a_card_is_shown_once_with_its_qr(client: Client) -> None:
     page = await client.page(f"/cards/households/{here}")
     form = page.form("issue")
     card = await form.submit()
-    assert "<svg" in card.html
+    assert 'class="qr"' in card.html
     assert card.response.headers["cache-control"] == "no-store"
     number = shown_number(card)
     again = await form.submit()
     assert shown_number(again) == number
-    assert "<svg" not in again.html
+    assert 'class="qr"' not in again.html
     assert "was handed out before" in again
     page = await client.page(f"/cards/households/{here}")
     assert number in page
@@ -167,7 +167,7 @@ async def test_a_card_is_blocked_and_replaced(client: Client) -> None:
     assert "Blocked (Lost)" in page
     replace = next(form for form in page.forms if form.id.startswith("replace-"))
     new = await replace.submit()
-    assert "<svg" in new.html
+    assert 'class="qr"' in new.html
     page = await client.page(f"/cards/households/{here}")
     assert "In use" in page
     assert len([form for form in page.forms if form.id.startswith("replace-")]) == 1
@@ -274,10 +274,12 @@ async def test_the_family_sees_its_points_cards_and_days(client: Client, clock: 
         )
     client.sign_in(token(Role.FAMILY, centre="c1", household=here))
     page = await client.page("/cards/me")
-    for text in ("42 points to spend", "21 Nov 2026", "They do not expire", "In use"):
+    for text in ("42 points to spend", "21 Nov 2026", "They do not expire", "My cards"):
         assert text in page
     assert f'data-live="household.{here}"' in page.html
-    assert page.html.count("<rect") == 2
+    assert page.html.count('<rect class="tone-a"') == 2, "a bar for each day of expiry"
+    assert 'class="qr"' in page.html
+    assert 'class="qr"' in (await page.follow("Show it large")).html
     assert "because" not in page
     listening = await client.get("/cards/live/household.somebody-else")
     assert listening.status_code == 403

@@ -57,6 +57,13 @@ def moment(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
     return f"{day(to, value, zone)}, {clock_time(to, value, zone)}"
 
 
+def weekday(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
+    """``lun 16 nov, 16:30``: a moment near enough that its day of the week says more than the
+    year."""
+    day = dates.format_skeleton("MMMEd", _local(value, zone), locale=to.locale)
+    return f"{day}, {clock_time(to, value, zone)}"
+
+
 def initials(name: str) -> str:
     """One or two letters by which a person is known again beside the name: ``AB``.
 

@@ -122,6 +122,7 @@ def _environment(package: str) -> Environment:
         date=_timed(formats.day),
         time=_timed(formats.clock_time),
         datetime=_timed(formats.moment),
+        weekday=_timed(formats.weekday),
         euros=euros,
         initials=formats.initials,
     )

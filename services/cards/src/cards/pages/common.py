@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import segno
@@ -16,7 +15,7 @@ from cards.access import DESK, LEADS
 from cards.domain.card import digest_of, grouped, new_token
 from messaging import Transaction
 from runtime.refusals import N_, NotFound
-from web import live
+from web import charts, formats, live
 from web.auth import allow
 from web.call import Call
 from web.roles import Role
@@ -25,9 +24,6 @@ Id = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 AtDesk = Annotated[Call, Depends(allow(*DESK))]
 Leading = Annotated[Call, Depends(allow(*LEADS))]
 AFamily = Annotated[Call, Depends(allow(Role.FAMILY))]
-
-BAR_WIDTH = 600
-BAR_HEIGHT = 28
 
 
 @live.channel("cards", "household")
@@ -61,28 +57,21 @@ def labels(call: Call, words: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(value, call.say(word)) for value, word in words.items()]
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A part of the picture of a household's points, measured in the units of the picture."""
-
-    x: int
-    width: int
-    kind: str
-    bucket: queries.BucketSeen
-
-
-def bars(seen: queries.PointsSeen) -> list[Bar]:
-    """The points as one bar, cut by expiry; what is held comes last in each part."""
-    total = sum(bucket.points + bucket.held for bucket in seen.buckets)
-    drawn: list[Bar] = []
-    done = 0
+def expiry_chart(call: Call, seen: queries.PointsSeen) -> charts.Chart | None:
+    """How many points can be spent until when, the soonest first; None without points."""
+    by_day: dict[str, int] = {}
     for bucket in seen.buckets:
-        for kind, points in (("free", bucket.points), ("held", bucket.held)):
-            if points:
-                begin, end = (BAR_WIDTH * at // total for at in (done, done + points))
-                drawn.append(Bar(begin, max(end - begin, 2), kind, bucket))
-                done += points
-    return drawn
+        if bucket.points:
+            day = (
+                call.say("Until {day}", day=formats.day(call.to, bucket.expires_at))
+                if bucket.expires_at
+                else call.say("They do not expire")
+            )
+            by_day[day] = by_day.get(day, 0) + bucket.points
+    if not by_day:
+        return None
+    head = (call.say("Until"), call.say("Points"))
+    return charts.bars(call.to, call.say("What expires when"), head, list(by_day.items()))
 
 
 async def hand_out(call: Call, give: Any, household_id: str) -> Response:
@@ -106,16 +95,16 @@ async def hand_out(call: Call, give: Any, household_id: str) -> Response:
         household=household,
         number=grouped(issued.number),
         token=token if fresh else "",
-        qr=Markup(qr_of(token)) if fresh else None,  # noqa: S704 - drawn here from base32
+        qr=qr_of(token) if fresh else None,
         back=f"/cards/households/{issued.household_id}",
     )
     page.headers["Cache-Control"] = "no-store"
     return page
 
 
-def qr_of(token: str) -> str:
-    """The QR of a token as SVG, black on white in every colour scheme."""
-    code = segno.make_qr(token, error="m")
-    return str(
-        code.svg_inline(scale=6, border=4, dark="#000", light="#fff", omitsize=False, title="QR")
+def qr_of(code: str) -> Markup:
+    """The QR of a card's token or number as SVG, black on white in every colour scheme."""
+    drawn = segno.make_qr(code, error="m").svg_inline(
+        scale=6, border=4, dark="#000", light="#fff", omitsize=False, title="QR"
     )
+    return Markup(drawn)  # noqa: S704 - drawn here from digits and letters

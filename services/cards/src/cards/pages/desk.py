@@ -39,21 +39,22 @@ async def desk(call: AtDesk) -> Response:
 @router.post("/desk")
 async def find(call: AtDesk) -> Response:
     """By POST, so that no name is ever part of an address. One card or one household found opens
-    at once."""
+    at once, unless somebody is still typing."""
     form = await call.form(Looked)
     if not form.ok:
         return _page(call, form, None)
     text, after = form.data.text, form.data.after
+    typing = "x-live" in call.request.headers
     if digest_of(text) or number_of(text):
         now = call.parts.clock.now()
         card = await call.query(
             lambda c: queries.card_by(c, call.centre, token=text, number=text, now=now)
         )
-        if card is not None:
+        if card is not None and not typing:
             return call.redirect(f"/cards/households/{card.household_id}")
     paging = Paging(after, SHOWN)
     found = await call.query(lambda c: queries.search(c, call.centre, text, paging))
-    if len(found.items) == 1 and not found.next and not after:
+    if len(found.items) == 1 and not found.next and not after and not typing:
         return call.redirect(f"/cards/households/{found.items[0].id}")
     return _page(call, form, found)
 

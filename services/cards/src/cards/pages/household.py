@@ -15,16 +15,15 @@ from cards.domain.card import BlockReason, grouped
 from cards.domain.household import Purpose, Stage
 from cards.models import Adjustment
 from cards.pages.common import (
-    BAR_HEIGHT,
-    BAR_WIDTH,
     AtDesk,
     Id,
     Leading,
-    bars,
+    expiry_chart,
     hand_out,
     household_of,
     labels,
 )
+from web import formats
 from web.call import Call
 from web.formats import ZONE
 from web.forms import Form
@@ -33,6 +32,9 @@ from web.paging import Paging
 router = APIRouter(prefix="/cards")
 
 SHOWN = 20
+
+WARN_BEFORE = timedelta(weeks=4)
+"""Points that expire are told of so long before, as Forus does (the rules of the field)."""
 
 
 class ConsentForm(BaseModel):
@@ -175,9 +177,8 @@ async def _page(
         reasons=words.BLOCK_REASONS,
         grouped=grouped,
         points=points,
-        bars=bars(points),
-        bar_width=BAR_WIDTH,
-        bar_height=BAR_HEIGHT,
+        drawn=expiry_chart(call, points),
+        alerts=_alerts(call, household, points, signups, now),
         timeline=timeline,
         told=[
             (row.at, words.tell(call.to, row), names.get(row.facts.get("person_id", ""), ""))
@@ -192,6 +193,35 @@ async def _page(
         adjusting=adjusting or call.blank(AdjustForm),
         done=done,
     )
+
+
+def _alerts(
+    call: Call,
+    household: queries.HouseholdSeen,
+    points: queries.PointsSeen,
+    signups: list[queries.SignUpSeen],
+    now: datetime,
+) -> list[str]:
+    """What whoever welcomes this household should know before anything else."""
+    found = []
+    if household.cards and not any(card.state == "active" for card in household.cards):
+        found.append(call.say("No card of this household can be used. Hand out a new one."))
+    soon = now + WARN_BEFORE
+    going = [b for b in points.buckets if b.points and b.expires_at and b.expires_at <= soon]
+    if going:
+        found.append(
+            call.say(
+                "{points} expire within four weeks, the first on {day}.",
+                points=formats.points(call.to, sum(bucket.points for bucket in going)),
+                day=formats.day(call.to, going[0].expires_at or now),
+            )
+        )
+    found.extend(
+        call.say("A place is offered: {title}. It waits for an answer.", title=one.title)
+        for one in signups
+        if one.state == "offered"
+    )
+    return found
 
 
 def _end_of(day: date | None) -> datetime | None:
