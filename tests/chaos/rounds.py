@@ -6,8 +6,10 @@ import asyncio
 import time
 
 from chaos.checks import Findings, check
+from chaos.checks.order import deadlocks
 from chaos.faults import FAULTS, Site
 from chaos.faults.restore import copy
+from chaos.faults.stores import administration
 from chaos.load import Load
 from chaos.plan import HEALS_WITHIN, Fault, Round
 from chaos.record import Record
@@ -80,9 +82,17 @@ async def look(site: Site, record: Record) -> Findings:
         if busy:
             return Findings(wrong=[busy])
         lines = await asyncio.to_thread(lambda: list(record.lines()))
-        return await asyncio.to_thread(check, site.house, site.bus.port, lines, site.excused)
+        found = await asyncio.to_thread(check, site.house, site.bus.port, lines, site.excused)
+        if site.engine == "postgres":
+            found.wrong += await asyncio.to_thread(_deadlocks, site)
+        return found
     except Exception as error:
         return Findings(wrong=[f"it could not be looked at: {error!r}"])
+
+
+def _deadlocks(site: Site) -> list[str]:
+    with administration(site) as connection:
+        return list(deadlocks(connection))
 
 
 def _busy(site: Site) -> str:

@@ -96,6 +96,16 @@ async def _run(
 
 
 @asynccontextmanager
+async def open_site(
+    options: Options, folder: Path
+) -> AsyncIterator[tuple[Site, centre.Centre, Record]]:
+    """A house with its centre and no plan, for who makes faults of their own."""
+    with closing(Timeline(folder)) as timeline, closing(Record(folder / "record.jsonl")) as record:
+        async with _site(options, folder, timeline, record, small_disk=False) as site:
+            yield site, await asyncio.to_thread(centre.set_up, site.house), record
+
+
+@asynccontextmanager
 async def _site(
     options: Options, folder: Path, timeline: Timeline, record: Record, *, small_disk: bool
 ) -> AsyncIterator[Site]:

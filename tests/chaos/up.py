@@ -47,7 +47,7 @@ def wire() -> None:
     service.server_url = proxied
     nursery.PRELOADED = PRELOADED
     bootstrap: Any = property(lambda _: f"127.0.0.1:{bus}")
-    Settings.bootstrap = bootstrap
+    Settings.bootstrap = bootstrap  # type: ignore[method-assign]
     quick: Any = partial(supervisor.Supervisor, backoff=Backoff(0.3, 2.0, 5.0))
     supervisor.Supervisor = quick  # type: ignore[misc]
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -55,29 +57,36 @@ async def kill_unpublished(site: Site, fault: Fault) -> None:
 
 
 async def twice(site: Site, fault: Fault) -> None:
-    """A second copy of a service on the same store, that clients talk to as well."""
-    name = fault.target
-    async with site.alone(name):
-        port = free_port()
-        program = programs.service(name, site.house.settings, site.folder)
-        env = {**program.env, **site.wired(name), "VICINATO_PORT": str(port)}
-        with site.folder.log(f"{name}-second").open("ab") as log:
-            copy = subprocess.Popen(  # noqa: ASYNC220 - takes milliseconds
-                [sys.executable, "-m", "web.serve", name],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(env),
-                preexec_fn=die_with_parent(),
-            )
-        try:
-            await _ready(copy, port)
-            site.client.others[name] = f"http://127.0.0.1:{port}"
+    """A second copy of a service on the same store, ended in order or not."""
+    async with site.alone(fault.target):
+        end = signal.SIGKILL if fault.amount < 0.5 else signal.SIGTERM
+        async with second_copy(site, fault.target, end):
             await asyncio.sleep(fault.seconds)
-        finally:
-            site.client.others.pop(name, None)
-            os.kill(copy.pid, signal.SIGKILL if fault.amount < 0.5 else signal.SIGTERM)
-            await asyncio.to_thread(copy.wait)
+
+
+@asynccontextmanager
+async def second_copy(site: Site, name: str, end: signal.Signals) -> AsyncIterator[None]:
+    """One more process of a service, that clients talk to as well while this lasts."""
+    port = free_port()
+    program = programs.service(name, site.house.settings, site.folder)
+    env = {**program.env, **site.wired(name), "VICINATO_PORT": str(port)}
+    with site.folder.log(f"{name}-second").open("ab") as log:
+        copy = subprocess.Popen(  # noqa: ASYNC220 - takes milliseconds
+            [sys.executable, "-m", "web.serve", name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment(env),
+            preexec_fn=die_with_parent(),
+        )
+    try:
+        await _ready(copy, port)
+        site.client.others[name] = f"http://127.0.0.1:{port}"
+        yield
+    finally:
+        site.client.others.pop(name, None)
+        os.kill(copy.pid, end)
+        await asyncio.to_thread(copy.wait)
 
 
 async def _ready(copy: subprocess.Popen[bytes], port: int) -> None:
