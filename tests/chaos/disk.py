@@ -15,10 +15,10 @@ class SmallDisk:
     """In memory, mounted on the folder of the stores; only root may do that, elsewhere `there` is
     false. (What is killed are processes, never the machine: memory is as durable as it must be.)"""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, *, wanted: bool) -> None:
         folder.open()
         self._stores = folder.stores
-        self.there = os.geteuid() == 0 and self._mount()
+        self.there = wanted and os.geteuid() == 0 and self._mount()
 
     def _mount(self) -> bool:
         command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(self._stores)]

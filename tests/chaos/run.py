@@ -66,7 +66,7 @@ async def _run(
     then: Then | None,
 ) -> Outcome:
     wrong: list[str] = []
-    disk = SmallDisk(Folder(folder / "data"))
+    disk = SmallDisk(Folder(folder / "data"), wanted=options.database == "sqlite")
     made = told = 0
     try:
         async with _site(options, folder, timeline, record, small_disk=disk.there) as site:

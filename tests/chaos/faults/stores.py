@@ -21,7 +21,8 @@ from vicinato.programs import server_url
 from vicinato.programs.service import name_in_database
 
 BLOCK = bytes(64 * 1024)
-LOCKED = "LOCK TABLE outbox, inbox, place IN ACCESS EXCLUSIVE MODE"
+LOCKED = "LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"
+"""One table alone: two could deadlock with whoever takes them in the other order."""
 
 
 async def locked(site: Site, fault: Fault) -> None:
