@@ -279,7 +279,7 @@ def open_house(
 
 
 def _wait(house: House, log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 60 + house.settings.ready_within
 
     def opened() -> bool:
         if house.process.poll() is not None:

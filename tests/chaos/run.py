@@ -120,7 +120,7 @@ async def _site(
         more = {
             "PORT": str(block),
             "DATA": str(folder / "data"),
-            "READY_WITHIN": "120",
+            "READY_WITHIN": "300",
             "CHAOS_KAFKA": str(bus.port),
             "CHAOS_POSTGRESQL": str(database.port),
             "CHAOS_BATTERY": str(battery),
