@@ -64,6 +64,11 @@ def weekday(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
     return f"{day}, {clock_time(to, value, zone)}"
 
 
+def longday(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> str:
+    """``lunedì 16 novembre 2026``: the heading of a day."""
+    return dates.format_date(_local(value, zone), format="full", locale=to.locale)
+
+
 def initials(name: str) -> str:
     """One or two letters by which a person is known again beside the name: ``AB``.
 

@@ -123,6 +123,7 @@ def _environment(package: str) -> Environment:
         time=_timed(formats.clock_time),
         datetime=_timed(formats.moment),
         weekday=_timed(formats.weekday),
+        longday=_timed(formats.longday),
         euros=euros,
         initials=formats.initials,
     )
