@@ -73,6 +73,9 @@ def document(app: FastAPI, prefix: str, *, title: str) -> dict[str, Any]:
             responses = operation.setdefault("responses", {})
             if "HTTPValidationError" in str(responses.get("422")):
                 del responses["422"]
+            for status, told in responses.items():
+                if str(status)[0] in "45":  # whoever names a refusal says why, not how it looks
+                    told["content"] = content
             responses["default"] = {"description": "Why it was not done", "content": content}
             if method in _UNSAFE:
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from runtime.refusals import N_
@@ -23,13 +24,20 @@ FURTHEST = 370
 """Days: hours that open on some day of the week open within so many."""
 
 
+WallClock = Annotated[
+    time,
+    WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?$"}),
+]
+"""A time of the day without a zone, which JSON Schema's format ``time`` would want."""
+
+
 class Window(BaseModel):
     """From ``opens`` (inclusive) to ``closes`` (exclusive), within one day."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    opens: time = Field(examples=["09:00"])
-    closes: time = Field(examples=["20:00"])
+    opens: WallClock = Field(examples=["09:00"])
+    closes: WallClock = Field(examples=["20:00"])
 
     @model_validator(mode="after")
     def _in_order(self) -> Window:
