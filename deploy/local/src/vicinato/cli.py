@@ -23,6 +23,7 @@ COMMANDS = (
     "day",
     "verify",
     "backup",
+    "restore",
 )
 
 

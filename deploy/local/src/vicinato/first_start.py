@@ -45,6 +45,11 @@ def is_to_load(settings: Settings, folder: Folder, *, fresh: bool) -> bool:
     return bool(state["demonstration"] == "loading")
 
 
+def nothing_to_load(folder: Folder) -> None:
+    """The stores come from a backup: nothing of a demonstration is wanted."""
+    _write(folder, {"demonstration": "none"})
+
+
 async def load_demonstration(settings: Settings, folder: Folder) -> None:
     """Loads the demonstration centre and keeps its sign-ins. Raises StepError."""
     order = {"address": settings.address, "administrator": administrator(settings, folder)}

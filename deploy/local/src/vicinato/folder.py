@@ -81,6 +81,10 @@ class Folder:
                 " se ne può scegliere un'altra con DATA=cartella.",
             ) from error
 
+    def is_used(self) -> bool:
+        """Whether anything was ever kept here."""
+        return self.first_start.exists() or any(self.stores.glob("*.db"))
+
     def installation(self) -> str:
         """The id of this installation, made at the first start; "" when there is none yet."""
         with contextlib.suppress(OSError, ValueError, AttributeError):

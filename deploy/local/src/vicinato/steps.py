@@ -90,7 +90,39 @@ def demonstration(order: dict[str, Any]) -> list[dict[str, str]]:
     return sign_ins
 
 
-STEPS = {"provision": provision, "stores": stores, "demonstration": demonstration}
+def finish_restore(order: dict[str, Any]) -> dict[str, Any]:
+    """Ends the restore that is under way, once the services have recovered; what is to be told."""
+    from vicinato import settings
+    from vicinato.backup.finish import finish
+    from vicinato.commands.restore import target_of
+    from vicinato.commands.verify import administrators_bus
+    from vicinato.folder import Folder
+
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    done = finish(target_of(wanted, folder), administrators_bus(wanted, folder))
+    return {"lines": done.lines if done else [], "holds": done is None or done.holds}
+
+
+def forget_aside(order: dict[str, Any]) -> None:
+    """Old stores that a restore put aside, under these `stamps`, go for good."""
+    from vicinato import settings
+    from vicinato.backup import aside
+    from vicinato.commands.restore import target_of
+    from vicinato.folder import Folder
+
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    aside.forget(folder, target_of(wanted, folder).server, order["stamps"])
+
+
+STEPS = {
+    "provision": provision,
+    "stores": stores,
+    "demonstration": demonstration,
+    "finish_restore": finish_restore,
+    "forget_aside": forget_aside,
+}
 
 
 def main() -> int:

@@ -175,14 +175,16 @@ def _connected(url: str, package: str, metadata: sa.MetaData | None) -> Iterator
         engine.dispose()
 
 
-def _known(revision: str | None, package: str) -> None:
-    if revision is None:
-        return
+def knows(revision: str, package: str) -> bool:
+    """Whether the package carries this revision: data at another one are of a newer version."""
     try:
-        found = ScriptDirectory.from_config(_config(package)).get_revision(revision)
+        return ScriptDirectory.from_config(_config(package)).get_revision(revision) is not None
     except CommandError:
-        found = None
-    if found is None:
+        return False
+
+
+def _known(revision: str | None, package: str) -> None:
+    if revision is not None and not knows(revision, package):
         raise MigrationError(
             f"the data of {package} was written by a newer version (revision {revision}, unknown "
             "here): install that version, or put back a backup made before it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -146,14 +146,17 @@ def bytes_bar(console: Console) -> Iterator[Progress]:
 
 
 @asynccontextmanager
-async def database_running(wanted: settings.Settings, folder: Folder) -> AsyncIterator[None]:
-    """Our own PostgreSQL, started for the time being where it is needed and does not run."""
-    there = folder.postgres.exists()
+async def database_running(
+    wanted: settings.Settings, folder: Folder, *, new: bool = False, locked: bool = False
+) -> AsyncIterator[None]:
+    """Our own PostgreSQL, started for the time being where it is needed and does not run; `new`
+    may make it. The folder is locked meanwhile, unless the caller has `locked` it."""
+    there = new or folder.postgres.exists()
     if not wanted.own_postgres or answers(wanted.postgres_port) or not there:
         yield
         return
     folder.open()
-    with folder.locked():
+    with nullcontext() if locked else folder.locked():
         supervisor = Supervisor(folder, wanted.address)
         (child,) = supervisor.start(programs.postgresql(wanted, folder))
         try:

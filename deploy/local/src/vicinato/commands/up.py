@@ -7,21 +7,23 @@ import contextlib
 import os
 import signal
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TextIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from vicinato import checks, first_start, settings
+from vicinato import checks, first_start, settings, steps
+from vicinato.backup import aside
 from vicinato.child import Child, State
 from vicinato.folder import Folder
 from vicinato.kafka.jars import JarError, fetch
 from vicinato.refusals import CommandError, Exit
-from vicinato.steps import StepError
 from vicinato.supervisor import House
 
+RESTORED_WITHIN = 24 * 3600.0
+A_DAY = 24 * 3600.0
 COLOURS = {State.READY: "green", State.BACKING_OFF: "bold red", State.STOPPED: "dim"}
 
 
@@ -44,7 +46,11 @@ def up() -> None:
     with folder.locked():
         folder.end_leftovers()
         checks.ports_are_free(wanted)
-        _jars(wanted)
+        fetch_jars(wanted)
+        if (folder.restore / "journal.json").exists():
+            from vicinato.commands.restore import go_on
+
+            go_on(wanted, folder)
         first_start.administrator(wanted, folder)
         with folder.log("supervisor").open("a", encoding="utf-8") as log:
             asyncio.run(_run(wanted, folder, Screen(log, began)))
@@ -77,7 +83,8 @@ def not_running(folder: Folder) -> CommandError:
     )
 
 
-def _jars(wanted: settings.Settings) -> None:
+def fetch_jars(wanted: settings.Settings) -> None:
+    """Kafka's jars are on this machine. Raises CommandError when they cannot be fetched."""
     if not wanted.own_kafka:
         return
     try:
@@ -95,7 +102,7 @@ def _jars(wanted: settings.Settings) -> None:
 class Screen:
     """Shows states as they change, on the terminal and in `logs/supervisor.log`."""
 
-    def __init__(self, log: TextIO, began: float) -> None:
+    def __init__(self, log: TextIO, began: float = 0.0) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
         self.log = log
         self.began = began
@@ -142,6 +149,32 @@ class Screen:
         console.print("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
 
 
+async def _finish_restore(folder: Folder, screen: Screen) -> None:
+    """A restore that was broken off goes on: until it has ended its services answer 503."""
+    if not (folder.restore / "journal.json").exists():
+        return
+    screen.say("going on with the restore ...")
+    try:
+        done = await steps.run("finish_restore", {}, folder.log("supervisor"), RESTORED_WITHIN)
+    except steps.StepError as error:
+        screen.say(f"The restore did not end: {error}", "bold red")
+        return
+    for line in done["lines"]:
+        screen.say(line, "" if done["holds"] else "yellow")
+
+
+async def _forget_aside(folder: Folder, screen: Screen) -> None:
+    """Once a day: what a restore put aside long ago goes."""
+    while True:
+        if stamps := aside.old(folder, datetime.now(UTC)):
+            try:
+                await steps.run("forget_aside", {"stamps": stamps}, folder.log("supervisor"))
+                screen.say(f"old stores aside are deleted: {', '.join(stamps)}")
+            except steps.StepError as error:
+                screen.say(f"old stores aside are not deleted: {error}", "bold red")
+        await asyncio.sleep(A_DAY)
+
+
 async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> None:
     stopping = asyncio.Event()
     house = House(wanted, folder, screen)
@@ -165,14 +198,15 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
     async def life() -> None:
         await house.open()
         screen.ready()
+        await _finish_restore(folder, screen)
         try:
             if first_start.is_to_load(wanted, folder, fresh=house.fresh):
                 screen.say("loading the demonstration centre ...")
                 await first_start.load_demonstration(wanted, folder)
-        except StepError as error:
+        except steps.StepError as error:
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
-        await house.supervisor.keep_logs_small()
+        await asyncio.gather(house.supervisor.keep_logs_small(), _forget_aside(folder, screen))
 
     living, asked_to_stop = asyncio.create_task(life()), asyncio.create_task(stopping.wait())
     await asyncio.wait({living, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)

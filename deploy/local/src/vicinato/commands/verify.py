@@ -14,6 +14,7 @@ from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit
 
 if TYPE_CHECKING:
+    from messaging.bus import Bus
     from vicinato.verify import Report
 
 SHOWN = 20
@@ -33,7 +34,7 @@ def verify(
     Looks at snapshots and changes nothing; the centre may be at work. Ends with 1 when something
     does not hold.
     """
-    from messaging.bus import Bus, BusAway
+    from messaging.bus import BusAway
     from messaging.catalogue import services
     from vicinato.verify import verify as run
     from vicinato.verify.snapshot import StoreMissingError
@@ -42,15 +43,7 @@ def verify(
     folder = Folder(wanted.data)
     console = Console(highlight=False, soft_wrap=True)
     urls = {name: store_url(name, wanted, folder) for name in settings.SERVICES}
-    bus = None
-    if not without_bus:
-        user = wanted.kafka_admin_user or ADMIN
-        secret = (
-            wanted.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
-            if wanted.kafka_admin_secret_file
-            else folder.kafka_secrets.get(ADMIN)
-        )
-        bus = Bus(wanted.bootstrap, user, secret)
+    bus = None if without_bus else administrators_bus(wanted, folder)
     try:
         with console.status("looking") as status:
             report = run(services(), urls, bus, progress=lambda what: status.update(what))
@@ -69,6 +62,19 @@ def verify(
         ) from error
     show(console, report)
     return 0 if report.holds else 1
+
+
+def administrators_bus(wanted: settings.Settings, folder: Folder) -> Bus:
+    """The bus, as who may read all topics."""
+    from messaging.bus import Bus
+
+    user = wanted.kafka_admin_user or ADMIN
+    secret = (
+        wanted.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
+        if wanted.kafka_admin_secret_file
+        else folder.kafka_secrets.get(ADMIN)
+    )
+    return Bus(wanted.bootstrap, user, secret)
 
 
 def show(console: Console, report: Report) -> None:

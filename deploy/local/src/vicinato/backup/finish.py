@@ -1,0 +1,211 @@
+"""The end of a restore: the services have recovered, everything is verified, told, and opened."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import sqlalchemy as sa
+
+from vicinato.backup.aside import KEPT_DAYS
+from vicinato.backup.staging import Journal, Target, aside_name, journal_of
+
+if TYPE_CHECKING:
+    from messaging.bus import Bus
+    from messaging.restoring import Recovered
+    from vicinato.verify import Report
+
+LOOK_EVERY = 0.5
+NAMED = 50
+"""Facts of a kind that are named one by one in the report."""
+
+
+@dataclass
+class Lost:
+    """Acknowledged facts of the old stores that did not come back: (service, type, id, time)."""
+
+    facts: list[tuple[str, str, str, str]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Finished:
+    """What came of a restore."""
+
+    lines: list[str]
+    holds: bool
+
+
+def finish(
+    target: Target,
+    bus: Bus,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Finished | None:
+    """Waits until the services of the restore have recovered, verifies, opens them and tells.
+
+    None when there is nothing to finish, or `stopped` said so meanwhile.
+    """
+    from messaging import restoring
+    from messaging.catalogue import services
+    from runtime.store import Store
+    from vicinato.verify import verify
+
+    journal = journal_of(target.folder)
+    if journal is None or journal.phase != "put":
+        return None
+    stores = {name: Store(target.urls[name], readers=1) for name in journal.services}
+    try:
+        found: dict[str, Recovered] = {}
+        while len(found) < len(stores):
+            for name, store in stores.items():
+                back = store.read_now(restoring.recovered)
+                if name not in found and back is not None:
+                    found[name] = back
+                    say(f"{name} has recovered ({len(found)} of {len(stores)})")
+            if stopped():
+                return None
+            time.sleep(LOOK_EVERY)
+        say("verifying")
+        report = verify(services(), target.urls, bus)
+        lost = _lost(target, journal, stores)
+        lines = _told(journal, found, report, lost)
+        for store in stores.values():
+            store.write_now(restoring.lift)
+    finally:
+        for store in stores.values():
+            store.close_now()
+    text = "\n".join(lines) + "\n"
+    path = target.folder.aside / journal.stamp / "report.txt"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    shutil.rmtree(target.folder.restore)
+    return Finished(lines, report.holds)
+
+
+def _lost(target: Target, journal: Journal, stores: Mapping[str, object]) -> Lost:
+    """What the old stores had acknowledged and the new ones do not know."""
+    lost = Lost()
+    for name, store in stores.items():
+        try:
+            old = _old_outbox(target, journal, name)
+        except (sqlite3.Error, psycopg.Error):
+            lost.unreadable.append(name)
+            continue
+        if old is None:
+            lost.unreadable.append(name)
+            continue
+        known = _known(store, [one[0] for one in old])
+        lost.facts += [(name, kind, key, at) for key, kind, at in old if key not in known]
+    return lost
+
+
+_ROWS = "SELECT id, type, at FROM outbox ORDER BY"
+
+
+def _old_outbox(
+    target: Target, journal: Journal, service: str
+) -> list[tuple[str, str, str]] | None:
+    """Id, type and time of everything that the old store had told; None when there is none."""
+    if target.server:
+        base = target.urls[service]
+        url = base[: base.rindex("/") + 1] + aside_name(base, journal.stamp)
+        try:
+            with psycopg.connect(url, connect_timeout=10) as connection:
+                rows = connection.execute(f'{_ROWS} "row"').fetchall()
+        except psycopg.OperationalError:
+            return None
+        return [(str(a), str(b), str(c)) for a, b, c in rows]
+    path: Path = target.folder.aside / journal.stamp / f"{service}.db"
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(path)) as connection:
+        return [(str(a), str(b), str(c)) for a, b, c in connection.execute(f'{_ROWS} "row"')]
+
+
+def _known(store: object, ids: Sequence[str]) -> set[str]:
+    from messaging.tables import outbox
+    from runtime.store import Store
+
+    assert isinstance(store, Store)
+    known: set[str] = set()
+    for start in range(0, len(ids), 900):
+        part = ids[start : start + 900]
+        known.update(
+            store.read_now(
+                lambda c, p=part: list(  # type: ignore[misc]
+                    c.scalars(sa.select(outbox.c.id).where(outbox.c.id.in_(p)))
+                )
+            )
+        )
+    return known
+
+
+def _told(
+    journal: Journal, found: Mapping[str, Recovered], report: Report, lost: Lost
+) -> list[str]:
+    """The report, in lines."""
+    names = ", ".join(journal.services)
+    lines = [
+        f"Put back: {names}, as of {journal.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+        f" (backup {journal.backup}, made by version {journal.product}).",
+        "",
+        "Came back from the bus, told after the backup:",
+    ]
+    back = [
+        f"  {name}: {count} {kind}"
+        for name, one in found.items()
+        for kind, count in one.events.items()
+    ]
+    lines += back or ["  nothing"]
+    if journal.copied:
+        lines += ["Of these, came from the second copy of the outbox first:"]
+        lines += [f"  {name}: {count} facts" for name, count in journal.copied.items()]
+    without = [
+        f"  {name}: {kind} {key}"
+        for name, one in found.items()
+        for key, kind in one.without_state.items()
+    ]
+    if without:
+        lines += ["On the bus, but what they changed could not be brought back:", *without]
+    lines += ["", "Acknowledged before the loss and not come back:"]
+    lines += [f"  {name}: {kind} {key} of {at}" for name, kind, key, at in lost.facts[:NAMED]]
+    if len(lost.facts) > NAMED:
+        lines.append(f"  and {len(lost.facts) - NAMED} more")
+    if not lost.facts:
+        lines.append("  nothing, as far as the old stores can be read")
+    if lost.unreadable:
+        lines.append(
+            f"  The old stores of {', '.join(lost.unreadable)} are not there or cannot be read:"
+            f" what was done there after {journal.taken_at:%Y-%m-%d %H:%M:%S} UTC and had not"
+            " reached the bus is gone and cannot be named. Erasures among it must be done again."
+        )
+    lines += ["", "Verified:"]
+    good = sum(1 for one in report.findings if not one.differences)
+    lines.append(
+        f"  {good} of {len(report.findings)} checks hold, {len(report.differences)} differences;"
+        f" {report.on_the_way} facts on their way."
+    )
+    lines += [f"  {difference}" for difference in report.differences[:NAMED]]
+    lines += [f"  {note}" for note in report.notes]
+    lines += [""]
+    if "identity" in journal.services:
+        lines.append("Everybody signs in again; API tokens are made anew.")
+        if journal.new_machine:
+            lines.append("The first administrator's password is in secrets/first-admin.json.")
+    if "notifications" in journal.services:
+        lines.append("E-mails that were open count as unknown and are not sent again.")
+    lines.append(
+        f"The old stores lie in aside/{journal.stamp} for {KEPT_DAYS} days, then they are deleted."
+        if not lost.unreadable or len(lost.unreadable) < len(journal.services)
+        else "There were no old stores to keep."
+    )
+    return lines

@@ -1,0 +1,265 @@
+"""A backup is put back: staged beside the stores that are there, then all are exchanged.
+
+Until everything is staged nothing is changed. The exchange is written down before it begins
+(`journal.json`): killed in the middle, the next start goes on with it. The old stores lie aside.
+A staged store is brought to this version's schema and carries the mark of a restore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from pydantic import BaseModel
+
+from vicinato.backup.archive import SECRETS, Backup, BadBackupError
+from vicinato.backup.moment import server_address
+from vicinato.databases import GROUP, create
+from vicinato.folder import Folder
+from vicinato.programs.postgresql import tool
+from vicinato.secrets import write_private
+
+if TYPE_CHECKING:
+    from messaging import Service
+
+_AT_ONCE = 1 << 20
+_STAGED = "_restoring"
+_BESIDE = ("", "-wal", "-shm", "-journal")
+
+
+class Journal(BaseModel):
+    """What is being put back. ``putting``: the exchange has begun and must be ended; ``put``: the
+    services recover. `copied`: facts that came from the second copy of the outboxes."""
+
+    phase: Literal["putting", "put"]
+    backup: str
+    taken_at: datetime
+    product: str
+    stamp: str
+    services: list[str]
+    new_machine: bool
+    copied: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the stores are: on PostgreSQL `server` is the administrator's URL, else ""."""
+
+    folder: Folder
+    urls: Mapping[str, str]
+    server: str = ""
+
+    def staged(self, service: str) -> str:
+        """The address of a store while it is staged."""
+        if not self.server:
+            return f"sqlite:///{self.folder.restore / service}.db"
+        parts = urlsplit(self.urls[service])
+        return urlunsplit(parts._replace(path=parts.path + _STAGED))
+
+
+def journal_of(folder: Folder) -> Journal | None:
+    """The restore that is under way in a data folder."""
+    path = folder.restore / "journal.json"
+    if not path.exists():
+        return None
+    return Journal.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def write(folder: Folder, journal: Journal) -> None:
+    write_private(folder.restore / "journal.json", journal.model_dump_json())
+
+
+def services_by_name() -> dict[str, Service]:
+    """The installed services."""
+    return {point.name: point.load() for point in entry_points(group=GROUP)}
+
+
+def stage(
+    backup: Backup,
+    target: Target,
+    wanted: Sequence[str],
+    *,
+    new_machine: bool,
+    bring: Callable[[str, str], int] = lambda _service, _url: 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Journal:
+    """Makes the stores of `wanted` ready beside those that are there; changes nothing else.
+
+    `bring` may give a staged store more than the backup has; it returns how many facts.
+
+    Raises BadBackupError, MigrationError, OSError.
+    """
+    from messaging import restoring
+    from messaging.marks import last_row
+    from runtime import migrations
+    from runtime.store import Store
+
+    folder, manifest = target.folder, backup.manifest
+    shutil.rmtree(folder.restore, ignore_errors=True)
+    folder.restore.mkdir(mode=0o700)
+    services = services_by_name()
+    if target.server:
+        _drop(target.server, [_database(target.staged(name)) for name in wanted])
+        create(target.server, {name: target.staged(name) for name in wanted})
+    copied = {}
+    for name in wanted:
+        url, part = target.staged(name), manifest.stores[name].part
+        if target.server:
+            _load(backup, part, url, progress)
+        else:
+            _unpack(backup, part, folder.restore / f"{name}.db", progress)
+        service = services[name]
+        migrations.upgrade(url, service.package, service.metadata)
+        store = Store(url)
+        try:
+            mark = restoring.Restoring(
+                manifest.id,
+                manifest.taken_at,
+                store.read_now(last_row),
+                new_machine and not manifest.secrets,
+            )
+            store.write_now(lambda c, m=mark: restoring.mark(c, m))  # type: ignore[misc]
+            copied[name] = bring(name, url)
+        finally:
+            store.close_now()
+    return Journal(
+        phase="putting",
+        backup=manifest.id,
+        taken_at=manifest.taken_at,
+        product=manifest.product,
+        stamp=f"{datetime.now(UTC):%Y%m%d%H%M%S}",
+        services=list(wanted),
+        new_machine=new_machine,
+        copied={name: count for name, count in copied.items() if count},
+    )
+
+
+def put(target: Target, journal: Journal) -> None:
+    """Exchanges the stores; begun once, it may be called again until it returns."""
+    folder = target.folder
+    aside = folder.aside / journal.stamp
+    aside.mkdir(parents=True, exist_ok=True)
+    folder.aside.chmod(0o700)
+    write(folder, journal)
+    if target.server:
+        _exchange_databases(target, journal)
+    else:
+        folder.stores.mkdir(exist_ok=True)
+        for name in journal.services:
+            _exchange_files(folder, name, aside)
+    write(folder, journal.model_copy(update={"phase": "put"}))
+
+
+def bring_secrets(backup: Backup, folder: Folder) -> None:
+    """The secrets of the backup, into a folder that has none of its own."""
+    with backup.open(SECRETS) as packed, tarfile.open(fileobj=packed, mode="r:gz") as tar:
+        tar.extractall(folder.root, filter="data")
+    folder.secrets.folder.chmod(0o700)
+
+
+def _unpack(backup: Backup, part: str, path: Path, progress: Callable[[int], None]) -> None:
+    with backup.open(part) as packed, path.open("xb") as file:
+        path.chmod(0o600)
+        try:
+            with gzip.open(packed) as whole:
+                while piece := whole.read(_AT_ONCE):
+                    file.write(piece)
+                    progress(len(piece))
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise BadBackupError(f"{part} in it cannot be unpacked") from error
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise BadBackupError(f"{part} in it is no store") from error
+    if found != "ok":
+        raise BadBackupError(f"{part} in it is damaged: {found}")
+
+
+def _exchange_files(folder: Folder, name: str, aside: Path) -> None:
+    """While the new store lies staged, whatever has its name is the old one."""
+    staged = folder.restore / f"{name}.db"
+    if not staged.exists():
+        return
+    for suffix in _BESIDE:
+        old = folder.stores / f"{name}.db{suffix}"
+        if old.exists():
+            old.rename(aside / old.name)
+    staged.rename(folder.stores / staged.name)
+    for touched in (folder.stores, aside):
+        descriptor = os.open(touched, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _database(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def aside_name(url: str, stamp: str) -> str:
+    """The name of an old database that lies aside."""
+    return f"{_database(url)}_aside_{stamp}"
+
+
+def _load(backup: Backup, part: str, url: str, progress: Callable[[int], None]) -> None:
+    clean, env = server_address(url)
+    words = [tool("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error"]
+    words += ["--single-transaction", f"--dbname={clean}"]
+    with (
+        backup.open(part) as dump,
+        subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as load,
+    ):
+        assert load.stdin is not None
+        assert load.stderr is not None
+        with contextlib.suppress(BrokenPipeError):
+            while piece := dump.read(_AT_ONCE):
+                load.stdin.write(piece)
+                progress(len(piece))
+            load.stdin.close()
+        said = load.stderr.read().decode(errors="replace").strip()
+    if load.returncode:
+        why = said.splitlines()[-1] if said else "pg_restore failed"
+        raise BadBackupError(f"{part} in it could not be loaded ({why})")
+
+
+def _drop(server: str, databases: Sequence[str]) -> None:
+    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+        for name in databases:
+            words = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(words.format(sql.Identifier(name)))
+
+
+def _exchange_databases(target: Target, journal: Journal) -> None:
+    """All in one transaction."""
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with psycopg.connect(target.server, connect_timeout=10) as connection:
+        there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in journal.services:
+            live, staged = _database(target.urls[name]), _database(target.staged(name))
+            if staged not in there:
+                continue
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s, %s)",
+                (live, staged),
+            )
+            if live in there:
+                old = sql.Identifier(aside_name(target.urls[name], journal.stamp))
+                connection.execute(rename.format(sql.Identifier(live), old))
+            connection.execute(rename.format(sql.Identifier(staged), sql.Identifier(live)))
