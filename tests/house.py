@@ -55,6 +55,27 @@ class AnswerError(AssertionError):
     """An answer that was not expected, with what it says."""
 
 
+@dataclass(frozen=True)
+class Starting:
+    """How a house is started, as often as it is."""
+
+    words: list[str]
+    environment: Mapping[str, str]
+    log: Path
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                self.words,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+
+
 @dataclass
 class House:
     """A running house and its HTTP API. Who acts is named by role."""
@@ -64,10 +85,37 @@ class House:
     clock: PlayedClock
     mailbox: Mailbox
     process: subprocess.Popen[bytes]
+    starting: Starting
     tokens: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.http = httpx.Client(base_url=self.settings.address, timeout=30)
+
+    # starting
+
+    def stop(self) -> None:
+        """In order; killed when it does not."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def start(self) -> None:
+        """Again, on the same data; returns when it is open."""
+        self.process = self.starting.begin()
+        _wait(self, self.starting.log)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command line of `vicinato` on this house's data."""
+        return subprocess.run(
+            [sys.executable, "-m", "vicinato.cli", *words],
+            env=dict(self.starting.environment),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
 
     # asking
 
@@ -252,28 +300,15 @@ def open_house(
         **(more or {}),
     }
     settings = load(environment)
-    log = (root / "up.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", starter, "up"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=die_with_parent(),
-    )
-    house = House(Folder(settings.data), settings, clock, mailbox, process)
+    starting = Starting([sys.executable, "-m", starter, "up"], environment, root / "up.log")
+    process = starting.begin()
+    house = House(Folder(settings.data), settings, clock, mailbox, process, starting)
     try:
-        _wait(house, root / "up.log")
+        _wait(house, starting.log)
         _set_up(house)
         yield house
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        log.close()
+        house.stop()
         mail.stop()
         house.http.close()
 

@@ -31,3 +31,9 @@ def cache_folder() -> Path:
         return Path(named).resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "vicinato"
+
+
+def outbox_copy() -> Path | None:
+    """The folder on another disk for the second copy of the outboxes: VICINATO_UP_OUTBOX_COPY."""
+    named = os.environ.get("VICINATO_UP_OUTBOX_COPY")
+    return Path(named).resolve() if named else None

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from vicinato import programs, steps
 from vicinato.child import Backoff, Child, NotReadyError, Program, State
@@ -24,6 +25,7 @@ from vicinato.refusals import CommandError, Exit
 from vicinato.settings import SERVICES, Settings
 
 ROTATE_EVERY = 30.0
+COPY_EVERY = 60.0
 
 
 class Supervisor:
@@ -41,6 +43,8 @@ class Supervisor:
         self.groups: list[tuple[Child, ...]] = []
         """In the order of stopping: the last started first."""
         self.began = time.time()
+        self.outbox_copy: dict[str, object] = {}
+        """When the second copy of the outboxes was made last, and why it failed since."""
         self._tell = tell
         self._backoff = backoff
 
@@ -80,6 +84,7 @@ class Supervisor:
             "pid": os.getpid(),
             "began": self.began,
             "address": self.address,
+            "outbox_copy": self.outbox_copy,
             "children": [
                 {
                     "name": child.name,
@@ -125,6 +130,32 @@ class House:
         except CommandError:
             await self.supervisor.stop()
             raise
+
+    async def keep_a_copy(self, to: Path, say: Callable[[str, str], None]) -> None:
+        """Every minute what is new in the outboxes goes to another disk; for ever."""
+        folder, supervisor = self.folder, self.supervisor
+        order = {
+            "to": str(to),
+            "data": str(folder.root),
+            "installation": folder.installation(),
+            "urls": {name: store_url(name, self.settings, folder) for name in SERVICES},
+        }
+        told = ""
+        while True:
+            try:
+                done = await steps.run("copy_outboxes", order, folder.log("supervisor"), 600.0)
+                failed = str(done["failed"])
+            except steps.StepError as error:
+                failed = str(error)
+            at = supervisor.outbox_copy.get("at") if failed else time.time()
+            supervisor.outbox_copy = {"to": str(to), "at": at, "failed": failed}
+            supervisor.write_state()
+            if failed != told:
+                told = failed
+                good = f"the second copy of the outboxes is made again in {to}"
+                bad = f"the second copy of the outboxes is NOT made: {failed}"
+                say(bad if failed else good, "bold red" if failed else "green")
+            await asyncio.sleep(COPY_EVERY)
 
     async def _stores(self) -> bool:
         settings, folder = self.settings, self.folder

@@ -8,6 +8,7 @@ for long. The snapshots are copied afterwards, at leisure: writers go on meanwhi
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import random
@@ -147,8 +148,12 @@ class _SqliteSnapshot:
         uri = f"{path.absolute().as_uri()}?mode=rw"
         self._writing = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
         self._reading = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
-        for connection in (self._writing, self._reading):  # the schema is read before it is urgent
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            for connection in (self._writing, self._reading):  # the schema, before it is urgent
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StoreAwayError(f"the store of {name} cannot be read: {error}") from error
 
     def lock(self, patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -187,7 +192,12 @@ class _SqliteSnapshot:
                 def slice_done(_status: int, _left: int, _total: int) -> None:
                     time.sleep(NAP)
 
-                self._reading.backup(target, pages=PAGES, progress=slice_done)
+                try:
+                    self._reading.backup(target, pages=PAGES, progress=slice_done)
+                except sqlite3.DatabaseError as error:
+                    if "full" in str(error):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                    raise StoreAwayError(f"the store of {self.name}: {error}") from error
             with writer.part(part) as member, path.open("rb") as source:
                 _packed(source.read, member, progress)
         return part

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import subprocess
 import tarfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from vicinato.backup.archive import SECRETS, Backup, BadBackupError
+from vicinato.backup.copies import LIFE
 from vicinato.backup.moment import server_address
 from vicinato.databases import GROUP, create
 from vicinato.folder import Folder
@@ -89,6 +91,13 @@ def services_by_name() -> dict[str, Service]:
     return {point.name: point.load() for point in entry_points(group=GROUP)}
 
 
+def migrations_of(service: Service, url: str) -> None:
+    """Brings a store to the schema of this version. Raises MigrationError."""
+    from runtime import migrations
+
+    migrations.upgrade(url, service.package, service.metadata)
+
+
 def stage(
     backup: Backup,
     target: Target,
@@ -106,7 +115,7 @@ def stage(
     """
     from messaging import restoring
     from messaging.marks import last_row
-    from runtime import migrations
+    from messaging.tables import write_meta
     from runtime.store import Store
 
     folder, manifest = target.folder, backup.manifest
@@ -123,8 +132,7 @@ def stage(
             _load(backup, part, url, progress)
         else:
             _unpack(backup, part, folder.restore / f"{name}.db", progress)
-        service = services[name]
-        migrations.upgrade(url, service.package, service.metadata)
+        migrations_of(services[name], url)
         store = Store(url)
         try:
             mark = restoring.Restoring(
@@ -134,6 +142,7 @@ def stage(
                 new_machine and not manifest.secrets,
             )
             store.write_now(lambda c, m=mark: restoring.mark(c, m))  # type: ignore[misc]
+            store.write_now(lambda c: write_meta(c, LIFE, str(uuid.uuid4())))
             copied[name] = bring(name, url)
         finally:
             store.close_now()

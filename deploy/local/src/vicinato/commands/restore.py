@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vicinato import checks, first_start, programs, settings
+from vicinato import checks, first_start, paths, programs, settings
 from vicinato.commands.backup import bytes_bar, database_running, not_written
 from vicinato.commands.up import Screen, fetch_jars
 from vicinato.folder import Folder
@@ -48,6 +48,10 @@ def restore(
         bool,
         typer.Option("--older", help="Also one of more than 90 days: erasures may be missing."),
     ] = False,
+    outbox_copy: Annotated[
+        Path | None,
+        typer.Option(help="The second copy of the outboxes; else VICINATO_UP_OUTBOX_COPY."),
+    ] = None,
 ) -> int:
     """Put the stores of a backup back, and whatever the bus knows besides.
 
@@ -61,6 +65,7 @@ def restore(
     console = Console(highlight=False, soft_wrap=True)
     backup = _opened(file, console)
     names = _chosen(backup, only or [])
+    copies = _copies(backup, outbox_copy or paths.outbox_copy())
     _suits(backup, wanted, folder, names, older=older)
     if folder.is_locked():
         raise CommandError(
@@ -70,14 +75,13 @@ def restore(
             f"Vicinato è in funzione su {folder.root}: prima `make stop`, poi il ripristino."
             " Non è stato cambiato nulla.",
         )
-    new_machine = not folder.is_used()
     folder.open()
     with folder.locked():
         folder.end_leftovers()
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
         try:
-            journal = asyncio.run(_put(wanted, folder, backup, names, new_machine, console))
+            journal = asyncio.run(_put(wanted, folder, backup, names, copies, console))
         except OSError as error:
             raise not_written(folder.root, error) from error
         console.print(
@@ -116,6 +120,21 @@ def _opened(file: Path, console: Console) -> Backup:
     except BadBackupError as error:
         raise bad(file, str(error)) from error
     return backup
+
+
+def _copies(backup: Backup, named: Path | None) -> Path | None:
+    """The folder with the copies of this backup's installation, where one is named."""
+    if named is None:
+        return None
+    folder = named / f"vicinato-{backup.manifest.installation}"
+    if not folder.is_dir():
+        raise CommandError(
+            Exit.SETTING,
+            f"There is no copy of this installation's outboxes in {named} ({folder.name})."
+            " Nothing was changed.",
+            f"In {named} non ci sono le copie di questa installazione. Non è stato cambiato nulla.",
+        )
+    return folder
 
 
 def bad(file: Path, why: str) -> CommandError:
@@ -230,15 +249,17 @@ async def _put(
     folder: Folder,
     backup: Backup,
     names: list[str],
-    new_machine: bool,
+    copies: Path | None,
     console: Console,
 ) -> Journal:
     from runtime.migrations import MigrationError
     from vicinato.backup import staging
     from vicinato.backup.archive import BadBackupError
+    from vicinato.backup.copies import bring
     from vicinato.backup.moment import StoreAwayError
 
     await _go_on(wanted, folder)
+    new_machine = not folder.is_used()
     if new_machine and backup.manifest.secrets:
         staging.bring_secrets(backup, folder)
     async with database_running(wanted, folder, new=new_machine, locked=True):
@@ -253,6 +274,7 @@ async def _put(
                     target,
                     names,
                     new_machine=new_machine,
+                    bring=lambda name, url: bring(name, url, copies) if copies else 0,
                     progress=lambda done: bar.update(task, advance=done),
                 )
             except (BadBackupError, StoreAwayError) as error:
@@ -284,8 +306,9 @@ def go_on(wanted: settings.Settings, folder: Folder) -> None:
 def _first_start(wanted: settings.Settings, folder: Folder, target: Target) -> None:
     """On a new machine: no demonstration, and the administrator of the backup, with a password
     that is made here unless the secrets came along."""
-    from identity import store as identity
-    from identity.commands.first import FIRST_ACCOUNT
+    import sqlalchemy as sa
+
+    from runtime.ids import derived
     from runtime.store import Store
 
     first_start.nothing_to_load(folder)
@@ -294,11 +317,16 @@ def _first_start(wanted: settings.Settings, folder: Folder, target: Target) -> N
     made = first_start.administrator(wanted, folder)
     store = Store(target.staged("identity"), readers=1)
     try:
-        account = store.read_now(lambda c: identity.load_account(c, FIRST_ACCOUNT))
+        email = store.read_now(
+            lambda c: c.scalar(
+                sa.text("SELECT email FROM account WHERE id = :id"),
+                {"id": derived("identity", "first administrator")},
+            )
+        )
     finally:
         store.close_now()
-    if account is not None and account.email:
-        told = json.dumps(made | {"email": account.email}) + "\n"
+    if email:
+        told = json.dumps(made | {"email": email}) + "\n"
         write_private(folder.secrets.folder / first_start.ADMINISTRATOR, told)
 
 

@@ -44,19 +44,26 @@ def status(
 ) -> int:
     """Show each process: state, port, memory, outbox age, lag, events set aside.
 
-    Ends with 0 when all parts are ready, 20 when one is not, 3 when Vicinato is not running.
+    Ends with 0 when all parts are ready, 20 when one is not or the second copy of the outboxes is
+    not made, 3 when Vicinato is not running.
     """
     folder = Folder(settings.load().data)
-    state = folder.read_state()
+    state: dict[str, Any] = folder.read_state()
     if not folder.is_locked() or not state:
         raise not_running(folder)
     rows = rows_of(state)
     if as_json:
-        shown = {"address": state["address"], "parts": [asdict(row) for row in rows]}
+        shown = {
+            "address": state["address"],
+            "parts": [asdict(row) for row in rows],
+            "outbox_copy": state.get("outbox_copy") or None,
+        }
         print(json.dumps(shown, indent=2))
     else:
         _show(state, rows)
-    return 0 if all(row.state == State.READY for row in rows) else int(Exit.NOT_READY)
+    copied = not (state.get("outbox_copy") or {}).get("failed")
+    good = copied and all(row.state == State.READY for row in rows)
+    return 0 if good else int(Exit.NOT_READY)
 
 
 def rows_of(state: dict[str, Any]) -> list[Row]:
@@ -123,6 +130,11 @@ def _show(state: dict[str, Any], rows: list[Row]) -> None:
     table.add_row("all", "", "", "", "", f"{total / 1e6:.0f} MB", "", "", "")
     console = Console(highlight=False)
     console.print(table)
+    if copy := state.get("outbox_copy"):
+        age = f"last made {_duration(copy['at'])} ago" if copy["at"] else "never made"
+        failed, style = copy["failed"], "red" if copy["failed"] else None
+        said = f"second copy of the outboxes in {copy['to']}: {failed or 'good'}, {age}"
+        console.print(said, style=style, markup=False)
     for row in rows:
         if row.reason:
             console.print(f"{row.name}: {row.reason}", style="red", markup=False)

@@ -19,6 +19,7 @@ from vicinato.backup import aside
 from vicinato.child import Child, State
 from vicinato.folder import Folder
 from vicinato.kafka.jars import JarError, fetch
+from vicinato.paths import outbox_copy
 from vicinato.refusals import CommandError, Exit
 from vicinato.supervisor import House
 
@@ -206,7 +207,10 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
         except steps.StepError as error:
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
-        await asyncio.gather(house.supervisor.keep_logs_small(), _forget_aside(folder, screen))
+        beside = [house.supervisor.keep_logs_small(), _forget_aside(folder, screen)]
+        if (to := outbox_copy()) is not None:
+            beside.append(house.keep_a_copy(to, screen.say))
+        await asyncio.gather(*beside)
 
     living, asked_to_stop = asyncio.create_task(life()), asyncio.create_task(stopping.wait())
     await asyncio.wait({living, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,261 @@
+"""A second copy of every outbox on another disk: facts that are acknowledged and not on the bus yet
+outlive the machine's own disk, but for the last minute.
+
+Rows are appended to one file for each store, JSON lines, on the disk before the step ends. A file
+belongs to one life of a store: after a restore the numbers of its rows begin anew, and so does a
+file. What is told of a person who is erased goes from the file with the next step.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+COLUMNS = ("row", "id", "topic", "key", "previous", "cause", "type", "headers", "body", "at")
+_ROWS = (
+    'SELECT "row", id, topic, key, previous, cause, type, headers, body, at FROM outbox'
+    ' WHERE "row" > {0} AND "row" <= {0} ORDER BY "row" LIMIT 5000'
+)
+AT_ONCE = 5_000
+PEOPLE = "cards.people"
+LIFE = "restoring.life"
+
+
+class CopyError(Exception):
+    """A copy could not be made. One sentence."""
+
+
+class _Outbox(Protocol):
+    def life(self) -> str:
+        """Which backup this store came from; "" for none."""
+
+    def last(self) -> int:
+        """The last row before which none is still to come."""
+
+    def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]: ...
+
+
+@dataclass(frozen=True)
+class _Sqlite:
+    connection: sqlite3.Connection
+
+    def life(self) -> str:
+        found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (LIFE,)).fetchone()
+        return str(found[0]) if found else ""
+
+    def last(self) -> int:
+        found = self.connection.execute('SELECT max("row") FROM outbox').fetchone()
+        return int(found[0] or 0)
+
+    def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]:
+        return self.connection.execute(_ROWS.format("?"), (after, until)).fetchall()
+
+
+@dataclass(frozen=True)
+class _Postgresql:
+    connection: psycopg.Connection[Any]
+
+    def life(self) -> str:
+        words = "SELECT value FROM meta WHERE name = %s"
+        found = self.connection.execute(words, (LIFE,)).fetchone()
+        return str(found[0]) if found else ""
+
+    def last(self) -> int:
+        """Numbers are given before the commit: who writes now is waited for, for a moment."""
+        with self.connection.transaction():
+            self.connection.execute("SET LOCAL lock_timeout = '2s'")
+            self.connection.execute("LOCK TABLE outbox IN SHARE MODE")
+            found = self.connection.execute('SELECT max("row") FROM outbox').fetchone()
+        return int(found[0] or 0) if found else 0
+
+    def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]:
+        return self.connection.execute(_ROWS.format("%s").encode(), (after, until)).fetchall()
+
+
+def copy(service: str, url: str, folder: Path) -> int:
+    """Appends what is new in the store's outbox; how many rows. Raises CopyError."""
+    try:
+        with _opened(url) as outbox:
+            path = folder / f"{service}.{outbox.life() or 'first'}.jsonl"
+            after, until, count = _last(path), outbox.last(), 0
+            erased: set[str] = set()
+            while after < until and (rows := outbox.rows(after, until)):
+                _append(path, rows)
+                after, count = int(rows[-1][0]), count + len(rows)
+                erased |= {row[3] for row in rows if row[2] == PEOPLE and row[8] is None}
+            if erased:
+                for file in folder.glob(f"{service}.*.jsonl"):
+                    _empty(file, erased)
+            return count
+    except OSError as error:
+        raise CopyError(f"{folder} cannot be written ({error.strerror})") from error
+    except (sqlite3.Error, psycopg.Error) as error:
+        raise CopyError(
+            f"the store of {service} cannot be read ({type(error).__name__})"
+        ) from error
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[_Outbox]:
+    if url.startswith("sqlite:///"):
+        uri = f"{Path(url.removeprefix('sqlite:///')).absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as connection:
+            yield _Sqlite(connection)
+    else:
+        with psycopg.connect(url, connect_timeout=10, autocommit=True) as server:
+            yield _Postgresql(server)
+
+
+def _last(path: Path) -> int:
+    """The last row of the file. A line that was cut by a loss of power goes."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        tail, at = b"", end
+        while at and tail.count(b"\n") < 2:
+            step = min(at, 1 << 16)
+            at -= step
+            file.seek(at)
+            tail = file.read(step) + tail
+        whole = tail.rfind(b"\n") + 1
+        if whole < len(tail):
+            file.truncate(end - len(tail) + whole)
+        lines = tail[:whole].splitlines()
+    return int(json.loads(lines[-1])["row"]) if lines else 0
+
+
+def _append(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        for row in rows:
+            file.write(_line(dict(zip(COLUMNS, row, strict=True))))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    headers = row["headers"]
+    row["headers"] = json.loads(headers) if isinstance(headers, str) else headers
+    body = row["body"]
+    row["body"] = None if body is None else base64.b64encode(bytes(body)).decode()
+    row["at"] = str(row["at"])
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def _empty(path: Path, erased: set[str]) -> None:
+    """What was told of these people goes; the file is written anew, and the old one overwritten."""
+    draft = path.with_suffix(".part")
+    with path.open("rb") as old, draft.open("wb") as new:
+        draft.chmod(0o600)
+        for line in old:
+            row = json.loads(line)
+            told = row["topic"] == PEOPLE and row["body"] is not None
+            if not (told and row["key"] in erased):
+                new.write(line)
+        new.flush()
+        os.fsync(new.fileno())
+    size = path.stat().st_size
+    with path.open("r+b") as old:
+        for _ in range(0, size, 1 << 20):
+            old.write(bytes(1 << 20))
+        old.flush()
+        os.fsync(old.fileno())
+    draft.replace(path)
+
+
+def folder_of(named: Path, data: Path, installation: str) -> Path:
+    """Where the copies of an installation lie. Raises CopyError for a disk that is not there: a
+    folder on which none is mounted is on the disk that it should outlive."""
+    if not named.is_dir():
+        raise CopyError(f"{named} is not there")
+    if named.stat().st_dev == data.stat().st_dev:
+        raise CopyError(f"{named} is on the same disk as {data}: is the other one mounted?")
+    return named / f"vicinato-{installation}"
+
+
+def bring(service: str, url: str, folder: Path) -> int:
+    """Gives a staged store what the copy has and it has not: the facts, to be sent, and the state
+    that belongs to them. How many facts."""
+    from messaging.adoption import Adoption
+    from messaging.marks import rows_of
+    from runtime.clock import SystemClock
+    from runtime.ids import SystemIds
+    from runtime.store import Store
+    from vicinato.backup.staging import services_by_name
+
+    clock = SystemClock()
+    count = 0
+    store = Store(url)
+    try:
+        adoption = Adoption(services_by_name()[service], now=clock.now(), ids=SystemIds(clock))
+        files = sorted(folder.glob(f"{service}.*.jsonl"), key=lambda p: p.stat().st_mtime)
+        for part in _read(files):
+            found = store.read_now(lambda c, p=part: rows_of(c, [i.id for i in p]))  # type: ignore[misc]
+            fresh = [item for item in part if item.id not in found]
+            if fresh:
+                store.write_now(lambda c, p=fresh: adoption.absorb(c, p))  # type: ignore[misc]
+                count += len(fresh)
+        if not adoption.complete:
+            store.write_now(adoption.finish)
+        store.write_now(_unsent)
+    finally:
+        store.close_now()
+    return count
+
+
+def _unsent(connection: Any) -> None:
+    """What came from the copy lies nowhere on the bus until the relay finds it there."""
+    import sqlalchemy as sa
+
+    from messaging.tables import outbox
+
+    connection.execute(
+        sa.update(outbox)
+        .where(outbox.c.record_offset == NOWHERE)
+        .values(partition=None, record_offset=None, stamp=None)
+    )
+
+
+NOWHERE = -2
+"""The offset that a row of the copy bears while it is adopted."""
+
+
+def _read(files: Sequence[Path]) -> Iterator[list[Any]]:
+    from messaging.envelope import Record, decode, wire_headers
+
+    part: list[Any] = []
+    for path in files:
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    row = json.loads(line)
+                except ValueError:  # the last line, cut by a loss of power
+                    continue
+                body = row["body"]
+                record = Record(
+                    row["topic"],
+                    0,
+                    NOWHERE,
+                    0,
+                    row["key"].encode(),
+                    None if body is None else base64.b64decode(body),
+                    wire_headers(
+                        row["headers"], previous=row["previous"], cause=row["cause"], era=0
+                    ),
+                )
+                part.append(decode(record))
+                if len(part) >= AT_ONCE:
+                    yield part
+                    part = []
+    if part:
+        yield part
