@@ -25,6 +25,7 @@ MAX_BODY = 900_000
 ERA_BEGUN = "messaging.era.begun.v1"
 """The type of a marker record: it says nothing but its era."""
 
+_NEEDED = ("ce_type", "ce_source", "ce_time", "ce_subject")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 
 
@@ -120,44 +121,49 @@ class Item:
 
 def decode(record: Record) -> Item:
     """Read a record. Never raises: what cannot be read is an `Unreadable` that says why."""
-    where = f"{record.topic}/{record.partition}/{record.offset}/{record.stamp}"
     try:
-        return Item(record, _content(record, where))
+        return Item(record, _content(record))
     except Exception as error:
         # A batch that cannot even be decoded would be passed over whole, and its events lost.
-        return Item(record, Unreadable(where, "", None, 0, "record.invalid", type(error).__name__))
+        reason = type(error).__name__
+        return Item(record, Unreadable(_where(record), "", None, 0, "record.invalid", reason))
 
 
-def _content(record: Record, where: str) -> Received[Event] | Marker | Unreadable:
+def _where(record: Record) -> str:
+    """What a record is known by that has no id."""
+    return f"{record.topic}/{record.partition}/{record.offset}/{record.stamp}"
+
+
+def _content(record: Record) -> Received[Event] | Marker | Unreadable:
     headers: dict[str, str] = {}
     try:
         for name, raw in record.headers:
-            headers[name] = raw.decode("utf-8")
+            headers[name] = raw.decode()
     except (UnicodeDecodeError, AttributeError):
-        return Unreadable(where, "", None, 0, "header.undecodable", name)
+        return Unreadable(_where(record), "", None, 0, "header.undecodable", name)
     era = _number(headers.get("era", "0"))
     ce_type = headers.get("ce_type", "")
     if era is None:
-        return Unreadable(where, ce_type, None, 0, "header.invalid", "era")
+        return Unreadable(_where(record), ce_type, None, 0, "header.invalid", "era")
     ce_id = headers.get("ce_id", "")
     if ce_type == ERA_BEGUN:
-        return Marker(ce_id if _ID.match(ce_id) else where, era)
+        return Marker(ce_id if _ID.match(ce_id) else _where(record), era)
     previous = headers.get("previous") or None
     if not _ID.match(ce_id):
         what = "header.invalid" if ce_id else "header.missing"
-        return Unreadable(where, ce_type, None, era, what, "ce_id")
+        return Unreadable(_where(record), ce_type, None, era, what, "ce_id")
 
     def bad(reason: str, detail: str, *, later: bool = False) -> Unreadable:
         return Unreadable(ce_id, ce_type, previous, era, reason, detail, later)
 
     if previous is not None and not _ID.match(previous):
         return Unreadable(ce_id, ce_type, None, era, "header.invalid", "previous")
-    missing = [n for n in ("ce_type", "ce_source", "ce_time", "ce_subject") if not headers.get(n)]
-    if missing:
-        return bad("header.missing", ", ".join(missing))
+    if not all(map(headers.get, _NEEDED)):
+        return bad("header.missing", ", ".join(n for n in _NEEDED if not headers.get(n)))
     try:
         time = datetime.fromisoformat(headers["ce_time"])
-        time = time.astimezone(UTC) if time.tzinfo is not None else time
+        if time.tzinfo is not UTC and time.tzinfo is not None:
+            time = time.astimezone(UTC)
     except (ValueError, OverflowError):
         return bad("header.invalid", "ce_time")
     if time.tzinfo is None:
