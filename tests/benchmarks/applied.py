@@ -25,7 +25,7 @@ from benchmarks.figures import Figure, ratio
 from benchmarks.place import Place
 from cards.app import SERVICE
 from messaging import rebuild
-from messaging.attempt import Live, Outcome
+from messaging.attempt import Outcome
 from messaging.bus import Bus
 from messaging.consumer import MAX_RECORDS, Subscription
 from messaging.envelope import Record, decode
@@ -104,8 +104,6 @@ async def _engine(place: Place, engine: str, records: Sequence[Record]) -> list[
 async def ours(url: str, bus: Bus, count: int) -> float:
     """Events per second from the first settled batch to the last event."""
     store = Store(url)
-    live = Live(SERVICE)
-    store.read_now(live.load)
     clock = SystemClock()
     settled: list[tuple[float, int]] = []
     loop, done = asyncio.get_running_loop(), asyncio.Event()
@@ -118,7 +116,7 @@ async def ours(url: str, bus: Bus, count: int) -> float:
                 loop.call_soon_threadsafe(done.set)
 
     subscription = Subscription(
-        Settler(SERVICE, clock=clock, ids=SystemIds(clock), live=live),
+        Settler(SERVICE, clock=clock, ids=SystemIds(clock)),
         store,
         bus,
         topics=[TOPIC],
@@ -150,10 +148,8 @@ async def without_a_bus(url: str, records: Sequence[Record]) -> float:
 
 def _without_a_bus(url: str, records: Sequence[Record]) -> float:
     store = Store(url)
-    live = Live(SERVICE)
-    store.read_now(live.load)
     clock = SystemClock()
-    settler = Settler(SERVICE, clock=clock, ids=SystemIds(clock), live=live)
+    settler = Settler(SERVICE, clock=clock, ids=SystemIds(clock))
     for first in {r.partition: r for r in reversed(records)}.values():
         settler.settle_all(store.write_now, [decode(first)])  # the seek after an assignment
     begun = time.perf_counter()
