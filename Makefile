@@ -14,7 +14,7 @@ LOCKED := uv.lock pyproject.toml deploy/local/uv.txt deploy/kafka/kafka.lock \
 	$(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/local/pyproject.toml)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # What is installed in place names its folder: a checkout that was moved is installed again.
 ifneq ($(shell cat .venv/installed 2>/dev/null),$(CURDIR))
@@ -68,3 +68,6 @@ docs: .venv/installed ## What is generated, written anew: event catalogue, topic
 
 screenshots: .venv/installed ## Photograph every page into screenshots/; ONLY=till,desk keeps some
 	@ONLY="$(ONLY)" PYTHONPATH=tests:tests/browser $(RUN) photograph
+
+translations: .venv/installed ## Translations that no human has looked at yet, into build/unreviewed.csv
+	@mkdir -p build && $(RUN) web.translations unreviewed web identity cards solidarity_shop activities notifications network > build/unreviewed.csv

@@ -1,4 +1,4 @@
-"""``python -m web.translations check|extract PACKAGE...``."""
+"""``python -m web.translations check|extract|unreviewed PACKAGE...``."""
 
 import sys
 

@@ -2,7 +2,8 @@
 
 ``python -m web.translations check cards`` names each sentence without a translation, by language,
 and ends with 1 when there is one; ``extract`` brings ``locales/<language>/messages.po`` up to date:
-new sentences with an empty translation, old ones gone, the rest as it was.
+new sentences with an empty translation, old ones gone, the rest as it was; ``unreviewed`` writes
+what no human has looked at yet (``web.translations.review``).
 
 Sentences are found in templates (``_``, ``gettext``, ``ngettext``, ``{% trans %}``) and in code
 (also ``N_`` and ``say``). Those of ``runtime`` and ``messaging`` are translated in web's catalogs,
@@ -79,7 +80,7 @@ def lacking(package: str) -> list[str]:
         for message in _messages(wanted):
             translated = known.get(message.id) or shared.get(message.id)
             if (fault := _fault(message, translated, known.num_plurals)) is not None:
-                faults.append(f"{package} {language}: {fault}: {' / '.join(_texts(message.id))}")
+                faults.append(f"{package} {language}: {fault}: {' / '.join(texts_of(message.id))}")
     return faults
 
 
@@ -112,15 +113,21 @@ def extract(package: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``check PACKAGE...`` or ``extract PACKAGE...``; 0, 1 with faults, 2 for a wrong call."""
-    if len(arguments) < 2 or arguments[0] not in ("check", "extract"):
-        sys.stderr.write("usage: python -m web.translations check|extract PACKAGE...\n")
+    """``check``, ``extract``, ``unreviewed``: 0, 1 with faults, 2 for a wrong call."""
+    if len(arguments) < 2 or arguments[0] not in ("check", "extract", "unreviewed"):
+        sys.stderr.write("usage: python -m web.translations check|extract|unreviewed PACKAGE...\n")
         return 2
     what, *packages = arguments
     unknown = [package for package in packages if find_spec(package) is None]
     if unknown:
         sys.stderr.write(f"there is no package {', '.join(unknown)}\n")
         return 2
+    if what == "unreviewed":
+        from web.translations.review import write_unreviewed
+
+        count = write_unreviewed(packages, sys.stdout)
+        sys.stderr.write(f"{count} translations that nobody has looked at yet\n")
+        return 0
     if what == "extract":
         for package in packages:
             extract(package)
@@ -137,12 +144,12 @@ def _messages(catalog: Catalog) -> Iterable[Message]:
 def _fault(message: Message, translated: Message | None, plurals: int) -> str | None:
     if translated is None:
         return "no translation"
-    texts = _texts(translated.string)
+    texts = texts_of(translated.string)
     if not all(texts) or (message.pluralizable and len(texts) < plurals):
         return "no translation"
     if translated.fuzzy:
         return "unsure translation"
-    wanted = _placeholders(_texts(message.id)[-1])
+    wanted = _placeholders(texts_of(message.id)[-1])
     for text in texts:
         # A plural form may leave the number out ("one card"), but never invent a placeholder.
         named = _placeholders(text)
@@ -155,7 +162,7 @@ def _placeholders(text: str) -> set[str]:
     return {first or second for first, second in _PLACEHOLDER.findall(text)}
 
 
-def _texts(text: str | Sequence[str] | None) -> tuple[str, ...]:
+def texts_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """One text, or all plural forms of it."""
     return (text or "",) if text is None or isinstance(text, str) else tuple(text)
 
