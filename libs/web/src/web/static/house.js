@@ -7,6 +7,7 @@
 //   data-guard               a form that asks before what was typed is left behind
 //   data-sound="done"        heard once, where sounds are wanted
 //   data-toast, data-menu    go by themselves; close when one turns away
+//   data-no-cookies          shown where the browser keeps none
 (function () {
   "use strict";
 
@@ -19,6 +20,8 @@
   function typing(element) {
     return element && (element.isContentEditable || element.matches("textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=button]):not([type=submit])"));
   }
+
+  if (!navigator.cookieEnabled) all("[data-no-cookies]").forEach(function (told) { told.hidden = false; });
 
   // ---- a form is sent once; a second press while it is on its way does nothing
 
