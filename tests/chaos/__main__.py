@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
-from pathlib import Path
 
 from chaos.options import OptionError, read
 
@@ -20,10 +18,9 @@ def main() -> int:
     except OptionError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    from chaos.run import run  # seconds of imports, for who asked rightly
+    from chaos.run import new_folder, run  # seconds of imports, for who asked rightly
 
-    folder = Path(tempfile.mkdtemp(prefix="vicinato-chaos-"))
-    outcome = asyncio.run(run(options, folder))
+    outcome = asyncio.run(run(options, new_folder()))
     if outcome.wrong:
         sys.stdout.write(
             f"{len(outcome.wrong)} things do not hold (seed {options.seed}). Timeline, record, logs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class Outcome:
     folder: Path
     faults: int
     told: int
+
+
+def new_folder() -> Path:
+    """A folder for a run. Others may pass through it: PostgreSQL has a user of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="vicinato-chaos-"))
+    folder.chmod(0o711)
+    return folder
 
 
 async def run(options: Options, folder: Path, then: Then | None = None) -> Outcome:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from chaos.options import Options
 from chaos.plan import SELLERS, Round
 from chaos.record import Record
 from chaos.rounds import come_right
-from chaos.run import open_site
+from chaos.run import new_folder, open_site
 from messaging.bus import Bus
 from vicinato.kafka.broker import ADMIN
 
@@ -27,11 +26,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(1200)]
 SECONDS = 60
 
 
-async def test_two_replicas_keep_order_and_do_everything_once_without_a_deadlock(
-    tmp_path: Path,
-) -> None:
+async def test_two_replicas_keep_order_and_do_everything_once_without_a_deadlock() -> None:
     options = Options(1, minutes=1, faults=1, database="postgres", rate=15.0, kinds=())
-    async with open_site(options, tmp_path) as (site, small, record):
+    async with open_site(options, new_folder()) as (site, small, record):
         load = Load(site.client, small, options.rate, options.seed)
         async with AsyncExitStack() as stack:
             for name in SELLERS:

@@ -12,26 +12,32 @@ from chaos.faults import Site
 from chaos.options import Options
 from chaos.record import Record
 from chaos.rounds import look
-from chaos.run import run
+from chaos.run import new_folder, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(1200)]
 
 SEED = 20261125
 
 
+@pytest.fixture
+def folder() -> Path:
+    """Where the run lies; it stays, for whoever has to read it."""
+    return new_folder()
+
+
 def _options(database: str) -> Options:
     return Options(SEED, minutes=1.2, faults=20, database=database, rate=10.0, kinds=())
 
 
-async def test_nothing_is_lost_and_nothing_twice_on_sqlite(tmp_path: Path) -> None:
-    outcome = await run(_options("sqlite"), tmp_path, then=_the_checks_can_fail)
-    assert outcome.wrong == [], f"see {tmp_path}/timeline.txt"
+async def test_nothing_is_lost_and_nothing_twice_on_sqlite(folder: Path) -> None:
+    outcome = await run(_options("sqlite"), folder, then=_the_checks_can_fail)
+    assert outcome.wrong == [], f"see {folder}/timeline.txt"
     assert outcome.faults == 20
 
 
-async def test_nothing_is_lost_and_nothing_twice_on_postgresql(tmp_path: Path) -> None:
-    outcome = await run(_options("postgres"), tmp_path)
-    assert outcome.wrong == [], f"see {tmp_path}/timeline.txt"
+async def test_nothing_is_lost_and_nothing_twice_on_postgresql(folder: Path) -> None:
+    outcome = await run(_options("postgres"), folder)
+    assert outcome.wrong == [], f"see {folder}/timeline.txt"
     assert outcome.faults == 20
 
 
