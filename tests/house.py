@@ -51,6 +51,10 @@ def unique(what: str) -> str:
     return f"{what}-{os.getpid()}-{next(_counter)}"
 
 
+class EndedError(Exception):
+    """The house ended instead of opening; with its last words. No assertion: nobody asks again."""
+
+
 class AnswerError(AssertionError):
     """An answer that was not expected, with what it says."""
 
@@ -318,7 +322,7 @@ def _wait(house: House, log: Path) -> None:
 
     def opened() -> bool:
         if house.process.poll() is not None:
-            raise AssertionError(log.read_text("utf-8", "replace")[-2000:])
+            raise EndedError(log.read_text("utf-8", "replace")[-2000:])
         return b"is open at" in log.read_bytes()
 
     eventually(opened, within=deadline - time.monotonic(), why="the house opens")
