@@ -23,6 +23,11 @@ PARTS = {
     "b": "applied",
     "c": "relayed",
     "d": "sold",
+    "e": "memory",
+    "f": "rebuilt",
+    "g": "replicas",
+    "h": "later",
+    "i": "pages",
 }
 RESULTS = Path("build/benchmarks")
 PAGE = Path("docs/benchmarks.md")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from cards import store as cards_store
@@ -17,6 +20,8 @@ from contracts.cards import CreditReason, PointsCredited, PointsMoved
 from contracts.shop import SaleCompleted, SaleLine
 from messaging.bus import Bus
 from messaging.envelope import Record, body_of, headers_for, wire_headers
+from messaging.relay import COMPARED
+from messaging.tables import write_meta
 from runtime.clock import SystemClock
 from runtime.ids import Ids, SystemIds
 from runtime.store import Store
@@ -51,6 +56,7 @@ def fill_cards(store: Store, households: int) -> None:
 
     def work(connection: sa.Connection) -> None:
         publish_key(connection)
+        write_meta(connection, COMPARED, datetime.now(UTC).isoformat())
         connection.execute(
             sa.insert(cards_store.centre_seen),
             [
@@ -99,6 +105,7 @@ def fill_shop(store: Store, households: int) -> None:
 
     def work(connection: sa.Connection) -> None:
         publish_key(connection)
+        write_meta(connection, COMPARED, datetime.now(UTC).isoformat())
         rows: list[tuple[sa.Table, list[dict[str, Any]]]] = [
             (
                 shop_store.till,
@@ -173,6 +180,28 @@ def fill_shop(store: Store, households: int) -> None:
             connection.execute(sa.insert(table), values)
 
     store.write_now(work)
+
+
+def into(url: str, fill: Callable[[Store], None]) -> None:
+    """Fill a store that nobody has open."""
+    store = Store(url)
+    try:
+        fill(store)
+    finally:
+        store.close_now()
+
+
+def settled(url: str) -> int:
+    """How many records of the shop a store of cards has settled, by its places."""
+    address = sa.make_url(url)
+    query = "SELECT coalesce(sum(record_offset + 1), 0) FROM place WHERE side = 'in'"
+    query += " AND topic = 'shop.events'"
+    if address.get_backend_name() == "sqlite":
+        with contextlib.closing(sqlite3.connect(str(address.database), timeout=10)) as reader:
+            return int(reader.execute(query).fetchone()[0])
+    with psycopg.connect(url) as server:
+        found = server.execute(query).fetchone()
+        return int(found[0]) if found else 0
 
 
 def sales(count: int, households: int, seed: int = 1) -> Iterable[SaleCompleted]:

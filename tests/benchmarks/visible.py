@@ -30,7 +30,6 @@ from benchmarks.place import Place
 from benchmarks.served import Served, served
 from benchmarks.till import Sold, Watch, milliseconds, sell
 from cards.app import SERVICE as CARDS
-from runtime.store import Store
 from solidarity_shop.app import SERVICE as SHOP
 from vicinato.testing.brokers import TestKafka
 from web.roles import Role
@@ -61,11 +60,14 @@ async def run(place: Place) -> list[Figure]:
     """All lines of (a)."""
     figures: list[Figure] = []
     for engine in place.engines:
-        async with house(place, engine, place.kafka) as running:
+        # Of its own: a relay takes in what it finds in its topics and does not know.
+        kafka = place.new_kafka(f"kafka-{engine}")
+        async with house(place, engine, kafka) as running:
             often = await _sold(running, OFTEN, place.scale * SECONDS)
             seldom = None
             if engine == "sqlite":
                 seldom = await _sold(running, SELDOM, place.scale * SELDOM_SECONDS)
+        kafka.kill()
         limits = {"sqlite": (50, 30), "postgresql": (80, None)}[engine]
         figures += _lines(f"{engine}, {OFTEN:g} sales/s", often, *limits)
         figures[-1].details["stages_ms"] = _stages(often, running.times)
@@ -88,10 +90,8 @@ async def house(
     """Shop and cards on fresh stores (or on these), observed."""
     if stores is None:
         stores = place.new_store(SHOP, engine), place.new_store(CARDS, engine)
-        for url, fill in zip(stores, (facts.fill_shop, facts.fill_cards), strict=True):
-            store = Store(url)
-            fill(store, HOUSEHOLDS)
-            store.close_now()
+        facts.into(stores[0], lambda store: facts.fill_shop(store, HOUSEHOLDS))
+        facts.into(stores[1], lambda store: facts.fill_cards(store, HOUSEHOLDS))
     times = Path(tempfile.mkdtemp(dir=place.folder))
     with ExitStack() as stack:
         both = [
@@ -202,19 +202,21 @@ async def _while_busy(place: Place) -> list[Figure]:
     behind = place.size(BEHIND)
     made = facts.messages(facts.credits(behind, HOUSEHOLDS), "cards")
     await facts.send(place.bus("cards"), "cards.events", made)
-    async with house(place, "sqlite", place.kafka) as running:
-        catching_up = await _busy(running)
-        applied = round(behind - _lag(running.shop.port))
-        await asyncio.to_thread(_caught_up, running.shop.port)
-        _rebuild(running.shop.port)
-        rebuilding = await _busy(running)
+    url = place.new_store(SHOP, "sqlite")
+    facts.into(url, lambda store: facts.fill_shop(store, HOUSEHOLDS))
+    with served("shop", url, place.kafka) as shop:
+        catching_up = await _busy(shop)
+        applied = round(behind - _lag(shop.port))
+        await asyncio.to_thread(_caught_up, shop.port)
+        _rebuild(shop.port)
+        rebuilding = await _busy(shop)
         file = place.folder / "backup"
         backup = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.backing_up", str(place.folder), str(file)),
-            *(f"shop={running.shop_url}", f"cards={running.cards_url}"),
+            f"shop={url}",
             env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin"},
         )
-        backing_up = await _busy(running)
+        backing_up = await _busy(shop)
         taken = await backup.wait() == 0
     told = {
         f"a catch-up of {behind:,} events": (catching_up, {"applied_meanwhile": applied}),
@@ -238,9 +240,9 @@ def _size(file: Path) -> float:
     return file.stat().st_size / 2**20 if file.exists() else 0.0
 
 
-async def _busy(running: House) -> Sold:
+async def _busy(shop: Served) -> Sold:
     return await sell(
-        running.shop.port,
+        shop.port,
         BUSY_RATE,
         BUSY_SECONDS,
         households=HOUSEHOLDS,

@@ -90,16 +90,20 @@ def configure(
         taken.propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    route(shared)
+    route(shared, for_good=stream is None)
 
 
-def route(processors: Sequence[structlog.typing.Processor] = ()) -> None:
-    """Hand our events to the logging of the standard library; tests do no more than this."""
+def route(processors: Sequence[structlog.typing.Processor] = (), *, for_good: bool = False) -> None:
+    """Hand our events to the logging of the standard library; tests do no more than this.
+
+    `for_good`: loggers are put together at their first line and not at each one, so that what is
+    configured later does not reach them any more.
+    """
     structlog.configure(
         processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=for_good,
     )
 
 

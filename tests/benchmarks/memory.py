@@ -1,0 +1,144 @@
+"""(e) Cold start and memory.
+
+The whole house is started by `vicinato up` on a folder of its own, once with nothing there and once
+again; then the memory of each of its processes is read (proportional set size: shared pages count
+by their share). Shop and cards are read once more under sales, and `cards` while it applies a long
+log, to see whether anything grows with the number of events: a line is laid through the samples of
+the second half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import facts, visible
+from benchmarks.figures import Figure, at_most
+from benchmarks.place import Place
+from benchmarks.served import served
+from benchmarks.till import sell
+from cards.app import SERVICE as CARDS
+from vicinato.folder import Folder
+from vicinato.ports import free_block
+from vicinato.processes import die_with_parent, environment, memory_pss
+from vicinato.settings import load
+
+EVENTS = 200_000
+LEAST_EVENTS = 20_000
+SETTLE_S = 8.0
+LOAD_S = 15.0
+MOST_GROWTH = 10.0
+"""MB over the second half of the log that count as nothing: what caches and the allocator move."""
+UP_WITHIN = 180.0
+
+
+async def run(place: Place) -> list[Figure]:
+    """Start, idle, under load, and growth."""
+    figures = await asyncio.to_thread(_house, place)
+    figures += await _under_load(place)
+    figures += await _growth(place)
+    return figures
+
+
+def _house(place: Place) -> list[Figure]:
+    data = place.folder / "house"
+    with _up(data) as (first, _):
+        pass
+    with _up(data) as (second, pids):
+        time.sleep(SETTLE_S)
+        inner = set(pids.values())
+        memory = {
+            name: round(memory_pss(pid, without=inner - {pid}) / 2**20, 1)
+            for name, pid in pids.items()
+        }
+    total = sum(memory.values())
+    return [
+        at_most("cold start of the house, nothing there yet", first, "s", None),
+        at_most("cold start of the house, data there", second, "s", None),
+        at_most("memory of the house, idle", total, "MB", 800, processes_mb=memory),
+    ]
+
+
+@contextmanager
+def _up(data: Path) -> Iterator[tuple[float, dict[str, int]]]:
+    """Seconds until it is open, and the process ids by name."""
+    given = environment({"PORT": str(free_block()), "DATA": str(data), "DEMO": "false"})
+    settings = load({name: given[name] for name in ("PORT", "DATA", "DEMO")})
+    log = data.with_suffix(".log")
+    with log.open("wb") as out:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vicinato.cli", "up"],
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+    try:
+        while b"is open at" not in log.read_bytes():
+            if process.poll() is not None or time.monotonic() - begun > UP_WITHIN:
+                raise RuntimeError(f"the house does not open: {log.read_text()[-500:]}")
+            time.sleep(0.05)
+        seconds = time.monotonic() - begun
+        state = Folder(settings.data).read_state() or {"children": []}
+        pids = {str(one["name"]): int(one["pid"] or 0) for one in state["children"]}
+        yield seconds, {"supervisor": process.pid, **pids}
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _under_load(place: Place) -> list[Figure]:
+    async with visible.house(place, "sqlite", place.new_kafka("kafka-load")) as running:
+        before = {s.name: round(s.memory_mb, 1) for s in (running.shop, running.cards)}
+        await sell(running.shop.port, visible.OFTEN, LOAD_S, households=visible.HOUSEHOLDS)
+        after = {s.name: round(s.memory_mb, 1) for s in (running.shop, running.cards)}
+    more = max(after[name] - before[name] for name in after)
+    name = f"memory of shop and cards: more under {visible.OFTEN:g} sales/s"
+    return [at_most(name, more, "MB", None, idle_mb=before, loaded_mb=after)]
+
+
+async def _growth(place: Place) -> list[Figure]:
+    count = place.size(EVENTS, least=LEAST_EVENTS)
+    made = facts.messages(facts.sales(count, visible.HOUSEHOLDS), "shop")
+    await facts.send(place.bus("shop"), "shop.events", made)
+    del made
+    url = place.new_store(CARDS, "sqlite")
+    facts.into(url, lambda store: facts.fill_cards(store, visible.HOUSEHOLDS))
+    samples: list[tuple[int, float]] = []
+    with served("cards", url, place.kafka) as cards:
+        begun = time.monotonic()
+        while (done := facts.settled(url)) < count:
+            samples.append((done, cards.memory_mb))
+            if time.monotonic() - begun > 60 + count / 500:
+                raise RuntimeError(f"only {done} of {count} events were applied")
+            await asyncio.sleep(0.5)
+        seconds = time.monotonic() - begun
+        samples.append((done, cards.memory_mb))
+    late = [sample for sample in samples if sample[0] >= count / 2]
+    slope = statistics.linear_regression(*zip(*late, strict=True)).slope if len(late) > 2 else 0.0
+    grown = slope * count / 2
+    return [
+        at_most(
+            f"memory of cards: growth over the second half of {count:,} events",
+            grown,
+            "MB",
+            MOST_GROWTH,
+            at_first_mb=round(samples[0][1], 1),
+            at_half_mb=round(late[0][1], 1),
+            at_last_mb=round(samples[-1][1], 1),
+            events_per_s=round(count / seconds),
+        )
+    ]

@@ -1,0 +1,108 @@
+"""(f) A read model built anew from the log.
+
+`cards` has applied a log of sales; then each of its read models is rebuilt over the API, one after
+the other, while the service runs on, and somebody asks for a household's timeline all the time: the
+old model answers until the new one is swapped in. The time is given for a million events: what the
+target names, whatever the length of the log in this run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+
+from benchmarks import facts, visible
+from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.place import Place
+from benchmarks.served import Line, Served, served
+from cards.app import SERVICE
+from web.roles import Role
+from web.testing import token
+
+EVENTS = 100_000
+MILLION = 1_000_000
+WITHIN = 90.0
+
+
+async def run(place: Place) -> list[Figure]:
+    """Every read model of cards, engine by engine."""
+    count = place.size(EVENTS, least=5_000)
+    made = facts.messages(facts.sales(count, visible.HOUSEHOLDS), "shop")
+    await facts.send(place.bus("shop"), "shop.events", made)
+    return [one for engine in place.engines for one in await _engine(place, engine, count)]
+
+
+async def _engine(place: Place, engine: str, count: int) -> list[Figure]:
+    url = place.new_store(SERVICE, engine)
+    facts.into(url, lambda store: facts.fill_cards(store, visible.HOUSEHOLDS))
+    with served("cards", url, place.kafka) as cards:
+        begun = time.monotonic()
+        while facts.settled(url) < count:
+            if time.monotonic() - begun > 60 + count / 300:
+                raise RuntimeError("the log was not applied in time")
+            await asyncio.sleep(0.5)
+        asking = asyncio.create_task(_ask(cards))
+        seconds = {p.name: await _rebuild(cards, p.name) for p in SERVICE.projections}
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+        answers = ANSWERS.pop(cards.port, [])
+    place.drop(url)
+    total = sum(seconds.values())
+    return [
+        at_most(
+            f"{engine}: all read models of cards, for a million events",
+            total * MILLION / count,
+            "s",
+            WITHIN,
+            events=count,
+            seconds={name: round(s, 2) for name, s in seconds.items()},
+            events_per_s=round(count / total),
+        ),
+        at_most(
+            f"{engine}: the old model answering meanwhile, p99",
+            percentile(answers, 0.99) * 1000,
+            "ms",
+            None,
+            answers=len(answers),
+        ),
+    ]
+
+
+ANSWERS: dict[int, list[float]] = {}
+
+
+async def _ask(cards: Served) -> None:
+    """Somebody looks at timelines; an answer that is not good ends the run."""
+    line = Line(cards.port, token(Role.COORDINATOR, centre=facts.CENTRE))
+    times = ANSWERS.setdefault(cards.port, [])
+    dice = random.Random(3)
+    while True:
+        path = f"/cards/api/households/{facts.household(dice.randrange(visible.HOUSEHOLDS))}"
+        begun = time.perf_counter()
+        status, answer = await line.ask("GET", f"{path}/timeline")
+        times.append(time.perf_counter() - begun)
+        if status != 200 or not json.loads(answer)["items"]:
+            raise RuntimeError(f"the timeline did not answer: {status} {answer[:100]!r}")
+        await asyncio.sleep(0.02)
+
+
+async def _rebuild(cards: Served, name: str) -> float:
+    line = Line(cards.port, token(Role.ADMINISTRATOR))
+    path = f"/cards/api/projections/{name}"
+    begun = time.monotonic()
+    status, answer = await line.ask("POST", f"{path}/rebuild")
+    if status != 202:
+        raise RuntimeError(f"the rebuild of {name} did not begin: {status} {answer[:200]!r}")
+    while True:
+        _, answer = await line.ask("GET", path)
+        progress = json.loads(answer)["progress"]
+        if progress and progress["done"]:
+            line.close()
+            if progress["failed"]:
+                raise RuntimeError(f"the rebuild of {name} failed: {progress['failed']}")
+            return time.monotonic() - begun
+        await asyncio.sleep(0.05)

@@ -1,0 +1,107 @@
+"""The benches measure what they say, and refuse what they cannot do in one sentence."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from benchmarks import facts, figures, grown, report
+from cards.app import SERVICE as CARDS
+from messaging import Service
+from runtime import migrations
+from runtime.store import Store
+from solidarity_shop.app import SERVICE as SHOP
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_a_percentile_is_a_value_that_was_taken() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert figures.percentile(values, 0.99) == 99
+    assert figures.percentile(values, 0.5) == 50
+    assert figures.percentile([7.0], 0.99) == 7
+
+
+def test_of_pairs_the_median_counts() -> None:
+    figure = figures.ratio("ours", [(100, 50), (100, 70), (100, 10)], 0.6)
+    assert figure.value == 0.5
+    assert figure.reached is False
+    assert figure.ratios == [0.5, 0.7, 0.1]
+
+
+def test_the_page_says_how_it_is_taken_and_what_was_not_reached() -> None:
+    slow = figures.at_most("sale, p99", 61.0, "ms", 50, stages_ms={"relay": "3.0 / 9.0"})
+    result = {
+        "part": "a",
+        "how": "(a) From a sale to its points.\n\nTills sell.\n",
+        "taken": "2026-11-26T00:30+00:00",
+        "seconds": 12.0,
+        "stolen_s": 0.0,
+        "scale": 0.1,
+        "machine": {"processor": "one", "cores": 2},
+        "figures": [slow.as_json()],
+    }
+    page = report.page({"a": json.loads(json.dumps(result))})
+    assert "## (a) From a sale to its points\n\nTills sell." in page
+    assert "| sale, p99 | 61 ms |  | at most 50 ms | **not reached** |" in page
+    assert "relay 3.0 / 9.0" in page
+    assert "at 0.1 times the usual size" in page
+    assert "| processor | one |" in page
+
+
+def test_the_committed_page_has_every_part() -> None:
+    page = (TESTS.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for letter in "abcdefghi":
+        assert f"\n## ({letter}) " in page
+    assert str(Path.home()) not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--only", "z"], "there is no part z"),
+        (["--scale", "much"], "SCALE must be a number above 0, not 'much'"),
+        (["--scale", "0"], "SCALE must be a number above 0 and at most 10"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        env={"PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("service", "fill"),
+    [(CARDS, grown.fill_cards), (SHOP, grown.fill_shop)],
+    ids=["cards", "shop"],
+)
+def test_a_grown_store_holds_every_invariant_of_its_service(
+    tmp_path: Path, service: Service, fill: Callable[[str, grown.Size], None]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    migrations.upgrade(url, service.package, service.metadata)
+    fill(url, grown.Size(100, 2_000, 400))
+    with sqlite3.connect(str(sa.make_url(url).database)) as connection:
+        (sales,) = connection.execute("SELECT count(*) FROM sale").fetchone()
+    assert sales == 400
+    store = Store(url)
+    try:
+        assert facts.settled(url) == 0
+        for check in service.checks:
+            assert not store.read_now(check.run), check.name
+    finally:
+        store.close_now()
