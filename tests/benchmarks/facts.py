@@ -191,11 +191,14 @@ def into(url: str, fill: Callable[[Store], None]) -> None:
         store.close_now()
 
 
-def settled(url: str) -> int:
-    """How many records of the shop a store of cards has settled, by its places."""
+def settled(url: str, *, own: bool = False) -> int:
+    """How many records of the shop a store of cards has settled, by its places; with ``own`` also
+    those that it told itself, which its timeline shows as well."""
     address = sa.make_url(url)
     query = "SELECT coalesce(sum(record_offset + 1), 0) FROM place WHERE side = 'in'"
-    query += " AND topic = 'shop.events'"
+    query += (
+        " AND topic IN ('shop.events', 'cards.events')" if own else " AND topic = 'shop.events'"
+    )
     if address.get_backend_name() == "sqlite":
         with contextlib.closing(sqlite3.connect(str(address.database), timeout=10)) as reader:
             return int(reader.execute(query).fetchone()[0])

@@ -17,8 +17,14 @@ import sqlalchemy as sa
 from messaging import Service
 from messaging.bus import Bus
 from runtime import migrations
+from vicinato.kafka.broker import Broker
+from vicinato.ports import free_port
 from vicinato.programs.postgresql import OPTIONS
+from vicinato.secrets import Secrets
 from vicinato.testing.brokers import OwnKafka
+
+KAFKA_WITHIN = 120.0
+"""Seconds until a broker answers, on a machine that is busy with other things."""
 
 _OF_THE_SERVER = ("shared_buffers", "max_connections", "log_min_duration_statement")
 
@@ -75,9 +81,14 @@ class Place:
 
     def new_kafka(self, name: str, *, environment: Mapping[str, str] | None = None) -> OwnKafka:
         """A broker of its own, with all topics, users and rights of the house."""
+        folder = self.folder / name
+        secrets = Secrets(folder / "secrets")
+        broker = Broker(folder / "node", free_port(), free_port(), secrets)
         with _environment(environment or {}):
-            kafka = OwnKafka.start(self.folder / name)
-        self._stack.callback(kafka.kill)
+            broker.start()
+        self._stack.callback(broker.kill)
+        broker.wait_ready(KAFKA_WITHIN)
+        kafka = OwnKafka(broker.bootstrap, secrets, broker)
         kafka.provision()
         return kafka
 

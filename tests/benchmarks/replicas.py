@@ -106,7 +106,7 @@ def _check(url: str, count: int) -> None:
         told = {
             "transfers": "SELECT count(*) FROM transfer WHERE kind = 'sale'",
             "sales": "SELECT count(*) FROM sale",
-            "settled ids": "SELECT count(*) FROM inbox",
+            "settled ids": "SELECT count(*) FROM inbox WHERE source = 'shop.events'",
             "events told": "SELECT count(*) FROM outbox WHERE topic = 'cards.events'",
             "points": "SELECT sum(points) / 3 FROM entry WHERE account = 'household'",
         }

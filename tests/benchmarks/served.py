@@ -21,7 +21,7 @@ from vicinato.ports import free_port
 from vicinato.processes import die_with_parent, environment, memory_pss
 from vicinato.testing.brokers import TestKafka
 
-READY_WITHIN = 60.0
+READY_WITHIN = 120.0
 
 
 @dataclass
