@@ -45,7 +45,7 @@ async def _engine(place: Place, engine: str, made: list[facts.Message], count: i
     with served("cards", url, kafka) as cards:
         begun = time.monotonic()
         while facts.settled(url, own=True) < count:
-            if time.monotonic() - begun > 60 + count / 300:
+            if time.monotonic() - begun > 120 + count / 200:
                 raise RuntimeError("the log was not applied in time")
             await asyncio.sleep(0.5)
         asking = asyncio.create_task(_ask(cards))

@@ -84,7 +84,7 @@ async def _replicas(place: Place, number: int, count: int) -> Figure:
         longest_lag_after_the_last_was_sent=lag,
         caught_up_after_s=round(ended - sent, 1),
         processor_s_of_each=shares,
-        checked="once each, in order by household, every invariant of the service",
+        checked="once each, in order by household, the ledger balances",
     )
 
 
@@ -119,7 +119,7 @@ def _check(url: str, count: int) -> None:
             raise RuntimeError(f"{wrong} events of a household are out of order")
     store = Store(url)
     try:
-        for check in SERVICE.checks:
+        for check in (c for c in SERVICE.checks if c.name in ("ledger", "holds")):
             if differences := store.read_now(check.run):
                 raise RuntimeError(f"{check.name}: {differences[0]}")
     finally:
