@@ -3,47 +3,20 @@ applications, the rules from ``routes.rules``. What belongs to whom is in ``test
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
 import pytest
-import pytest_asyncio
 
 from web import csrf
 from web.roles import STAFF, Role
 from web.testing import ORIGIN, Client, token
 
-from .routes import OWN, Rule, routes_of, rules_of, services
+from .routes import OWN, Rule, routes_of, rules_of
 
 CENTRE = "centre-1"
 ACCOUNT = "account-1"
 LINKS = {"household": "household-1", "organisation": "organisation-1", "producer": "producer-1"}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=services(), ids=lambda service: service.name
-)
-async def client(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Client]:
-    folder = tmp_path_factory.mktemp(request.param.name)
-    settings = (
-        {"identity_key_file": sealing_key(folder)} if request.param.name == "identity" else {}
-    )
-    async with Client(
-        request.param, f"sqlite:////{folder / 'store.db'}", settings=settings
-    ) as made:
-        yield made
-
-
-def sealing_key(folder: Path) -> Path:
-    """The secret without which identity does not open."""
-    file = folder / "sealing-key"
-    file.write_text("a-secret-for-tests-and-only-for-tests")
-    return file
 
 
 async def ask(client: Client, rule: Rule, signed: str = "") -> httpx.Response:

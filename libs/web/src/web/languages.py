@@ -28,7 +28,7 @@ def router(prefix: str) -> APIRouter:
 
     @made.post(f"{prefix}/language")
     async def choose(call: Annotated[Call, Depends(public())]) -> Response:
-        choice = (await call.form(_Choice)).data
+        choice = (await call.form(_Choice)).model or _Choice()  # a file is no language
         answer = call.redirect(local_path(choice.next))
         if choice.language in LANGUAGES:
             parts = parts_of(call.request)

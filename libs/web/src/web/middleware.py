@@ -178,4 +178,6 @@ def _correlation(headers: Headers) -> str:
 
 def _announced(headers: Headers) -> int:
     length = headers.get("content-length", "0")
-    return int(length) if length.isascii() and length.isdigit() else 0
+    if not length.isascii() or not length.isdigit():
+        return 0
+    return int(length) if len(length) < 20 else LARGEST_BODY + 1

@@ -7,13 +7,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 
-_LOCAL = re.compile(r"^/(?![/\\])[^\\\x00-\x20\x7f]*$")
+_LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 RENEW = "/identity/renew"
 
 
 def local_path(wanted: str | None, otherwise: str = "/") -> str:
     """``wanted`` when it is a path of this house, else ``otherwise``: nobody is sent elsewhere."""
-    if not wanted or len(wanted) > 2000 or not _LOCAL.match(wanted):
+    if not wanted or len(wanted) > 2000 or not _LOCAL.fullmatch(wanted):
         return otherwise
     parts = urlsplit(wanted)
     return wanted if not parts.scheme and not parts.netloc else otherwise
@@ -39,7 +39,10 @@ def here(request: Request) -> str:
 
 def same_origin(origin: str, host: str, public_url: str) -> bool:
     """True when an Origin header names this house: its public address or the host asked for."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # "http://[": no browser says so
+        return False
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return False
     public = urlsplit(public_url)
