@@ -371,6 +371,32 @@ def test_a_time_without_a_zone_is_refused(people: Store) -> None:
         people.write_now(lambda c: insert_ignore(c, person, [row]))
 
 
+async def test_what_was_deleted_lies_in_no_file_once_it_is_tidy(
+    file_store: Store, tmp_path: Path
+) -> None:
+    def on_disk() -> set[str]:
+        return {f.name for f in tmp_path.iterdir() if b"Zebedea" in f.read_bytes()}
+
+    await file_store.write(lambda c: add(c, "Zebedea"))
+    assert on_disk() == {"people.db-wal"}
+    await file_store.write(lambda c: c.execute(sa.delete(person)))
+    assert on_disk() == {"people.db-wal"}, "the log keeps what was written before"
+    assert await file_store.tidy()
+    assert on_disk() == set()
+    await file_store.write(lambda c: add(c, "Zebedea"))
+    with file_store._read_engine.connect() as reader:
+        reader.execute(sa.select(person.c.id)).all()
+        await file_store.write(lambda c: c.execute(sa.delete(person)))
+        assert not await file_store.tidy()
+        assert on_disk()
+    assert await file_store.tidy()
+    assert on_disk() == set()
+
+
+async def test_where_another_server_keeps_the_store_there_is_nothing_to_tidy(store: Store) -> None:
+    assert await store.tidy()
+
+
 def test_an_error_does_not_tell_the_values(people: Store) -> None:
     people.write_now(lambda c: add(c, "a"))
     with pytest.raises(sa.exc.IntegrityError) as caught:

@@ -14,6 +14,7 @@ from cards.domain import card as domain
 from cards.domain.card import BlockReason, digest_of, new_token, number_of
 from cards.domain.household import phone_of, query_words, search_words
 from cards.models import HouseholdChange, MemberChange
+from cards.store import people
 from contracts import cards as facts
 from contracts import people as people_facts
 from contracts.cards import Purpose, Stage
@@ -94,6 +95,15 @@ def test_who_is_erased_leaves_no_trace_but_an_id(bench: Any) -> None:
         assert (described.given_name, described.family_name, described.phone) == ("", "", "")
     left = bench.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(store.search_word)))
     assert left == 0
+    # an hour later it is said again, so that Kafka ends the segment with the names and cleans it
+    bench.clock.advance(people.ROLLS_AFTER)
+    bench.tick()
+    again = bench.read(
+        lambda c: c.scalars(
+            sa.select(outbox.c.key).where(outbox.c.type.like("cards.person.erased%"))
+        ).all()
+    )
+    assert sorted(again) == sorted(2 * [key for key, body in tombstones if body is None])
     # the till goes on: the sale that was under way ends as it should
     bench.deliver(house.buys(points=10))
     assert house.points == (0, 0)

@@ -213,10 +213,12 @@ async def _supervised(worker: Callable[[Any], Coroutine[Any, Any, None]], app: F
 
 
 async def _forget(parts: Parts) -> None:
-    """Old answers to repeated requests go, now and every hour."""
+    """Old answers to repeated requests go, and what was deleted leaves the store's log: now and
+    every hour."""
     while True:
         try:
             await parts.store.write(partial(answers.forget, now=parts.clock.now()))
+            await parts.store.tidy()
         except Exception:
             log.exception("web.answers.not_forgotten")
         await asyncio.sleep(FORGET_EVERY)

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 
 from cards import moves, store
 from cards.store.ledger import EXPIRY_JOB, TIMEOUT_JOB, Ledger
+from cards.store.people import FORGET_JOB
+from contracts.people import PersonErased
 from messaging import Transaction
 from runtime.logging import get_logger
 from runtime.scheduler import Job, Jobs
@@ -57,3 +59,9 @@ def time_out_hold(tx: Transaction, job: Job) -> None:
         return
     log.error("cards.hold.timed_out", subject_id=hold.id)
     moves.release(ledger, household, hold, timed_out=True)
+
+
+@jobs.handler(FORGET_JOB)
+def forget_once_more(tx: Transaction, job: Job) -> None:
+    """The tombstone again, so that the bus lets go of what lies before it (``people.erase``)."""
+    tx.emit(PersonErased(person_id=job.subject), centre=job.data["centre_id"])
