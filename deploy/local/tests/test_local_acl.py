@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import (
@@ -9,7 +13,35 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
 )
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
 
+from vicinato.kafka.broker import ADMIN
+from vicinato.kafka.provision import admin_client
 from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, TestKafka
 
@@ -62,9 +94,153 @@ async def test_a_service_reads_its_own_and_the_declared_topics_and_no_other(
     assert allowed == {t.name for t in Topics.read() if user in t.readers | {t.writer}}
 
 
+DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError._NOENT,  # of the client: the topic is not even shown to it
+    }
+)
+
+
+def refused(ask: Callable[[], Mapping[Any, Future[Any]] | Future[Any]]) -> bool:
+    """Whether the broker says that this is not the user's to do."""
+    try:
+        asked = ask()
+        for future in asked.values() if isinstance(asked, Mapping) else [asked]:
+            future.result(15)
+    except KafkaException as error:
+        return error.args[0].code() in DENIED
+    return False
+
+
+def as_user(kafka: TestKafka, user: str) -> AdminClient:
+    return admin_client(kafka.bootstrap, user, kafka.secret(user))
+
+
+def on_topic(admin: AdminClient, topic: str) -> dict[str, Callable[[], Any]]:
+    """Everything but reading and writing that can be asked of a topic."""
+    settings = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    change = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[change])
+    place = TopicPartition(topic, 0)
+    return {
+        "describe": lambda: admin.list_offsets({place: OffsetSpec.latest()}),
+        "create": lambda: admin.create_topics([NewTopic(topic, 1, 1)]),
+        "delete": lambda: admin.delete_topics([topic]),
+        "delete records": lambda: admin.delete_records([TopicPartition(topic, 0, 0)]),
+        "add partitions": lambda: admin.create_partitions([NewPartitions(topic, 9)]),
+        "read settings": lambda: admin.describe_configs([settings]),
+        "change settings": lambda: admin.incremental_alter_configs([changed]),
+    }
+
+
+@pytest.mark.parametrize("user", Topics.read().services)
+def test_a_service_may_do_nothing_else_to_any_topic(kafka: TestKafka, user: str) -> None:
+    admin = as_user(kafka, user)
+    for topic in Topics.read():
+        mine = user in topic.readers | {topic.writer}
+        allowed = {what for what, ask in on_topic(admin, topic.name).items() if not refused(ask)}
+        assert allowed == ({"describe"} if mine else set()), topic.name
+        seen = admin.list_topics(topic.name, timeout=10).topics[topic.name]
+        assert (seen.error is None) == mine, topic.name
+    seen_at_all = set(admin.list_topics(timeout=10).topics)
+    assert seen_at_all == {t.name for t in Topics.read() if user in t.readers | {t.writer}}
+    assert refused(lambda: admin.create_topics([NewTopic(f"{user}.of-its-own", 1, 1)]))
+
+
+@pytest.mark.parametrize("user", Topics.read().services)
+def test_a_service_may_do_nothing_to_the_cluster_or_to_rights(kafka: TestKafka, user: str) -> None:
+    admin = as_user(kafka, user)
+    give = AclBinding(
+        ResourceType.TOPIC,
+        "cards.people",
+        ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        AclOperation.ALL,
+        AclPermissionType.ALLOW,
+    )
+    anything: Any = None
+    every = AclBindingFilter(
+        ResourceType.ANY,
+        anything,
+        ResourcePatternType.ANY,
+        anything,
+        anything,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    broker = ConfigResource(ConfigResource.Type.BROKER, "1")
+    change = ConfigEntry("log.retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[change])
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    asked: dict[str, Callable[[], Any]] = {
+        "give itself a right": lambda: admin.create_acls([give]),
+        "take rights": lambda: admin.delete_acls([every]),
+        "see the broker's settings": lambda: admin.describe_configs([broker]),
+        "change the broker's settings": lambda: admin.incremental_alter_configs([changed]),
+        "set the administrator's password": lambda: admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion(ADMIN, info, b"taken")]
+        ),
+        "remove the administrator": lambda: admin.alter_user_scram_credentials(
+            [UserScramCredentialDeletion(ADMIN, ScramMechanism.SCRAM_SHA_512)]
+        ),
+    }
+    allowed = {what for what, ask in asked.items() if not refused(ask)}
+    assert allowed == set()
+    assert admin.describe_acls(every).result(15) == [], "rights are not shown to it"
+    assert kafka.admin().list_topics(timeout=5).topics, "the administrator is who it was"
+
+
+@pytest.mark.parametrize("user", Topics.read().services)
+def test_a_service_has_no_group_but_its_own(kafka: TestKafka, user: str) -> None:
+    admin = as_user(kafka, user)
+    others = [one for one in Topics.read().services if not one.startswith(user)]
+    for group in (*others, "nobodys"):
+        topic = next(t.name for t in Topics.read() if user in t.readers)
+        place = TopicPartition(topic, 0, 0)
+        asked: dict[str, Callable[[], Any]] = {
+            "describe": lambda g=group: admin.describe_consumer_groups([g]),
+            "read places": lambda g=group: admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(g)]
+            ),
+            "set places": lambda g=group, p=place: admin.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(g, [p])]
+            ),
+            "delete": lambda g=group: admin.delete_consumer_groups([g]),
+        }
+        assert {what for what, ask in asked.items() if not refused(ask)} == set(), group
+    mine = [ConsumerGroupTopicPartitions(f"{user}.looked-at")]
+    assert not refused(lambda: admin.list_consumer_group_offsets(mine)), "the control"
+
+
 async def test_a_service_joins_groups_of_its_own_name_only(kafka: TestKafka) -> None:
     assert await may_read(kafka, "shop", "shop.events", group="shop.identity")
-    assert not await may_read(kafka, "shop", "shop.events", group="cards")
+    for group in (*(set(Topics.read().services) - {"shop"}), "nobodys"):
+        assert not await may_read(kafka, "shop", "shop.events", group=group)
+
+
+@pytest.mark.parametrize("user", Topics.read().services)
+def test_a_service_has_no_transactions(kafka: TestKafka, user: str) -> None:
+    """Whoever took a transactional id could fence its owner off."""
+    for name in (user, "cards", "nobodys"):
+        producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap,
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": user,
+                "sasl.password": kafka.secret(user),
+                "transactional.id": name,
+                "log_level": 0,
+            }
+        )
+        with pytest.raises(KafkaException) as found:
+            producer.init_transactions(10)
+        assert found.value.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
 async def test_without_its_right_a_service_cannot_write(own_kafka: OwnKafka) -> None:

@@ -165,6 +165,15 @@ def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
     assert folder.kafka_secrets.get("cards") == folder.kafka_secrets.get("cards")
 
 
+def test_logs_and_stores_are_for_their_owner_only(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    folder.logs.chmod(0o755)  # as an earlier version left it
+    folder.open()
+    for inside in (folder.logs, folder.stores, folder.run, folder.front_door):
+        assert inside.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

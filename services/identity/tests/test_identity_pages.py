@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -333,6 +334,21 @@ async def test_somebody_chooses_a_password(client: Client, clock: FixedClock) ->
     client.http.cookies.clear()
     assert (await sign_in(client)).status_code == 401
     assert (await sign_in(client, ANNA, better)).status_code == 303
+
+
+async def test_passwords_are_hidden_and_may_be_pasted(client: Client) -> None:
+    """Hidden while typed, and named so that password managers know them; no script hinders."""
+    sign_in = await client.page("/identity/sign-in")
+    await page_of(client, ANNA, Role.COORDINATOR)
+    for html, kinds in (
+        (sign_in.html, {"current-password"}),
+        ((await client.page(OWN)).html, {"current-password", "new-password"}),
+        ((await client.page("/identity/accounts/new")).html, {"new-password"}),
+    ):
+        fields = [tag for tag in re.findall(r"<input[^>]*>", html) if "-password" in tag]
+        assert {re.search(r'autocomplete="([^"]*)"', tag)[1] for tag in fields} == kinds
+        assert all('type="password"' in tag for tag in fields)
+        assert "onpaste" not in html
 
 
 async def test_guessing_the_present_password_is_slowed_too(client: Client) -> None:

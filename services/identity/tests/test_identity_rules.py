@@ -115,6 +115,14 @@ def test_a_password_is_refused_for_a_reason(password: str, roles: set[Role], rea
     assert refused.value.field == "password"
 
 
+@pytest.mark.parametrize("typed", ["password1", "PASSWORD1", " 12345678 ", "sunshine"])
+def test_the_most_common_passwords_are_refused(typed: str) -> None:
+    with pytest.raises(Invalid, match=r"password\.common"):
+        acceptable(typed, email="a@b.example", roles=[Role.FAMILY])
+    with pytest.raises(Invalid, match=r"password\.common"):
+        acceptable("qwertyuiop123", email="a@b.example", roles=[Role.TILL])
+
+
 @pytest.mark.parametrize(
     "password", ["a" * 12, "كلمة سر طويلة", "一二三四五六七八九十十一", "🦔" * 12, "a" * LONGEST]
 )

@@ -69,6 +69,7 @@ class Folder:
                 self._write_marker(str(uuid.uuid4()))
             for folder in (self.run, self.logs, self.stores, self.front_door):
                 folder.mkdir(exist_ok=True)
+                folder.chmod(0o700)
             probe = self.run / ".writable"
             probe.write_text("", encoding="utf-8")
             probe.unlink()

@@ -123,7 +123,9 @@ def clean(text: str) -> str:
 def told(error: BaseException) -> str:
     """The kind of an error and what may be said of it.
 
-    Databases and validators quote the values that they refuse, so of these only codes are told.
+    Databases and validators quote the values that they refuse, so of these only codes are told;
+    and so do Python's own errors ("invalid literal for int() with base 10: 'Amina'"), of which,
+    but for those of the system, only the kind is told: the places say the rest.
     """
     kind = type(error).__name__
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
@@ -137,8 +139,14 @@ def told(error: BaseException) -> str:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         places = (f"{'.'.join(map(str, one['loc']))} {one['type']}" for one in found[:10])
         return f"{kind} {error.title}: {', '.join(places)}"
+    if _of_python(type(error)) and not isinstance(error, OSError):
+        return kind
     first = clean(str(error)).partition("\n")[0][:200]
     return f"{kind}: {first}" if first else kind
+
+
+def _of_python(kind: type[BaseException]) -> bool:
+    return kind.__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _foreign(_logger: object, _method: str, event: Event) -> Event:

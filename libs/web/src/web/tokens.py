@@ -86,7 +86,7 @@ def key_id_of(token: str) -> str:
     """The key that the token names; TokenRefused("malformed") when it names none."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, UnicodeError) as error:
         raise TokenRefused("malformed") from error
     if not isinstance(kid, str) or not kid:
         raise TokenRefused("malformed")

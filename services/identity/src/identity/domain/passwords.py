@@ -1,10 +1,18 @@
-"""What a password must be: long, and not the address itself. Nothing about kinds of characters
-(NIST SP 800-63B: length helps, composition rules do not)."""
+"""What a password must be: long, not the address itself, and none of the most common ones. Nothing
+about kinds of characters (NIST SP 800-63B: length helps, composition rules do not).
+
+``common_passwords.txt`` holds the beginnings of the SHA-256 of the 3,000 most common passwords of
+eight characters or more, and of all of twelve or more among the 30,000 most common (OWASP ASVS 5.0,
+6.2.4), by the frequency list of zxcvbn (Dropbox, MIT): nobody has to read them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
 
 from contracts.identity import Role
 from runtime.refusals import N_, Invalid
@@ -66,4 +74,20 @@ def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
             N_("Choose another one."),
             field="password",
         )
+    if _mark(ready.casefold()) in _common():
+        raise Invalid(
+            "password.common",
+            N_("This password is one of the most common of all, and would be guessed soon."),
+            N_("Three or four words in a row are easy to remember."),
+            field="password",
+        )
     return ready
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset((files(__package__) / "common_passwords.txt").read_text("ascii").split())
+
+
+def _mark(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()[:20]
