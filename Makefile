@@ -4,7 +4,7 @@
 # or in the environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up stop status test lint types imports day chaos nightly bench docs screenshots
+.PHONY: help install up stop status test lint types imports day chaos nightly bench audit docs screenshots
 
 PYTHON ?= python3
 export PYTHON
@@ -62,9 +62,14 @@ bench: .venv/installed ## How fast it is, with baselines beside it; ONLY=a,c for
 		echo "faststream-outbox could not be fetched: its lines are left out."
 	@PYTHONPATH=tests $(RUN) benchmarks --only "$(ONLY)" --scale "$(SCALE)" $(if $(WRITE),--write)
 
-docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi
+audit: .venv/installed ## Licences of all packages, and whether one is known to be unsafe (network)
+	@.venv/bin/python deploy/audit/licences.py check
+	@sh deploy/audit/vulnerabilities.sh
+
+docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi, licences
 	@$(RUN) messaging.catalogue write docs/events.md
 	@.venv/bin/python deploy/kubernetes/topics.py
+	@.venv/bin/python deploy/audit/licences.py write docs/licences.md
 
 screenshots: .venv/installed ## Photograph every page into screenshots/; ONLY=till,desk keeps some
 	@ONLY="$(ONLY)" PYTHONPATH=tests:tests/browser $(RUN) photograph

@@ -37,3 +37,12 @@ class CommandError(Exception):
         self.code = code
         self.english = english
         self.italian = italian
+
+
+def newer_data(why: str) -> CommandError:
+    """A store was written by a newer version; nothing was changed."""
+    return CommandError(
+        Exit.NEWER_DATA,
+        f"{why[:1].upper()}{why[1:]}.",
+        "I dati sono di una versione più nuova di Vicinato: va aggiornato.",
+    )

@@ -2,7 +2,7 @@
 
 So the supervisor stays small, and a step that fails cannot take it along. A step reads its order as
 JSON from its standard input and answers JSON on its standard output: `{"done": …}` or
-`{"failed": "one sentence"}`; anything else it says goes to the log.
+`{"failed": "one sentence", "kind": "name of the error"}`; anything else it says goes to the log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from vicinato.processes import die_with_parent, environment
 
 
 class StepError(Exception):
-    """One sentence: which step, why."""
+    """One sentence: which step, why. `kind` is the name of the error, where there was one."""
+
+    def __init__(self, why: str, kind: str = "") -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0) -> Any:
@@ -52,7 +56,7 @@ async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0)
     except (ValueError, IndexError) as error:
         raise StepError(f"{step} ended with code {process.returncode}; see {log}") from error
     if "failed" in answer:
-        raise StepError(answer["failed"])
+        raise StepError(answer["failed"], answer["kind"])
     return answer["done"]
 
 
@@ -154,7 +158,8 @@ def main() -> int:
         import traceback
 
         traceback.print_exc()
-        answer = {"failed": f"{error or type(error).__name__}".splitlines()[0]}
+        kind = type(error).__name__
+        answer = {"failed": f"{error or kind}".splitlines()[0], "kind": kind}
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
     return 0

@@ -21,7 +21,7 @@ from vicinato.folder import Folder
 from vicinato.logs import rotate
 from vicinato.programs.kafka import provision
 from vicinato.programs.service import store_url
-from vicinato.refusals import CommandError, Exit
+from vicinato.refusals import CommandError, Exit, newer_data
 from vicinato.settings import SERVICES, Settings
 
 ROTATE_EVERY = 30.0
@@ -167,6 +167,8 @@ class House:
         try:
             done = await steps.run("stores", order, folder.log("supervisor"), within=600.0)
         except steps.StepError as error:
+            if error.kind == "NewerDataError":
+                raise newer_data(str(error)) from error
             raise CommandError(
                 Exit.MIGRATION if settings.engine == "sqlite" else Exit.DATABASE,
                 f"The databases could not be made ready: {error}",

@@ -40,6 +40,10 @@ class MigrationError(Exception):
     """The schema cannot be brought where it should be; the message is one sentence."""
 
 
+class NewerDataError(MigrationError):
+    """The data was written by a newer version; nothing was changed."""
+
+
 def _render(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
     """Our own types by their short names."""
     if kind == "type" and type(item).__module__ == types.__name__:
@@ -185,7 +189,7 @@ def knows(revision: str, package: str) -> bool:
 
 def _known(revision: str | None, package: str) -> None:
     if revision is not None and not knows(revision, package):
-        raise MigrationError(
+        raise NewerDataError(
             f"the data of {package} was written by a newer version (revision {revision}, unknown "
             "here): install that version, or put back a backup made before it"
         )

