@@ -128,7 +128,7 @@ async def _site(
         more = {
             "PORT": str(block),
             "DATA": str(folder / "data"),
-            "READY_WITHIN": "300",
+            "READY_WITHIN": "600",
             "CHAOS_KAFKA": str(bus.port),
             "CHAOS_POSTGRESQL": str(database.port),
             "CHAOS_BATTERY": str(battery),
