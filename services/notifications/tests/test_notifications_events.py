@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from contracts import Event, events
 from contracts.cards import (
@@ -17,13 +18,23 @@ from contracts.cards import (
 )
 from contracts.identity import CentreOpened
 from contracts.network import ReferralAccepted, ReferralCompleted, ReferralRejected
-from contracts.notifications import Channel, ContactUnreachable, MessageDelivered, MessageFailed
+from contracts.notifications import (
+    Channel,
+    ContactUnreachable,
+    HoursSet,
+    MessageDelivered,
+    MessageFailed,
+    PreferencesChanged,
+)
 from contracts.people import PersonErased
 from messaging.testing import Bench, orders
 from notifications import commands, store
 from notifications.app import SERVICE
+from notifications.commands import wishes
 from notifications.domain.delivery import State, Why
+from notifications.domain.kinds import Kind
 from notifications.domain.preferences import Preferences
+from notifications.domain.quiet_hours import Hours, Window
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 
@@ -376,6 +387,37 @@ def test_own_facts_give_a_restored_store_its_deliveries_back(
         assert (back.id, back.state, back.household_id) == (message.id, "unknown", "house-1")
         assert len(restored.rows(store.unreachable)) == 1
         assert restored.faults() == []
+
+
+def test_wishes_and_hours_come_back_as_they_were(
+    world: World, tmp_path: Path, clock: FixedClock, ids: SequenceIds
+) -> None:
+    world.household("house-1", "maria")
+    bench = world.bench
+    wanted = (
+        Preferences(everything=False),
+        Preferences(kinds={Kind.POINTS_ALLOWANCE: False}, channels={Channel.EMAIL: True}),
+    )
+    for one in wanted:
+        bench.run(lambda tx, w=one: wishes.set_preferences(tx, "house-1", w))
+        clock.advance(timedelta(minutes=1))
+    hours = Hours(sundays=Window(opens=time(10), closes=time(12)))
+    bench.run(lambda tx: wishes.set_hours(tx, CENTRE, hours, from_time=clock.now()))
+    told: list[Event] = [*bench.emitted(PreferencesChanged), *bench.emitted(HoursSet)]
+    assert len(told) == 3
+
+    def rows(of: Bench, table: sa.Table, *who: str) -> list[Any]:
+        columns = [c for c in table.c if c.name not in who]
+        return list(of.read(lambda c: c.execute(sa.select(*columns)).all()))
+
+    with Bench(SERVICE, f"sqlite:///{tmp_path / 'restored.db'}", clock=clock, ids=ids) as fresh:
+        restored = World(fresh, clock)
+        for fact in (*told, *reversed(told)):
+            received: Any = _received(restored, fact)
+            fresh.run(lambda tx, f=fact, r=received: SERVICE.recover[type(f)](tx, r))
+        for table, who in ((store.preference, "changed_by"), (store.hours, "set_by")):
+            assert rows(fresh, table, who) == rows(bench, table, who)
+        assert [fact for fact in fresh.emitted() if type(fact) in map(type, told)] == []
 
 
 def _received(world: World, fact: Event) -> Any:

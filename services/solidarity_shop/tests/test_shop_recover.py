@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from contracts import event_type, shop
 from messaging import Received, tables
 from messaging.testing import Bench
 from runtime.testing import migrated
-from solidarity_shop import commands, queries
+from solidarity_shop import commands, queries, store
 from solidarity_shop.app import SERVICE
 from solidarity_shop.checks import CHECKS
 
@@ -103,6 +104,28 @@ def test_what_was_told_comes_back(shop_bench: Shop, restored: Bench) -> None:
         lambda tx: commands.sell(tx, shop_bench.new((bread.id, 1), cash=50, id=cash.id), centre="")
     )
     assert again.id == cash.id, "its id is believed"
+
+
+def test_tills_and_values_of_a_point_come_back_as_they_were(
+    shop_bench: Shop, restored: Bench
+) -> None:
+    later = shop_bench.clock.now() + timedelta(days=7)
+    for cents, begins in ((5, None), (8, later), (9, later)):
+        shop_bench.run(
+            lambda tx, c=cents, b=begins: commands.set_point_value(
+                tx, centre_id="centre-1", cents=c, from_time=b
+            )
+        )
+        shop_bench.clock.advance(timedelta(minutes=1))
+    shop_bench.run(
+        lambda tx: commands.open_till(tx, centre_id="centre-1", name="Banco", till_id="till-2")
+    )
+    adopt(shop_bench.bench, restored)
+    for table in (store.till, store.point_value):
+        rows = sa.select(table).order_by(*table.primary_key)
+        before = shop_bench.bench.read(lambda c, r=rows: c.execute(r).all())
+        assert restored.read(lambda c, r=rows: c.execute(r).all()) == before
+        assert len(before) == 2
 
 
 def test_a_sale_that_waited_is_ended_and_its_stock_is_back(

@@ -14,7 +14,23 @@ class ActivityCreated(Event, type="activities.activity.created", topic=TOPIC, ke
     centre_id: Id
     title: str
     area: str = ""
+    min_age: int | None = None
+    max_age: int | None = None
+    default_capacity: int = 20
+    waiting_list_policy: str = "next_who_fits"
     created_at: Moment
+
+
+class OfferHoldSet(Event, type="activities.offer_hold.set", topic=TOPIC, key="centre_id"):
+    """From ``from_time`` on an offered place is kept so many hours: in the whole centre, or for one
+    activity."""
+
+    centre_id: Id
+    hold_id: Id
+    activity_id: str = ""
+    hours: int
+    from_time: Moment
+    set_at: Moment
 
 
 class SessionScheduled(Event, type="activities.session.scheduled", topic=TOPIC, key="session_id"):
@@ -27,6 +43,7 @@ class SessionScheduled(Event, type="activities.session.scheduled", topic=TOPIC, 
     starts_at: Moment
     ends_at: Moment
     capacity: int
+    place: str = ""
     scheduled_at: Moment
 
 
@@ -52,6 +69,11 @@ class _SignUp(Event):
     title: str
     starts_at: Moment
     at: Moment
+    entered_at: Moment | None = None
+    """When the person came to the list; with ``priority`` (0 to 9) it gives the order there."""
+    priority: int = 0
+    group_id: str = ""
+    """Siblings who come together or not at all."""
 
 
 class SignUpConfirmed(_SignUp, type="activities.signup.confirmed", topic=TOPIC, key="session_id"):

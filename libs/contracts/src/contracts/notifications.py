@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from contracts.event import Event, Id, Moment
 
 TOPIC = "notifications.events"
@@ -17,6 +19,41 @@ class Channel(StrEnum):
     SMS = "sms"
     CALL = "call"
     """Somebody of the staff calls: the end of every chain."""
+
+
+class PreferencesChanged(
+    Event, type="notifications.preferences.changed", topic=TOPIC, key="household_id"
+):
+    """What a household wants to get is now this; what is not named is wanted."""
+
+    household_id: Id
+    centre_id: Id
+    everything: bool = True
+    kinds: dict[str, bool] = Field(default_factory=dict)
+    channels: dict[str, bool] = Field(default_factory=dict)
+    changed_at: Moment
+
+
+class OpenHours(BaseModel):
+    """From ``opens`` to ``closes`` by the wall clock of the centre, ``09:00:00``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    opens: str
+    closes: str
+
+
+class HoursSet(Event, type="notifications.hours.set", topic=TOPIC, key="centre_id"):
+    """From ``from_time`` on, messages of a centre leave in these hours; None: not on such days."""
+
+    centre_id: Id
+    hours_id: Id
+    weekdays: OpenHours | None = None
+    saturdays: OpenHours | None = None
+    sundays: OpenHours | None = None
+    holidays: OpenHours | None = None
+    from_time: Moment
+    set_at: Moment
 
 
 class MessageDelivered(

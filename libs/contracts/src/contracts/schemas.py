@@ -99,6 +99,9 @@ def _of(name: str, kind: Any, metadata: list[Any]) -> Any:
         return _of(name, next(a for a in get_args(kind) if a is not NoneType), metadata)
     if origin is tuple:
         return [_of(name, get_args(kind)[0], [])]
+    if origin is dict:
+        named, held = get_args(kind)
+        return {_of("key", named, []): _of(name, held, [])}
     if origin is Literal:
         return get_args(kind)[0]
     if kind in (datetime, AwareDatetime):

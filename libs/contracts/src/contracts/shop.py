@@ -91,6 +91,24 @@ class StockLow(Event, type="shop.stock.low", topic=TOPIC, key="product_id"):
     seen_at: Moment
 
 
+class TillOpened(Event, type="shop.till.opened", topic=TOPIC, key="till_id"):
+    """A till where one can pay."""
+
+    till_id: Id
+    centre_id: Id
+    name: str
+    opened_at: Moment
+
+
+class PointValueSet(Event, type="shop.point_value.set", topic=TOPIC, key="centre_id"):
+    """From ``from_time`` on, a point pays so many cents in a centre."""
+
+    centre_id: Id
+    cents: Cents
+    from_time: Moment
+    set_at: Moment
+
+
 class PointsPaymentRequested(
     Event, type="shop.points_payment.requested", topic=TOPIC, key="sale_id"
 ):

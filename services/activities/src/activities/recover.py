@@ -1,7 +1,7 @@
 """The state again, from own facts that a restored store has forgotten (docs: restore of a store).
 
-What the facts do not carry comes back with its default: an activity's description, ages and policy,
-a session's place, and who came together. Facts of a session come in their order.
+What the facts do not carry is an activity's description, free text: it comes back empty. Facts of
+before they carried ages, places and groups give defaults. Facts of a session come in their order.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contracts.activities import (
     ActivityCreated,
     AttendanceRecorded,
     OfferExpired,
+    OfferHoldSet,
     RegisterTaken,
     SessionCancelled,
     SessionScheduled,
@@ -41,8 +42,20 @@ def activity_created(tx: Transaction, received: Received[ActivityCreated]) -> No
     tx.connection.execute(
         sa.update(store.activity)
         .where(store.activity.c.id == event.activity_id)
-        .values(title=event.title, area=event.area, created_at=event.created_at)
+        .values(
+            title=event.title,
+            area=event.area,
+            min_age=event.min_age,
+            max_age=event.max_age,
+            default_capacity=event.default_capacity,
+            waiting_list_policy=event.waiting_list_policy,
+            created_at=event.created_at,
+        )
     )
+
+
+def offer_hold_set(tx: Transaction, received: Received[OfferHoldSet]) -> None:
+    store.put_offer_hold(tx.connection, received.event, set_by="system")
 
 
 def session_scheduled(tx: Transaction, received: Received[SessionScheduled]) -> None:
@@ -61,7 +74,7 @@ def session_scheduled(tx: Transaction, received: Received[SessionScheduled]) -> 
                 "starts_at": event.starts_at,
                 "ends_at": event.ends_at,
                 "capacity": event.capacity,
-                "place": "",
+                "place": event.place,
                 "state": "scheduled",
                 "cancel_reason": "",
                 "scheduled_at": event.scheduled_at,
@@ -186,15 +199,15 @@ def _sign_up(
                 "person_id": event.person_id,
                 "household_id": event.household_id,
                 "state": str(state),
-                "priority": 0,
-                "group_id": "",
-                "entered_at": event.at,
+                "priority": event.priority,
+                "group_id": event.group_id,
+                "entered_at": event.entered_at or event.at,
                 "offered_at": None,
                 "answer_by": None,
                 "confirmed_at": None,
                 "ended_at": None,
                 "reason": "",
-                "recovered": True,
+                "recovered": event.entered_at is None,
             }
         ],
     )
@@ -208,6 +221,7 @@ def _sign_up(
 
 RECOVER: Mapping[type[Event], Recover] = {
     ActivityCreated: activity_created,
+    OfferHoldSet: offer_hold_set,
     SessionScheduled: session_scheduled,
     SessionCancelled: session_cancelled,
     SignUpConfirmed: confirmed,

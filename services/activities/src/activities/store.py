@@ -16,8 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from activities.domain.waiting_list import HOLD, LIVE, Entry, Policy, State
+from contracts.activities import OfferHoldSet
 from messaging.tables import metadata_with_messaging
-from runtime.store import lock_rows
+from runtime.store import insert_ignore, lock_rows
 from runtime.types import Id, UtcDateTime
 
 metadata = metadata_with_messaging()
@@ -392,3 +393,22 @@ def people_named(
 def name_key(name: str) -> str:
     """What names are searched by: case and doubled blanks do not count."""
     return " ".join(name.casefold().split())[:200]
+
+
+def put_offer_hold(connection: sa.Connection, event: OfferHoldSet, *, set_by: str) -> None:
+    """How long offers are kept from a time on, once for each id."""
+    insert_ignore(
+        connection,
+        offer_hold,
+        [
+            {
+                "id": event.hold_id,
+                "centre_id": event.centre_id,
+                "activity_id": event.activity_id,
+                "from_time": event.from_time,
+                "hours": event.hours,
+                "set_by": set_by,
+                "set_at": event.set_at,
+            }
+        ],
+    )

@@ -1,7 +1,7 @@
 """The state again, from own facts that a restored store has forgotten (docs: restore of a store).
 
-No text travels, so a message that comes back says only that there is news. Preferences, hours and
-what was read are told to nobody: they come back as the backup knew them.
+No text travels, so a message that comes back says only that there is news. What was read is told to
+nobody: it comes back as the backup knew it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from contracts import Event
-from contracts.notifications import Channel, ContactUnreachable, MessageDelivered, MessageFailed
+from contracts.notifications import (
+    Channel,
+    ContactUnreachable,
+    HoursSet,
+    MessageDelivered,
+    MessageFailed,
+    PreferencesChanged,
+)
 from messaging import Received, Transaction
 from messaging.service import Recover
 from notifications import store
-from notifications.commands import states
+from notifications.commands import states, wishes
 from notifications.domain import delivery as domain
 from notifications.domain.delivery import State
+from notifications.domain.preferences import Preferences
 from runtime.store import insert_ignore, upsert
 
 
@@ -48,6 +56,19 @@ def contact_unreachable(tx: Transaction, received: Received[ContactUnreachable])
             }
         ],
     )
+
+
+def preferences_changed(tx: Transaction, received: Received[PreferencesChanged]) -> None:
+    event = received.event
+    home = store.household(tx.connection, event.household_id)
+    if home is not None and home.erased:
+        return
+    wanted = Preferences.model_validate(event.model_dump(include=set(Preferences.model_fields)))
+    wishes.write_preferences(tx, event.household_id, wanted, at=event.changed_at)
+
+
+def hours_set(tx: Transaction, received: Received[HoursSet]) -> None:
+    wishes.write_hours(tx, received.event)
 
 
 def _ended(
@@ -93,4 +114,6 @@ RECOVER: Mapping[type[Event], Recover] = {
     MessageDelivered: message_delivered,
     MessageFailed: message_failed,
     ContactUnreachable: contact_unreachable,
+    PreferencesChanged: preferences_changed,
+    HoursSet: hours_set,
 }

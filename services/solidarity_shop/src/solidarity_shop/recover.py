@@ -1,7 +1,7 @@
 """How a restored shop gets back what its own events tell and its store has forgotten.
 
-What events do not carry comes back as a stub: the name of a producer or a till (its id stands in
-for it) and the reason of a refund. A sale that waited for points comes back without its content;
+What events do not carry comes back as a stub: the name of a producer (its id stands in for it) and
+the reason of a refund. A sale that waited for points comes back without its content;
 it is cancelled as soon as the shop opens, which frees the points and puts the stock back.
 """
 
@@ -34,6 +34,19 @@ def producer(tx: Transaction, received: Received[shop.ProducerRegistered]) -> No
             "registered_at": event.registered_at,
         },
     )
+
+
+def till(tx: Transaction, received: Received[shop.TillOpened]) -> None:
+    event = received.event
+    values = {"centre_id": event.centre_id, "name": event.name, "created_at": event.opened_at}
+    if not store.insert_once(tx.connection, store.till, {"id": event.till_id, **values}):
+        # A sale came before it: another key.
+        mine = store.till.c.id == event.till_id
+        tx.connection.execute(sa.update(store.till).where(mine).values(**values))
+
+
+def point_value(tx: Transaction, received: Received[shop.PointValueSet]) -> None:
+    store.put_point_value(tx.connection, received.event)
 
 
 def product(tx: Transaction, received: Received[shop.ProductChanged]) -> None:
@@ -272,6 +285,8 @@ def _stub(sale_id: str, centre_id: str, till_id: str, at: object) -> dict[str, A
 
 RECOVER: dict[type[Event], Callable[[Transaction, Received[Any]], None]] = {
     shop.ProducerRegistered: producer,
+    shop.TillOpened: till,
+    shop.PointValueSet: point_value,
     shop.ProductChanged: product,
     shop.StockMoved: movement,
     shop.PointsPaymentRequested: waiting_sale,

@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from contracts.shop import PointValueSet
 from messaging.tables import metadata_with_messaging
-from runtime.store import lock_rows
+from runtime.store import lock_rows, upsert
 from runtime.types import UtcDateTime
 
 metadata = metadata_with_messaging()
@@ -302,3 +303,21 @@ _PRODUCTS = sa.select(product).where(product.c.id.in_(sa.bindparam("wanted", exp
 def name_key(name: str) -> str:
     """How names are sorted and compared: without the difference of capitals and spaces."""
     return " ".join(name.casefold().split())[:120]
+
+
+def put_point_value(connection: sa.Connection, event: PointValueSet) -> None:
+    """From a moment on a point is worth this in a centre; said again, the later word holds."""
+    upsert(
+        connection,
+        point_value,
+        [
+            {
+                "centre_id": event.centre_id,
+                "from_time": event.from_time,
+                "cents": event.cents,
+                "set_at": event.set_at,
+            }
+        ],
+        key=("centre_id", "from_time"),
+        newer="set_at",
+    )

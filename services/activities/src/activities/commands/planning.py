@@ -12,7 +12,12 @@ from activities.commands.sessions import SESSION_BEGINS, By, opened, require_ope
 from activities.domain import sessions, waiting_list
 from activities.domain.waiting_list import Policy, State
 from activities.zone import ZONE
-from contracts.activities import ActivityCreated, SessionCancelled, SessionScheduled
+from contracts.activities import (
+    ActivityCreated,
+    OfferHoldSet,
+    SessionCancelled,
+    SessionScheduled,
+)
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotFound, Refusal
 
@@ -77,6 +82,10 @@ def create_activity(
             centre_id=centre_id,
             title=title,
             area=area,
+            min_age=min_age,
+            max_age=max_age,
+            default_capacity=default_capacity,
+            waiting_list_policy=str(waiting_list_policy),
             created_at=tx.now,
         ),
         centre=centre_id,
@@ -148,6 +157,7 @@ def schedule_sessions(
                 starts_at=begin,
                 ends_at=end,
                 capacity=places,
+                place=place,
                 scheduled_at=tx.now,
             ),
             centre=row.centre_id,
@@ -198,6 +208,7 @@ def set_capacity(tx: Transaction, by: By, session_id: str, capacity: int) -> Non
         )
     if capacity != session.capacity:
         session.capacity = capacity
+        of_session = sa.select(store.session.c.place).where(store.session.c.id == session_id)
         tx.connection.execute(
             sa.update(store.session)
             .where(store.session.c.id == session_id)
@@ -212,6 +223,7 @@ def set_capacity(tx: Transaction, by: By, session_id: str, capacity: int) -> Non
                 starts_at=session.starts_at,
                 ends_at=session.ends_at,
                 capacity=capacity,
+                place=tx.connection.scalar(of_session) or "",
                 scheduled_at=work.stamp,
             ),
             centre=session.centre_id,
@@ -273,14 +285,13 @@ def set_offer_hold(
         if centre is None or not by.may_see(centre):
             raise unknown_activity()
         centre_id = centre
-    tx.connection.execute(
-        sa.insert(store.offer_hold).values(
-            id=tx.ids.new(),
-            centre_id=centre_id,
-            activity_id=activity_id,
-            from_time=from_time or tx.now,
-            hours=hours,
-            set_by=tx.actor,
-            set_at=tx.now,
-        )
+    event = OfferHoldSet(
+        centre_id=centre_id,
+        hold_id=tx.ids.new(),
+        activity_id=activity_id,
+        hours=hours,
+        from_time=from_time or tx.now,
+        set_at=tx.now,
     )
+    store.put_offer_hold(tx.connection, event, set_by=tx.actor)
+    tx.emit(event, centre=centre_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from contracts.shop import DayClosed
+from contracts.shop import DayClosed, PointValueSet, TillOpened
 from messaging import Transaction
 from runtime.refusals import N_, Refusal
 from solidarity_shop import queries, store
@@ -29,6 +29,10 @@ def open_till(tx: Transaction, *, centre_id: str, name: str, till_id: str = "") 
         if there is None or (there["centre_id"], there["name"]) != (centre_id, row["name"]):
             raise known.other_content("till.repeated_with_other_content")
         return queries.till_view(there)
+    tx.emit(
+        TillOpened(till_id=row["id"], centre_id=centre_id, name=row["name"], opened_at=tx.now),
+        centre=centre_id,
+    )
     return queries.till_view(row)
 
 
@@ -44,12 +48,9 @@ def set_point_value(
             N_("Choose today or a later day."),
             field="from_time",
         )
-    row = {"centre_id": centre_id, "from_time": begins, "cents": cents, "set_at": tx.now}
-    key = (store.point_value.c.centre_id == centre_id) & (store.point_value.c.from_time == begins)
-    if not store.insert_once(tx.connection, store.point_value, row):
-        tx.connection.execute(
-            sa.update(store.point_value).where(key).values(cents=cents, set_at=tx.now)
-        )
+    event = PointValueSet(centre_id=centre_id, cents=cents, from_time=begins, set_at=tx.now)
+    store.put_point_value(tx.connection, event)
+    tx.emit(event, centre=centre_id)
     return PointValueView(centre_id=centre_id, cents=cents, from_time=begins)
 
 
