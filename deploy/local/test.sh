@@ -1,10 +1,13 @@
 #!/bin/sh
 # Everything that must hold before a change lands. All of it is run; any part fails the whole.
-# The tests come last, so that their closing line is the last one.
+# Types are looked at beside the tests, which wait for stores and brokers half of their time. The
+# closing line of the tests is the last one in any case.
 set -u
 cd "$(dirname "$0")/../.."
 bin=.venv/bin
 failed=
+kept=$(mktemp -d)
+trap 'rm -rf "$kept"' EXIT
 
 part() {
 	name=$1
@@ -13,11 +16,25 @@ part() {
 	"$@" || failed="$failed $name"
 }
 
+$bin/python -m mypy libs/*/src services/*/src deploy/local/src >"$kept/types" 2>&1 &
+types=$!
+trap 'kill "$types" 2>/dev/null; rm -rf "$kept"' EXIT
 part rules $bin/ruff check --quiet .
 part format $bin/ruff format --check --quiet .
-part types $bin/python -m mypy libs/*/src services/*/src deploy/local/src
 part imports $bin/lint-imports
 [ -z "$failed" ] || printf '== not as it should be:%s\n' "$failed"
 printf '== tests\n'
-$bin/python -m pytest -n "${WORKERS:-2}" --dist loadgroup -m "not chaos" -q || failed="$failed tests"
+colour=no
+[ -t 1 ] && colour=yes
+{
+	$bin/python -m pytest -n "${WORKERS:-2}" --dist loadgroup -m "not chaos" -q --color "$colour"
+	echo $? >"$kept/ended"
+} | tee "$kept/tests"
+[ "$(cat "$kept/ended")" = 0 ] || failed="$failed tests"
+if ! wait "$types"; then
+	failed="$failed types"
+	printf '== types\n'
+	cat "$kept/types"
+	tail -n 1 "$kept/tests"
+fi
 [ -z "$failed" ]
