@@ -16,9 +16,10 @@ import uvicorn
 from contracts.identity import SessionRevoked
 from messaging import tables
 from messaging.engine import Engine
-from messaging.envelope import Record, wire_headers
+from messaging.envelope import Record, decode, wire_headers
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
+from vicinato.commands import machine
 from vicinato.folder import Folder
 from vicinato.ports import free_block
 from vicinato.refusals import CommandError, Exit
@@ -87,7 +88,8 @@ def test_events_are_sent_again(engine: Engine, capsys: pytest.CaptureFixture[str
     count = sent(engine)
     assert count
     assert run("replay", "identity", "--topic", "identity.events", "--since", "2026-01-01") == 0
-    told = capsys.readouterr().out.splitlines()[-1]
+    told, *shown = capsys.readouterr().out.splitlines()
+    assert shown[-1].startswith("The bus is away")
     assert int(told.split()[0]) >= count  # making the token told something as well
     assert run("replay", "identity", "--topic", "identity.events", "--since", "2999-01-01") == 0
     assert capsys.readouterr().out.startswith("0 events")
@@ -120,6 +122,20 @@ class OwnLog:
             for n, r in enumerate(rows)
         ]
 
+    def settled(self, engine: Engine) -> None:
+        """The live side has read it to its end: a rebuild reads what that has passed."""
+        last = self.records[-1]
+        row = {
+            "side": "in",
+            "topic": last.topic,
+            "partition": last.partition,
+            "record_offset": last.offset,
+            "event_id": decode(last).id,
+            "stamp": last.stamp,
+            "era": 0,
+        }
+        engine.store.write_now(lambda c: c.execute(sa.insert(tables.place).values(**row)))
+
     @contextlib.asynccontextmanager
     async def reader(self) -> AsyncIterator[OwnLog]:
         yield self
@@ -139,12 +155,40 @@ def headers_of(row: Any) -> Any:
 
 
 def test_a_rebuild_is_waited_for(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.bus = OwnLog(engine)  # type: ignore[assignment]
+    log = OwnLog(engine)
+    log.settled(engine)
+    engine.bus = log  # type: ignore[assignment]
     assert run("rebuild", "identity", "auth") == 0
     told = capsys.readouterr().out
     assert f"{len(engine.bus.records)}/" in told  # type: ignore[union-attr]
     assert "auth is built anew and answers." in told
     assert "projection.unknown" in refused("rebuild", "identity", "none").english
+
+
+class Draining:
+    """A service whose backlog goes down with every look; None: it was not seen yet."""
+
+    def __init__(self, *backlog: int) -> None:
+        self.backlog = list(backlog)
+
+    def page(self, _port: int, _path: str, within: float) -> tuple[int, str]:
+        left = self.backlog.pop(0) if len(self.backlog) > 1 else self.backlog[0]
+        first = left // 2
+        return 200, (
+            f'vicinato_consumer_lag{{partition="0"}} {first}.0\n'
+            f'vicinato_consumer_lag{{partition="1"}} {left - first}.0\n'
+            "vicinato_bus_connected 1.0\n"
+        )
+
+
+def test_reading_again_is_shown_until_it_is_done(
+    engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draining = Draining(0, 70, 40, 0)
+    monkeypatch.setattr(machine, "get", draining.page)
+    assert run("reread", "identity") == 0
+    assert "70/70" in capsys.readouterr().out
+    assert draining.backlog == [0]
 
 
 class LateClock:

@@ -14,9 +14,11 @@ from rich.table import Table
 
 from vicinato import settings
 from vicinato.api import Service, signed_in
+from vicinato.ask import get
 from vicinato.refusals import CommandError, Exit
 
 LOOK_EVERY = 0.3
+BEGINS_WITHIN = 3.0
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 
@@ -40,13 +42,16 @@ def replay(
     with signed_in("replay") as api:
         done = api.call("POST", service, "log/replay", json=wanted)
     print(f"{done['sent_again']} events of {topic} are sent again.")
+    if done["sent_again"]:
+        _follow(service, "sending", "vicinato_outbox_unsent")
 
 
 def reread(service: Service) -> None:
     """Read all topics from their beginning. What is known is dropped."""
     with signed_in("reread") as api:
         api.call("POST", service, "log/reread")
-    print(f"{service} reads again from the beginning; `vicinato status` shows its lag.")
+    print(f"{service} reads again from the beginning.")
+    _follow(service, "reading", "vicinato_consumer_lag", begins_within=BEGINS_WITHIN)
 
 
 def compare(service: Service) -> None:
@@ -82,6 +87,43 @@ def rebuild(
             f"{projection} non è stato ricostruito; i dettagli con vicinato logs {service}.",
         )
     print(f"{projection} is built anew and answers.")
+
+
+def _follow(service: str, doing: str, figure: str, *, begins_within: float = 0.0) -> None:
+    """Shows how a figure of the service goes down to nothing; Ctrl-C stops the looking, not the
+    work. `begins_within` seconds it may take until there is something to see."""
+    port = settings.load().service_port(service)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    deadline = time.monotonic() + begins_within
+    with Progress(*columns, TimeElapsedColumn(), console=Console()) as bar:
+        task = bar.add_task(f"{service} {doing}", total=None)
+        most = 0
+        while True:
+            left, connected = _figure(port, figure)
+            if not connected:
+                break
+            most = max(most, left)
+            if most:
+                bar.update(task, total=most, completed=most - left)
+            if not left and (most or time.monotonic() > deadline):
+                return
+            time.sleep(LOOK_EVERY)
+    print("The bus is away; it is done when it is back.")
+
+
+def _figure(port: int, name: str) -> tuple[int, bool]:
+    """The sum of a figure of a service, and whether it is on the bus."""
+    found, connected = 0, False
+    try:
+        _, body = get(port, "/metrics", within=10)
+    except OSError:
+        return 0, False
+    for line in body.splitlines():
+        if line.startswith("vicinato_bus_connected "):
+            connected = line.endswith(" 1.0")
+        elif line.startswith((f"{name} ", f"{name}{{")):
+            found += int(float(line.rpartition(" ")[2]))
+    return found, connected
 
 
 def _show(bar: Progress, task: Any, seen: dict[str, Any]) -> None:
