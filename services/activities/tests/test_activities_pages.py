@@ -382,3 +382,21 @@ async def test_live_parts_are_for_those_of_the_centre(web: Any) -> None:
         assert answer.status_code == wanted
     page = await web.staff().page(f"/activities/sessions/{session_id}")
     assert f'data-live="session.{session_id}"' in page.html
+
+
+async def test_everybody_sees_what_is_on_and_nobody_who_comes(web: Any) -> None:
+    session_id = await web.session(2, starts_in=timedelta(hours=3))
+    await web.sign_up(session_id, "bruno")
+    centre = (await web.see(session_id))["centre_id"]
+    web.client.sign_in("")
+    for path in (f"/activities/open/{centre}", f"/activities/wall/{centre}"):
+        page = await web.client.page(path)
+        assert "Spazio compiti" in page
+        assert "1 place left" in page
+        assert "Bruno" not in page
+        assert 'data-live=""' in page.html
+    web.clock.advance(timedelta(hours=4))
+    assert "It is on now" in await web.client.page(f"/activities/wall/{centre}")
+    web.clock.advance(timedelta(hours=8))
+    assert "Nothing more is planned" in await web.client.page(f"/activities/wall/{centre}")
+    assert "Spazio compiti" not in await web.client.page("/activities/open/elsewhere")

@@ -15,7 +15,10 @@ import sqlalchemy as sa
 from contracts.identity import AccountCreated, Role, SessionRevoked
 from identity import carried, store
 from identity.app import SERVICE
+from identity.commands import centres
+from identity.commands.centres import NewCentre
 from identity.domain import throttle
+from identity.domain.accounts import HOUSE
 from messaging.tables import idempotency, outbox
 from runtime.clock import FixedClock
 from web.csrf import token_of
@@ -662,3 +665,29 @@ async def test_every_page_speaks_every_language(client: Client) -> None:
             assert page.direction == ("rtl" if language == "ar" else "ltr")
             assert " style=" not in page.html
             assert "<script>" not in page.html
+
+
+# -- without a sign-in ---------------------------------------------------------------------------
+
+
+async def test_the_public_home_leads_to_what_every_centre_shows(client: Client) -> None:
+    page = await client.page("/identity/welcome")
+    ways = {href for _, href in page.links}
+    for centre in (NORTH, SOUTH):
+        assert f"/activities/open/{centre}" in ways
+        assert f"/shop/open/{centre}" in ways
+    assert "/identity/sign-in" in ways
+    chosen = await client.get("/identity/today")
+    assert chosen.headers["location"] == "/identity/welcome", "two centres: to be chosen"
+
+
+async def test_the_screen_at_the_entrance_finds_the_only_centre(
+    tmp_path: Any, clock: FixedClock
+) -> None:
+    url = f"sqlite:///{tmp_path / 'one.db'}"
+    settings = {"identity_key_file": key_file(tmp_path)}
+    async with Client(SERVICE, url, clock=clock, settings=settings) as client:
+        assert "No centre is open yet." in await client.page("/identity/welcome")
+        await client.run(lambda tx: centres.open_centre(tx, HOUSE, NewCentre("Vialba", "vialba")))
+        answer = await client.get("/identity/today")
+        assert answer.headers["location"] == "/activities/wall/vialba"

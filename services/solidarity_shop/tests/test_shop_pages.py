@@ -474,3 +474,16 @@ async def test_who_may_listen_to_a_sale(shop_bench: Shop, shop_client: Client) -
     assert not await may_listen(Asking(Role.TILL, centre="centre-2"), sold.id)  # type: ignore[arg-type]
     assert not await may_listen(Asking(Role.FAMILY, centre=HERE), sold.id)  # type: ignore[arg-type]
     assert not await may_listen(Asking(Role.TILL, centre=HERE), "nothing")  # type: ignore[arg-type]
+
+
+async def test_everybody_sees_what_is_on_the_shelf(shop_bench: Shop, shop_client: Client) -> None:
+    shop_bench.product(120, name="Pane")
+    shop_bench.product(90, name="Finito", on_hand=0)
+    shop_bench.product(80, name="Ritirato", sellable=False)
+    shop_client.sign_in("")
+    page = await shop_client.page(f"/shop/open/{HERE}")
+    assert "Pane" in page
+    assert "€1.20" in page
+    assert "Finito" not in page
+    assert "Ritirato" not in page
+    assert "The shelf is empty" in await shop_client.page("/shop/open/elsewhere")

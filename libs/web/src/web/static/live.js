@@ -1,6 +1,7 @@
 // Live parts: an element with an id and data-live="kind.id" is fetched again when the server says
 // that something changed, and once when the stream opens: what changed before that was not heard.
-// Without streams it asks every 20 s; without this file the page is as good as when it was loaded.
+// Without streams it asks every 20 s, and so does a part of a public page, which names none
+// (data-live=""); without this file the page is as good as when it was loaded.
 (function () {
   "use strict";
 
@@ -54,7 +55,7 @@
   // A stream that was refused does not come back by itself.
   function listen() {
     each(function (name) {
-      if (sources[name] && sources[name].readyState !== EventSource.CLOSED) return;
+      if (!name || sources[name] && sources[name].readyState !== EventSource.CLOSED) return;
       var source = new EventSource(prefix + "/live/" + encodeURIComponent(name));
       source.addEventListener("open", function (event) {
         poll();
@@ -89,5 +90,6 @@
   window.addEventListener("pageshow", function (event) {
     if (event.persisted) ask();
   });
-  if (window.EventSource) listen(); else poll();
+  if (window.EventSource) listen();
+  poll();
 })();

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from activities.pages import home, planning, registers, sessions
+from activities.pages import home, planning, public, registers, sessions
 
 router = APIRouter(include_in_schema=False)
-for part in (home, planning, sessions, registers):
+for part in (home, planning, sessions, registers, public):
     router.include_router(part.router, prefix="/activities")

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from solidarity_shop.access import SELLERS
-from solidarity_shop.pages import catalogue, closing, producer, sales, settings, till
+from solidarity_shop.pages import catalogue, closing, producer, sales, settings, shelf, till
 from web.auth import allow
 from web.call import Call
 from web.roles import Role
 
 router = APIRouter(prefix="/shop", include_in_schema=False)
-for part in (till, sales, closing, catalogue, settings, producer):
+for part in (till, sales, closing, catalogue, settings, producer, shelf):
     router.include_router(part.router)
 
 

@@ -84,9 +84,10 @@ def products(
     low: bool = False,
     loose: bool = False,
     sellable: bool = False,
+    there: bool = False,
 ) -> Page[ProductView]:
     """The products of a centre by name; ``name`` is a part of it. ``loose`` are those without a
-    barcode."""
+    barcode, ``there`` those on hand."""
     statement = _products()
     if centre:
         statement = statement.where(PRODUCT.c.centre_id == centre)
@@ -106,6 +107,8 @@ def products(
         statement = statement.where(PRODUCT.c.barcode.is_(None))
     if sellable:
         statement = statement.where(PRODUCT.c.sellable)
+    if there:
+        statement = statement.where(PRODUCT.c.on_hand > 0)
     return paging.read(
         connection,
         statement,

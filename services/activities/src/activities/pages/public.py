@@ -1,0 +1,51 @@
+"""What a centre shows to everybody, without a sign-in: what is on, and the wall at the entrance.
+Sessions, places and free places; never who comes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from starlette.responses import HTMLResponse
+
+from activities import queries
+from activities.domain.sessions import day_bounds, local_day
+from activities.pages.parts import by_day
+from activities.zone import ZONE
+from web import Call, Paging, public
+
+router = APIRouter()
+
+Anybody = Annotated[Call, Depends(public())]
+Centre = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+
+AHEAD = timedelta(days=14)
+MOST = Paging(limit=60)
+
+
+@router.get("/open/{centre_id}")
+async def what_is_on(centre_id: Centre, call: Anybody) -> HTMLResponse:
+    """The sessions of two weeks, by day."""
+    now = call.parts.clock.now()
+    today, _ = day_bounds(local_day(now, ZONE), ZONE)
+    page = await call.query(
+        lambda c: queries.sessions(c, centre_id, MOST, since=today, until=now + AHEAD)
+    )
+    return call.render("activities/open.html", days=by_day(page.items), centre_id=centre_id)
+
+
+@router.get("/wall/{centre_id}")
+async def wall(centre_id: Centre, call: Anybody) -> HTMLResponse:
+    """Today, as large as the screen at the entrance; it follows by itself."""
+    now = call.parts.clock.now()
+    since, until = day_bounds(local_day(now, ZONE), ZONE)
+    page = await call.query(
+        lambda c: queries.sessions(c, centre_id, MOST, since=since, until=until)
+    )
+    return call.render(
+        "activities/wall.html",
+        sessions=[one for one in page.items if one.ends_at > now],
+        day=local_day(now, ZONE),
+        now=now,
+    )
