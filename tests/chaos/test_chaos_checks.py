@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,9 @@ import sqlalchemy as sa
 from chaos.checks import facts
 from chaos.checks.calendar import nothing_early
 from chaos.checks.told import read
+from messaging.catalogue import services
+from runtime.testing import ENGINES, fresh_store
+from vicinato.verify.snapshot import snapshot
 
 SCHEMA = {
     "shop": """
@@ -138,3 +142,17 @@ def test_one_deliberate_fault_is_found(
 ) -> None:
     stores[where].exec_driver_sql(fault)
     assert any(said in sentence for sentence in wrong(stores)), wrong(stores)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_question_can_be_asked_of_the_real_stores(engine: str, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    with ExitStack() as stack:
+        made = {}
+        for service in services():
+            url = stack.enter_context(
+                fresh_store(engine, service.package, service.metadata, tmp_path)
+            )
+            made[service.name] = stack.enter_context(snapshot(url, tmp_path / "scratch"))
+        assert list(facts.all_facts(read([]), made, set(), {})) == []
+        assert list(nothing_early(made)) == []
