@@ -11,7 +11,7 @@ import scene
 from house import House
 from playwright.sync_api import Page, expect
 from scene import PAGES
-from window import DESK, PHONE, Windows, barriers, sideways
+from window import DESK, LOCALES, PHONE, ZOOMED, Windows, barriers, sideways, small
 
 pytestmark = [
     pytest.mark.kafka,
@@ -26,14 +26,24 @@ def quarter(house: House) -> dict[str, Any]:
     return scene.quarter(house)
 
 
-def faults(page: Page) -> Iterator[str]:
-    """What is wrong with the page as it stands, on a phone and on a desk."""
+def faults(page: Page, *, dark: bool = False) -> Iterator[str]:
+    """What is wrong with the page as it stands, on phone and desk, bright and (if asked) dark."""
     for width in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": 800})
         if over := sideways(page):
             yield f"{page.url} at {width}: {over} pixels too wide"
         for barrier in barriers(page):
             yield f"{page.url} at {width}: {barrier}"
+        for target in small(page):
+            yield f"{page.url} at {width}: too small: {target}"
+    if dark:
+        page.emulate_media(color_scheme="dark")
+        for barrier in barriers(page, "color-contrast"):
+            yield f"{page.url} in the dark: {barrier}"
+        page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": ZOOMED, "height": 400})
+    if over := sideways(page):
+        yield f"{page.url} at 200 %: {over} pixels too wide"
 
 
 @pytest.mark.parametrize("language", ["it", "ar"])
@@ -46,11 +56,18 @@ def test_nobody_is_kept_out_of_a_page(
     page = visit(first, by=who, language=language)
     direction = {"it": "ltr", "ar": "rtl"}[language]
     expect(page.locator("html")).to_have_attribute("dir", direction)
-    found = list(faults(page))
+    dark = language == "it"
+    found = list(faults(page, dark=dark))
     for path in others:
         page.goto(path)
-        found += faults(page)
+        found += faults(page, dark=dark)
     assert found == []
+
+
+@pytest.mark.parametrize("language", LOCALES)
+def test_nobody_is_kept_out_of_any_component(visit: Windows, language: str) -> None:
+    page = visit("/identity/design?toast=1", language=language)
+    assert list(faults(page, dark=True)) == []
 
 
 @pytest.mark.parametrize("language", ["it", "ar"])

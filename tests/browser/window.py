@@ -24,7 +24,9 @@ SOON = 18_000
 expect.set_options(timeout=10_000)
 
 PHONE, DESK = 360, 1280
-LOCALES = {"en": "en-GB", "it": "it-IT", "ar": "ar"}
+ZOOMED = 640
+"""A desk at 200 %: half as many pixels for the same page."""
+LOCALES = {"en": "en-GB", "it": "it-IT", "ar": "ar", "es": "es-ES", "fr": "fr-FR"}
 
 AXE = Axe().axe_script
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -128,15 +130,17 @@ def tab_to(page: Page, wanted: Locator, *, at_most: int = 40) -> None:
     expect(wanted).to_be_focused()
 
 
-def barriers(page: Page) -> list[str]:
-    """What keeps somebody out of a page: axe's serious and critical findings."""
+def barriers(page: Page, *rules: str) -> list[str]:
+    """What keeps somebody out of a page: axe's serious and critical findings, of these rules or of
+    all of WCAG 2.2 AA."""
+    only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": WCAG}
     if page.evaluate("typeof axe") == "undefined":
         page.evaluate(AXE)
     found = page.evaluate(
         "options => axe.run(options)",
         {
             "resultTypes": ["violations"],
-            "runOnly": {"type": "tag", "values": WCAG},
+            "runOnly": only,
             # Without fetching the style sheets again: the rules for these tags need none.
             "preload": False,
         },
@@ -154,3 +158,20 @@ def sideways(page: Page) -> int:
     return int(
         page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     )
+
+
+def small(page: Page) -> list[str]:
+    """What is pressed or filled in and is lower than 44 pixels, or narrower when it is a button."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const wanted = "button, .button, summary, .choice, select, textarea, nav a, " +
+                "input:not([type=hidden], [type=checkbox], [type=radio])";
+            return [...document.querySelectorAll(wanted)].filter(one => {
+                const box = one.getBoundingClientRect();
+                if (!box.width || !box.height || !one.checkVisibility()) return false;
+                if (one.closest(".way")) return false;
+                return box.height < 43.5 || (one.matches("button, .button") && box.width < 43.5);
+            }).map(one => one.outerHTML.slice(0, 120));
+        }"""
+    )
+    return found
