@@ -23,8 +23,8 @@ WEIGHT, LETTERS = 100_000, 150_000
 """Bytes on the way: everything without letters, and the letters."""
 SHIFT, PAINT, DEAF = 0.02, 2500, 600
 """Cumulative layout shift; milliseconds to the largest paint, and of long tasks beyond 50 ms each.
-The first two are Web Vitals' bounds for a good page or stricter. Times are the best of a few visits,
-on a machine that does other things as well."""
+The first two are Web Vitals' bounds for a good page or stricter. Times are the best of a few
+visits, on a machine that does other things as well."""
 VISITS = 4
 
 OBSERVED = """
