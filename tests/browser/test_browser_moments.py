@@ -61,6 +61,10 @@ def test_the_light_is_chosen_without_scripts_and_stays(visit: Windows) -> None:
     page = visit("/identity/sign-in", scripts=False, width=PHONE)
     assert page.locator(".needs-scripts:visible").count() == 0
     page.locator("header .menu summary").click()
+    opened = page.locator("header .menu > div").bounding_box()
+    assert opened is not None
+    assert opened["x"] >= 0
+    assert opened["x"] + opened["width"] <= PHONE
     page.get_by_role("button", name="Dark").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.goto("/identity/nowhere")
