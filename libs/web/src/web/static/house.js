@@ -23,7 +23,13 @@
 
   if (!navigator.cookieEnabled) all("[data-no-cookies]").forEach(function (told) { told.hidden = false; });
 
-  // ---- a form is sent once; a second press while it is on its way does nothing
+  // ---- a form is sent once; a second press while it is on its way does nothing, for ten seconds:
+  // after a download or a lost answer the page stays, and its nonce keeps a repetition harmless
+
+  function rested(form) {
+    form.removeAttribute("data-busy");
+    all("[aria-busy]", form).forEach(function (button) { button.removeAttribute("aria-busy"); });
+  }
 
   document.addEventListener("submit", function (event) {
     var form = event.target;
@@ -32,13 +38,9 @@
     form.setAttribute("data-busy", "");
     form.removeAttribute("data-dirty");
     if (event.submitter) event.submitter.setAttribute("aria-busy", "true");
+    window.setTimeout(rested, 10000, form);
   });
-  window.addEventListener("pageshow", function () {
-    all("form[data-busy]").forEach(function (form) {
-      form.removeAttribute("data-busy");
-      all("[aria-busy]", form).forEach(function (button) { button.removeAttribute("aria-busy"); });
-    });
-  });
+  window.addEventListener("pageshow", function () { all("form[data-busy]").forEach(rested); });
 
   // ---- what was typed is not left behind unasked
 
