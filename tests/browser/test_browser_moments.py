@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 from house import PASSWORD, House, unique
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 from window import PHONE, Windows
-
-from runtime.testing import eventually
 
 pytestmark = [
     pytest.mark.kafka,
@@ -72,25 +70,6 @@ def test_the_light_is_chosen_without_scripts_and_stays(visit: Windows) -> None:
     page.locator("header .menu summary").click()
     page.get_by_role("button", name="Like the device").click()
     assert page.locator("html").get_attribute("data-theme") is None
-
-
-def test_a_second_press_while_a_form_is_on_its_way_does_nothing(visit: Windows) -> None:
-    page = visit("/identity/sign-in")
-    asked: list[str] = []
-
-    def held(route: Route) -> None:
-        asked.append(route.request.method)
-
-    page.route("**/identity/sign-in", held)
-    form = page.locator("#sign-in")
-    form.locator("[name=email]").fill("nobody@test.example")
-    form.locator("[name=password]").fill(PASSWORD)
-    busy = form.locator("button.main").evaluate(
-        "button => { for (let n = 0; n < 3; n++) button.click(); return button.ariaBusy; }"
-    )
-    assert busy == "true"
-    eventually(lambda: asked, within=10, why="the form is sent")
-    assert asked == ["POST"]
 
 
 def test_a_dialog_opens_by_its_button_and_leads_elsewhere_without_scripts(visit: Windows) -> None:
