@@ -73,15 +73,12 @@ def start(tx: Transaction, settings: Settings) -> None:
 def after_restore(tx: Transaction, settings: Settings) -> None:
     """In a store from a backup every key, token and session ends. On a machine that knows nothing
     of the old passwords the first administrator's becomes the one of the file: whoever put the
-    backup back holds both."""
+    backup back holds both. What the old secret had sealed need not be opened: it goes."""
+    assert isinstance(settings, IdentitySettings)
+    sealing.use(sealing.read(settings.identity_key_file))
     keys.turn(tx)
     put_back = restoring.read(tx.connection)
-    if (
-        put_back is not None
-        and put_back.new_machine
-        and isinstance(settings, IdentitySettings)
-        and settings.first_admin_file is not None
-    ):
+    if put_back is not None and put_back.new_machine and settings.first_admin_file is not None:
         made = HASHER.hash(_read(settings.first_admin_file).password)
         tx.connection.execute(
             sa.update(store.account)
