@@ -31,6 +31,7 @@ PARTS = {
 }
 RESULTS = Path("build/benchmarks")
 PAGE = Path("docs/benchmarks.md")
+PART_WITHIN = float(os.environ.get("BENCH_WITHIN", "240"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,15 +65,18 @@ def _part(letter: str, scale: float | None) -> bool:
     said = (module.__doc__ or "").strip().splitlines()[0]
     sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
-    begun, stolen = time.monotonic(), machine.steal()
-    try:
-        with Place(scale) as place:
-            figures: list[Figure] = asyncio.run(module.run(place))
-    except Exception as error:
-        sys.stderr.write(f"Part {letter} broke: {type(error).__name__}: {error}\n")
-        if os.environ.get("BENCH_TRACE"):
-            raise
-        return False
+    begun, stolen, load = time.monotonic(), machine.steal(), os.getloadavg()[0]
+    broke = ""
+    figures: list[Figure] = []
+    with Place(scale) as place:
+        try:
+            figures = asyncio.run(asyncio.wait_for(module.run(place), _limit(scale)))
+        except Exception as error:
+            broke = f"{type(error).__name__}: {error}"
+            sys.stderr.write(f"Part {letter} broke off: {broke}\n")
+            if os.environ.get("BENCH_TRACE"):
+                raise
+            figures = place.figures
     for figure in figures:
         sys.stdout.write(f"  {report.line(figure)}\n")
     sys.stdout.flush()
@@ -81,13 +85,21 @@ def _part(letter: str, scale: float | None) -> bool:
         "how": module.__doc__,
         "taken": datetime.now(UTC).isoformat(timespec="minutes"),
         "seconds": round(time.monotonic() - begun, 1),
+        "load_before": round(load, 1),
         "stolen_s": round(machine.steal() - stolen, 1),
         "scale": scale,
         "machine": machine.described(),
+        "broke_off": bool(broke),
         "figures": [figure.as_json() for figure in figures],
     }
-    (RESULTS / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return True
+    if figures:
+        (RESULTS / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return not broke
+
+
+def _limit(scale: float | None) -> float:
+    """Seconds that a part may take before it is broken off with what it has."""
+    return PART_WITHIN * max(1.0, scale or 1.0)
 
 
 def _known() -> dict[str, dict[str, Any]]:

@@ -53,7 +53,7 @@ async def run(place: Place) -> list[Figure]:
         facts.messages(facts.sales(count, HOUSEHOLDS), "shop"),
     )
     records = await facts.all_records(place.bus("cards"), TOPIC)
-    figures: list[Figure] = []
+    figures = place.figures
     for engine in place.engines:
         figures += await _engine(place, engine, records)
     return figures

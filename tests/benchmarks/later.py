@@ -34,7 +34,7 @@ async def run(place: Place) -> list[Figure]:
         applied.TOPIC,
         facts.messages(facts.sales(EVENTS, visible.HOUSEHOLDS), "shop"),
     )
-    figures: list[Figure] = []
+    figures = place.figures
     for engine in place.engines:
         empty = _stores(place, engine, small, grown_up=False)
         old = _stores(place, engine, size, grown_up=True)

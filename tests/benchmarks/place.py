@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
+from benchmarks.figures import Figure
 from messaging import Service
 from messaging.bus import Bus
 from runtime import migrations
@@ -41,6 +42,8 @@ class Place:
 
     def __init__(self, scale: float | None) -> None:
         self.scale = scale or 1.0
+        self.figures: list[Figure] = []
+        """What a part has measured so far: it stays when a later line of it breaks."""
         self._stack = ExitStack()
         self.folder = Path(
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vicinato-bench-"))

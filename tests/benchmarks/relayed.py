@@ -45,7 +45,7 @@ WORKERS = 32
 
 async def run(place: Place) -> list[Figure]:
     """The ratios, engine by engine."""
-    figures: list[Figure] = []
+    figures = place.figures
     count = place.size(EVENTS, least=2_000)
     for engine in place.engines:
         # Of its own: a relay takes in what it finds in its topics and does not know.

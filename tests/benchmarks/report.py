@@ -61,8 +61,16 @@ def _part(result: dict[str, Any]) -> str:
     taken = f"Taken {result['taken'].replace('+00:00', 'Z')} in {result['seconds']:.0f} s"
     if scale is not None:
         taken += f", at {scale:g} times the usual size"
+    cores = result["machine"]["cores"]
+    if result["load_before"] > cores / 2:
+        taken += (
+            f", on a machine that was busy with other things (load {result['load_before']:g} on"
+            f" {cores} cores before it began): times say little then, ratios something"
+        )
     if result["stolen_s"] >= 1:
         taken += f"; meanwhile the host gave {result['stolen_s']:.0f} s of processor to others"
+    if result["broke_off"]:
+        taken += ". It broke off: lines are missing"
     lines = [f"## {said[0].rstrip('.')}", "", *said[2:], "", f"{taken}.", ""]
     lines += ["| figure | median | smallest to largest | target | |", "|---|---|---|---|---|"]
     for one in result["figures"]:

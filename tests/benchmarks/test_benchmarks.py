@@ -43,6 +43,8 @@ def test_the_page_says_how_it_is_taken_and_what_was_not_reached() -> None:
         "how": "(a) From a sale to its points.\n\nTills sell.\n",
         "taken": "2026-11-26T00:30+00:00",
         "seconds": 12.0,
+        "load_before": 9.5,
+        "broke_off": False,
         "stolen_s": 0.0,
         "scale": 0.1,
         "machine": {"processor": "one", "cores": 2},
@@ -54,6 +56,7 @@ def test_the_page_says_how_it_is_taken_and_what_was_not_reached() -> None:
     assert "relay 3.0 / 9.0" in page
     assert "at 0.1 times the usual size" in page
     assert "| processor | one |" in page
+    assert "load 9.5 on 2 cores before it began" in page
 
 
 @pytest.mark.parametrize(

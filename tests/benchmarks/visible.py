@@ -58,7 +58,7 @@ class House:
 
 async def run(place: Place) -> list[Figure]:
     """All lines of (a)."""
-    figures: list[Figure] = []
+    figures = place.figures
     for engine in place.engines:
         # Of its own: a relay takes in what it finds in its topics and does not know.
         kafka = place.new_kafka(f"kafka-{engine}")
@@ -73,8 +73,8 @@ async def run(place: Place) -> list[Figure]:
         figures[-1].details["stages_ms"] = _stages(often, running.times)
         if seldom is not None:
             figures += _lines(f"{engine}, {SELDOM:g} sales/s", seldom, *limits)
-    figures += await _slow_disk(place)
     figures += await _while_busy(place)
+    figures += await _slow_disk(place)
     return figures
 
 
