@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from benchmarks import machine, report
@@ -55,13 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     broken = [letter for letter in wanted if not _part(letter, scale)]
     if given.write:
-        PAGE.write_text(report.page(_known()), encoding="utf-8")
+        said = {letter: _module(letter).__doc__ or "" for letter in PARTS}
+        PAGE.write_text(report.page(_known(), said), encoding="utf-8")
         sys.stdout.write(f"{PAGE} is written.\n")
     return 1 if broken else 0
 
 
 def _part(letter: str, scale: float | None) -> bool:
-    module = importlib.import_module(f"benchmarks.{PARTS[letter]}")
+    module = _module(letter)
     said = (module.__doc__ or "").strip().splitlines()[0]
     sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
@@ -82,7 +84,6 @@ def _part(letter: str, scale: float | None) -> bool:
     sys.stdout.flush()
     result: dict[str, Any] = {
         "part": letter,
-        "how": module.__doc__,
         "taken": datetime.now(UTC).isoformat(timespec="minutes"),
         "seconds": round(time.monotonic() - begun, 1),
         "load_before": round(load, 1),
@@ -95,6 +96,10 @@ def _part(letter: str, scale: float | None) -> bool:
     if figures:
         (RESULTS / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return not broke
+
+
+def _module(letter: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{PARTS[letter]}")
 
 
 def _limit(scale: float | None) -> float:

@@ -40,13 +40,15 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
-    """Machine, then for each part how it is taken, its figures, and what bounds them."""
+def page(results: dict[str, dict[str, Any]], parts_said: dict[str, str]) -> str:
+    """Machine, then for each part how it is taken (`parts_said`), its figures if there are any, and
+    what bounds them."""
     parts = [INTRODUCTION]
     if results:
         newest = max(results.values(), key=lambda result: str(result["taken"]))
         parts.append(_machine(newest["machine"]))
-    parts += [_part(result) for result in results.values()]
+    for letter, said in parts_said.items():
+        parts.append(_part(said, results[letter]) if letter in results else _missing(letter, said))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -55,8 +57,15 @@ def _machine(machine: dict[str, Any]) -> str:
     return "\n".join(["## The machine", "", "| | |", "|---|---|", *rows])
 
 
-def _part(result: dict[str, Any]) -> str:
-    said = str(result["how"]).strip().splitlines()
+def _missing(letter: str, how: str) -> str:
+    title, *rest = how.strip().splitlines()
+    lines = [f"## {title.rstrip('.')}", *rest, ""]
+    lines.append(f"Not taken for this page yet: `make bench ONLY={letter} WRITE=1`.")
+    return "\n".join(lines)
+
+
+def _part(how: str, result: dict[str, Any]) -> str:
+    said = how.strip().splitlines()
     scale = result["scale"]
     taken = f"Taken {result['taken'].replace('+00:00', 'Z')} in {result['seconds']:.0f} s"
     if scale is not None:
