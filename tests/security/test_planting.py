@@ -1,0 +1,182 @@
+"""Names, dates and contacts that occur nowhere else are planted, a short day is lived, and every
+file of the data folder is searched: they lie where they may and nowhere else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import CENTRE, PASSWORD, House, open_house
+
+from contracts import people
+from runtime.testing import eventually
+
+from .planting import Words, in_files, in_rows, on_the_bus
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("planting"), pytest.mark.timeout(600)]
+
+GIVEN, FAMILY, BORN = "Zorblina", "Quxhausen", "1987-03-13"
+CHILD, CHILD_BORN = "Wuffeline", "2017-02-27"
+PHONE, EMAIL = "+393477712345", "zorblina.quxhausen@planted.example"
+PERSON = (GIVEN, FAMILY, BORN, CHILD, CHILD_BORN, PHONE[3:], EMAIL)
+NOTE = "sorrowful-zarathustrix"
+ACCOUNT, ACCOUNT_NAME = "grimbald.accountant@planted.example", "Grimbald Contabile"
+REFUSED = ("Refusina", "Negatelli", "refusina@planted.example", "1871-05-05")
+GUESSED, GUESS = "stranger.guessing@planted.example", "xyzzy-never-a-password"
+SEARCHED = "Searchinella"
+
+STORES = {
+    "cards": ({"person", "search_word", f"outbox of {people.TOPIC}"}, PERSON),
+    "activities": ({"person_seen"}, PERSON),
+    "notifications": ({"person_contact"}, PERSON),
+    "network": ({"person_known", "referral_text"}, (*PERSON, NOTE)),
+    "identity": ({"account"}, (ACCOUNT, ACCOUNT_NAME)),
+    "shop": (set(), ()),
+}
+"""Who may keep what, in which tables; a service may keep less."""
+
+ALL = Words([*PERSON, NOTE, ACCOUNT, ACCOUNT_NAME, *REFUSED, GUESSED, GUESS, PASSWORD, SEARCHED])
+
+
+@pytest.fixture(scope="module")
+def planted() -> Iterator[House]:
+    """A house of its own: nobody else's names are in its folder."""
+    with open_house() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def household(planted: House) -> dict[str, Any]:
+    """A short day around one household, with all that goes wrong in it."""
+    house = planted
+    asked = {
+        "zone": "Satta",
+        "consents": ["registration", "messages", "referrals"],
+        "members": [
+            {
+                "given_name": GIVEN,
+                "family_name": FAMILY,
+                "birth_date": BORN,
+                "phone": PHONE,
+                "email": EMAIL,
+                "language": "it",
+            },
+            {"given_name": CHILD, "family_name": FAMILY, "birth_date": CHILD_BORN},
+        ],
+    }
+    headers = {
+        "Authorization": f"Bearer {house.tokens['reception']}",
+        "Idempotency-Key": str(uuid.uuid4()),
+    }
+    for _ in range(2):  # the second is a repetition, whose answer is kept
+        made = house.http.post("/cards/api/households", json=asked, headers=headers)
+        assert made.status_code == 201, made.text
+    family: dict[str, Any] = made.json()
+    where = f"/cards/api/households/{family['id']}"
+    family["card"] = house.post(f"{where}/cards", {}, by="reception")
+    house.quiet()
+    house.post("/cards/api/households/search", {"text": SEARCHED}, by="reception")
+    house.post("/cards/api/households/search", {"text": GIVEN}, by="reception")
+    house.sell(house.product(350, 5), card=family["card"], cash=350)
+    session = house.session(capacity=1)
+    people_ids = [member["id"] for member in family["members"]]
+    house.post(
+        f"/activities/api/sessions/{session}/sign-ups",
+        {"person_ids": people_ids[1:]},
+        by="educator",
+    )
+    asked_of = house.post("/network/api/organisations", {"name": "Auser"}, by="case_worker")
+    referral = house.post(
+        "/network/api/referrals",
+        {
+            "household_id": family["id"],
+            "area": "work",
+            "to_organisation_id": asked_of["id"],
+            "note": f"{NOTE}, {GIVEN}",
+        },
+        by="case_worker",
+    )
+    house.get(f"/network/api/referrals/{referral['id']}", by="case_worker")
+    _what_is_refused(house, where)
+    house.post(
+        "/identity/api/accounts",
+        {
+            "email": ACCOUNT,
+            "name": ACCOUNT_NAME,
+            "password": PASSWORD,
+            "roles": ["family"],
+            "household_id": family["id"],
+            "centre_id": CENTRE,
+        },
+        by="reception",
+    )
+    house.token(ACCOUNT, PASSWORD)
+    house.quiet()
+    eventually(
+        lambda: house.mailbox.recipients >= {EMAIL}, within=60, why="the family is written to"
+    )
+    return family
+
+
+def _what_is_refused(house: House, where: str) -> None:
+    """Input that is wrong in every place that takes what people are called."""
+    given, family, email, born = REFUSED
+    wrong = {"given_name": given, "family_name": family, "email": email, "birth_date": born}
+    for body in (
+        {"members": [wrong | {"phone": f"not a phone {given}"}], "zone": family},
+        {"members": [wrong | {"birth_date": f"{born}-{given}"}], given: family},
+        {"members": [wrong, wrong | {"holder": family}], "consents": [given]},
+        {"members": [wrong | {"language": family * 50}]},
+    ):
+        house.post("/cards/api/households", body, by="reception", status=422)
+        house.ask("PATCH", where, "reception", body, status=422)
+    house.post("/cards/api/households", {"members": wrong}, by="till", status=403)
+    house.ask("POST", "/cards/api/households", "", {"members": wrong}, status=401)
+    account = {"email": GUESSED, "password": GUESS, "roles": ["family", given], "name": family}
+    house.post("/identity/api/accounts", account, by="reception", status=422)
+    for _ in range(7):  # the last ones are too many
+        house.http.post("/identity/api/tokens", json={"email": GUESSED, "password": GUESS})
+        house.http.post(
+            "/identity/sign-in",
+            data={"email": GUESSED, "password": GUESS, "next": f"/cards/me?{given}={email}"},
+        )
+    house.http.get(f"/cards/households?q={given}+{family}&email={email}")
+    house.http.get(f"/cards/{given}/{family}?{email}", headers={"Referer": f"http://x/?{email}"})
+    house.http.get(
+        "/shop/till", headers={"User-Agent": f"{given} {email}", "X-Correlation-ID": email}
+    )
+    house.http.post("/cards/api/households", content=f'{{"members": "{given}'.encode())
+
+
+def test_people_are_found_where_they_may_be_and_nowhere_else(
+    planted: House, household: dict[str, Any]
+) -> None:
+    kept = {}
+    for name, (tables, words) in STORES.items():
+        kept[name] = in_rows(_store(planted, name), ALL)
+        assert set(kept[name]) <= tables, name
+        assert set().union(*kept[name].values()) <= set(words), name
+    assert kept["cards"]["person"] == set(PERSON), "the search itself finds what is there"
+    assert kept["network"]["referral_text"] == {NOTE, GIVEN}
+    assert kept["identity"]["account"] == {ACCOUNT, ACCOUNT_NAME}
+
+    bus = on_the_bus(planted, ALL)
+    assert bus == {people.TOPIC: set(PERSON)}
+
+    files = in_files(planted.folder.root, ALL)
+    for path, words in files.items():
+        part = Path(path)
+        if part.parts[0] == "stores":
+            assert words <= set(STORES[part.name.partition(".")[0]][1]), path
+        else:
+            assert part.parts[0] == "kafka", f"{words} in {path}"
+            assert part.parent.name.startswith(f"{people.TOPIC}-"), f"{words} in {path}"
+            assert words <= set(PERSON), path
+    assert any(part.startswith("kafka") for part in files), "the search finds what is on the bus"
+
+
+def _store(house: House, name: str) -> Path:
+    return house.folder.stores / f"{name}.db"
