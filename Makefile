@@ -60,7 +60,7 @@ nightly: .venv/installed ## The slow tests: chaos, and every property a thousand
 bench: .venv/installed ## How fast it is, with baselines beside it; ONLY=a,c for parts, SCALE=0.1
 	@.uv/bin/uv sync --frozen --inexact --quiet --group bench || \
 		echo "faststream-outbox could not be fetched: its lines are left out."
-	@PYTHONPATH=tests $(RUN) benchmarks --only "$(ONLY)" --scale "$(SCALE)" $(if $(WRITE),--write)
+	@PYTHONPATH=tests $(RUN) benchmarks --only "$(ONLY)" --scale "$(SCALE)" --rounds "$(or $(ROUNDS),3)" $(if $(WRITE),--write)
 
 audit: .venv/installed ## Licences of all packages, and whether one is known to be unsafe (network)
 	@.venv/bin/python deploy/audit/licences.py check

@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="letters of parts, with commas: a,c")
     parser.add_argument("--scale", default="", help="of sizes; 1 is the full size")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md from it")
+    parser.add_argument("--rounds", default="3", help="pairs of each ratio")
     given = parser.parse_args(arguments)
+    if not given.rounds.isdigit() or not 1 <= int(given.rounds) <= 20:
+        parser.error(f"ROUNDS must be a number from 1 to 20, not {given.rounds!r}")
     wanted = [letter.strip() for letter in given.only.split(",") if letter.strip()] or list(PARTS)
     unknown = sorted(set(wanted) - set(PARTS))
     if unknown:
@@ -54,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"SCALE must be a number above 0 and at most 10, not {given.scale!r}")
     logging.configure("benchmarks", level="CRITICAL", stream=sys.stderr)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    broken = [letter for letter in wanted if not _part(letter, scale)]
+    broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:
         said = {letter: _module(letter).__doc__ or "" for letter in PARTS}
         PAGE.write_text(report.page(_known(), said), encoding="utf-8")
@@ -62,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if broken else 0
 
 
-def _part(letter: str, scale: float | None) -> bool:
+def _part(letter: str, scale: float | None, rounds: int) -> bool:
     module = _module(letter)
     said = (module.__doc__ or "").strip().splitlines()[0]
     sys.stdout.write(f"{said}\n")
@@ -70,7 +73,7 @@ def _part(letter: str, scale: float | None) -> bool:
     begun, stolen, load = time.monotonic(), machine.steal(), os.getloadavg()[0]
     broke = ""
     figures: list[Figure] = []
-    with Place(scale) as place:
+    with Place(scale, rounds) as place:
         try:
             figures = asyncio.run(asyncio.wait_for(module.run(place), _limit(scale)))
         except Exception as error:

@@ -19,7 +19,6 @@ from messaging import Service
 from solidarity_shop.app import SERVICE as SHOP
 
 SHARE = 0.1
-ROUNDS = 2
 SECONDS = 8.0
 EVENTS = 8_000
 LEAST = 0.8
@@ -70,7 +69,7 @@ async def _one_engine(
     place: Place, engine: str, told: str, empty: Sequence[str], old: Sequence[str]
 ) -> list[Figure]:
     answered, seen, applying, selling = [], [], [], []
-    for _ in range(ROUNDS):
+    for _ in range(place.rounds):
         quick, slow = await _visible(place, engine, empty), await _visible(place, engine, old)
         # Rates: the more the better. Of times the inverse is compared, so that 0.8 means the same.
         answered.append((1 / quick[0], 1 / slow[0]))

@@ -40,7 +40,8 @@ class Place:
     ``scale`` multiplies the sizes that a part has by default; None is 1.
     """
 
-    def __init__(self, scale: float | None) -> None:
+    def __init__(self, scale: float | None, rounds: int = 3) -> None:
+        self.rounds = rounds
         self.scale = scale or 1.0
         self.figures: list[Figure] = []
         """What a part has measured so far: it stays when a later line of it breaks."""

@@ -39,7 +39,6 @@ OTHER = "bench.relayed"
 EVENTS = 20_000
 RIVALS_SHARE = 10
 """The rival is slow: it gets a tenth of the events."""
-ROUNDS = 3
 WORKERS = 32
 
 
@@ -57,7 +56,7 @@ async def run(place: Place) -> list[Figure]:
         bus = Bus(kafka.bootstrap, "shop", kafka.secret("shop"))
         await ours(store, bus, count)
         pairs = []
-        for _ in range(ROUNDS):
+        for _ in range(place.rounds):
             bare = await bare_producer(bus, rows)
             pairs.append((bare, await ours(store, bus, count)))
         figures.append(ratio(f"{engine}: of a bare producer", pairs, 0.5))
@@ -77,7 +76,7 @@ async def _rivals(place: Place, store: Store, bus: Bus, count: int) -> list[Figu
     ordered, fast = [], []
     few = max(500, count // RIVALS_SHARE)
     url = place.new_store(SERVICE, "postgresql")
-    for _ in range(ROUNDS):
+    for _ in range(place.rounds):
         one = await rival(url, bus, few, workers=1)
         mine = await ours(store, bus, count)
         many = await rival(url, bus, few, workers=WORKERS)

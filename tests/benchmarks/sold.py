@@ -23,7 +23,6 @@ from vicinato.testing.brokers import TestKafka
 HOUSEHOLDS = 2_000
 TILLS = 8
 SECONDS = 4.0
-ROUNDS = 3
 
 
 async def run(place: Place) -> list[Figure]:
@@ -33,7 +32,7 @@ async def run(place: Place) -> list[Figure]:
         template = new_shop(place, engine)
         alone, whole = [], []
         cpu = 0.0
-        for turn in range(ROUNDS):
+        for turn in range(place.rounds):
             bare, _ = await rate(place, template, None, bare=True)
             mine, cpu = await rate(place, template, None)
             alone.append((bare, mine))
