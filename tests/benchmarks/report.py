@@ -60,6 +60,8 @@ def _machine(machine: dict[str, Any]) -> str:
 def _missing(letter: str, how: str) -> str:
     title, *rest = how.strip().splitlines()
     lines = [f"## {title.rstrip('.')}", *rest, ""]
+    if bounds := BOUNDS.get(letter):
+        lines += [f"**What bounds it now.** {bounds}", ""]
     lines.append(f"Not taken for this page yet: `make bench ONLY={letter} WRITE=1`.")
     return "\n".join(lines)
 
