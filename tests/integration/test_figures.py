@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from house import House
 
 from vicinato.paths import deploy_folder
 from vicinato.settings import SERVICES
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("house"), pytest.mark.timeout(300)]
 
 OF_PROMETHEUS = {"up", "ALERTS"}
 WORDS = re.compile(r"(?<![\w\"'])((?:vicinato|process)_\w+)")

@@ -16,7 +16,7 @@ from runtime.testing import eventually
 
 from .planting import Words, in_files, in_rows, on_the_bus
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("planting"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("house"), pytest.mark.timeout(600)]
 
 GIVEN, FAMILY, BORN = "Zorblina", "Quxhausen", "1987-03-13"
 CHILD, CHILD_BORN = "Wuffeline", "2017-02-27"
