@@ -194,7 +194,7 @@ def test_a_name_without_a_handler_waits(
     assert jobs_store.read_now(count_by_state)["waiting"] == 1
 
 
-@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_two_runners_share_the_work_and_pass_over_locked_rows(
     jobs_store: Store, store_url: str, clock: FixedClock
 ) -> None:

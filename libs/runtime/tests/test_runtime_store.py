@@ -228,7 +228,7 @@ def test_a_file_that_is_gone_is_noticed_and_never_made_anew(
     assert names(file_store) == ["a", "c"]
 
 
-@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_lost_connection_is_replaced(people: Store) -> None:
     def lose(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -240,7 +240,7 @@ def test_a_lost_connection_is_replaced(people: Store) -> None:
     assert names(people) == ["a"]
 
 
-@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_rows_locked_in_id_order_do_not_deadlock(people: Store) -> None:
     people.write_now(lambda c: insert_ignore(c, person, [{"id": f"{n:02}"} for n in range(20)]))
 
