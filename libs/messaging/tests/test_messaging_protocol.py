@@ -354,6 +354,7 @@ CONTROLS = {
 DAYS = 300
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("part", CONTROLS)
 def test_without_any_one_part_it_goes_wrong(
     part: str, on_sqlite: Stores, monkeypatch: pytest.MonkeyPatch

@@ -46,7 +46,8 @@ def router(prefix: str) -> APIRouter:
 
     @made.post(f"{prefix}/wishes")
     async def choose(call: Annotated[Call, Depends(public())]) -> Response:
-        choice = (await call.form(_Choice)).data
+        form = await call.form(_Choice)
+        choice = form.data if form.ok else _Choice()
         answer = call.redirect(local_path(choice.next))
         parts = parts_of(call.request)
         for name, value, kept in (
