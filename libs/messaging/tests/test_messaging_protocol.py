@@ -266,7 +266,9 @@ def _no_era(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_place(patch: pytest.MonkeyPatch) -> None:
-    """A replica goes on wherever it is, whatever place the store says."""
+    """A replica goes on wherever it is, whatever place the store says, and does not ask either when
+    nothing comes: that look would find the place again."""
+    _no_look(patch)
     lock_places = Attempt.lock_places
 
     def blind(self: Attempt, items: list[Item]) -> None:
