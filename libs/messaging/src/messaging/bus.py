@@ -108,6 +108,7 @@ class Bus:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_bytes=8 * 1024 * 1024,
             **self._options(),
         )
         try:
@@ -153,40 +154,57 @@ class Reader:
 
     async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
         """The offset after the last record, of every partition of these topics."""
-        return {
-            (topic, partition): (await self.bounds(topic, partition))[1]
+        there = [
+            TopicPartition(topic, partition)
             for topic in topics
             for partition in await self.partitions(topic)
-        }
+        ]
+        async with asyncio.timeout(READ_TIMEOUT):
+            ends = await self._consumer.end_offsets(there)
+        return {(tp.topic, tp.partition): end for tp, end in ends.items()}
 
     async def read(
         self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
     ) -> AsyncIterator[Sequence[Record]]:
-        """All records from `starts` (inclusive; else the first) up to `ends` (exclusive), a
-        partition after the other, in batches.
+        """All records from `starts` (inclusive; else the first) up to `ends` (exclusive), in
+        batches of one partition each. All partitions are asked at once: one at a time, each costs
+        a wait of a tenth of a second.
 
         Raises BusAway when nothing comes for a while although something should.
         """
-        for (topic, partition), end in sorted(ends.items()):
-            begin, there = await self.bounds(topic, partition)
-            position = max(starts.get((topic, partition), 0), begin)
-            end = min(end, there)
-            if position >= end:
-                continue
-            tp = TopicPartition(topic, partition)
-            self._consumer.assign([tp])
-            self._consumer.seek(tp, position)
-            while position < end:
-                got = await self._consumer.getmany(
-                    tp, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
-                )
-                records = [record_of(r) for r in got.get(tp, ()) if r.offset < end]
-                reached = await self._consumer.position(tp)
-                if not got and reached <= position:
-                    raise BusAway(f"{topic}/{partition} gives nothing from {position} on")
-                position = max(reached, position)
+        wanted = [
+            TopicPartition(*name) for name, end in sorted(ends.items()) if starts.get(name, 0) < end
+        ]
+        async with asyncio.timeout(READ_TIMEOUT):
+            first = await self._consumer.beginning_offsets(wanted)
+            last = await self._consumer.end_offsets(wanted)
+        at = {tp: max(starts.get(tp, 0), first[tp]) for tp in wanted}
+        until = {tp: min(ends[tp], last[tp]) for tp in wanted}
+        left = [tp for tp in wanted if at[tp] < until[tp]]
+        if not left:
+            return
+        self._consumer.assign(left)
+        for tp in left:
+            self._consumer.seek(tp, at[tp])
+        while left:
+            got = await self._consumer.getmany(
+                *left, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
+            )
+            for tp, raw in got.items():
+                records = [record_of(r) for r in raw if r.offset < until[tp]]
                 if records:
                     yield records
+            moved = bool(got)
+            for tp in list(left):
+                reached = await self._consumer.position(tp)
+                moved = moved or reached > at[tp]
+                at[tp] = max(reached, at[tp])
+                if at[tp] >= until[tp]:
+                    left.remove(tp)
+                    self._consumer.pause(tp)
+            if not moved:
+                waited = ", ".join(f"{tp.topic}/{tp.partition} from {at[tp]} on" for tp in left)
+                raise BusAway(f"nothing comes of {waited}")
 
 
 def record_of(raw: ConsumerRecord) -> Record:

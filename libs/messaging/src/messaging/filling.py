@@ -28,6 +28,9 @@ SLICE = 500
 SLICE_SECONDS = 0.02
 
 
+Write = Callable[[Callable[[sa.Connection], None]], Callable[[sa.Connection], None]]
+
+
 class Log(Protocol):
     """What a rebuild reads from: all records of some topics between places."""
 
@@ -74,11 +77,11 @@ class Filler:
         p = ProjectionTransaction(connection, self.shadow.tables)
         ids = {i.id for i in items}
         named = sorted(ids | {i.previous for i in items if i.previous})
-        seen = _among(connection, self.shadow.seen.c.event_id, named)
+        seen = recorded(connection, self.shadow.seen.c.event_id, named)
         unseen = [name for name in named if name not in seen and name not in ids]
         # One that the live side does not know either never came; nobody waits for it here.
-        awaited = _among(connection, inbox.c.event_id, unseen) | ids
-        apart = _among(connection, set_aside.c.event_id, sorted(ids))
+        awaited = recorded(connection, inbox.c.event_id, unseen) | ids
+        apart = recorded(connection, set_aside.c.event_id, sorted(ids))
         # Asked after `apart`: whoever was settled behind one that is held comes behind it here.
         self._let_go(connection, p)
         fresh: list[str] = []
@@ -126,7 +129,7 @@ class Filler:
                 .order_by(set_aside.c.event_id)
                 .with_for_update()
             )
-        apart = _among(connection, set_aside.c.event_id, ids)
+        apart = recorded(connection, set_aside.c.event_id, ids)
         late = {item.id: item for item in [*left, *held] if item.id not in apart}
         for item in _chained(late):
             self._apply(p, item)
@@ -195,8 +198,9 @@ def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
                 yield one
 
 
-def _among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
-    """In one query: what is settled between two would be seen out of order."""
+def recorded(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
+    """Which of the values a column holds. In one query: what is settled between two would be seen
+    out of order."""
     if not values:
         return set()
     return set(connection.scalars(sa.select(column).where(among(connection, column, values))))
@@ -220,21 +224,29 @@ async def fill(
     source: Log,
     ends: dict[Partition, int],
     *,
-    write: Callable[[Callable[[sa.Connection], None]], Callable[[sa.Connection], None]],
+    write: Write,
     progress: Callable[[int], None],
 ) -> None:
-    """Read from where the shadow stands up to `ends`, in slices that let others write between.
-    `write` wraps what is done in each transaction."""
+    """Read from where the shadow stands up to `ends`. `write` wraps what is done in each
+    transaction."""
     size = SLICE
     starts = {name: at.offset + 1 for name, at in filler.reached.items()}
     async for items in read_items(source, starts, ends):
-        at = 0
-        while at < len(items):
-            part = items[at : at + size]
-            spent = await store.write(_timed(write(lambda c, part=part: filler.fill(c, part))))  # type: ignore[misc]
-            at += len(part)
-            size = max(20, min(SLICE, int(size * SLICE_SECONDS / max(spent, 0.001))))
+        size = await fill_with(store, filler, items, write=write, size=size)
         progress(len(items))
+
+
+async def fill_with(
+    store: Store, filler: Filler, items: Sequence[Item], *, write: Write, size: int = SLICE
+) -> int:
+    """Fill with items in slices that let others write between; the size that did so at last."""
+    at = 0
+    while at < len(items):
+        part = items[at : at + size]
+        spent = await store.write(_timed(write(lambda c, part=part: filler.fill(c, part))))  # type: ignore[misc]
+        at += len(part)
+        size = max(20, min(SLICE, int(size * SLICE_SECONDS / max(spent, 0.001))))
+    return size
 
 
 def _timed(work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], float]:

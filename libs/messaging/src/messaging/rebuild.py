@@ -1,9 +1,10 @@
 """Rebuilding a projection while the service runs (DESIGN §3.6).
 
 The shadow is filled up to the live places while the old model answers and others settle, here and
-in other replicas. When little is left, the rest of the log is read into memory, and one transaction
-locks the live places, reads the few records that they have passed since, applies what they have
-passed, and swaps the tables. Nothing pauses but for that transaction. Killed at any point it goes
+in other replicas. When it stands near them, the rest of the log is read into memory, and one
+transaction locks the live places, reads the few records that they have passed since, applies what
+they have passed, and swaps the tables. Nothing pauses but for that transaction. The live side may
+be behind the log as long as it likes, but for what fits into memory. Killed at any point it goes
 on at the next start: where the shadow stands is in the store, and the projection counts as building
 until the swap.
 """
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.envelope import Item
-from messaging.filling import Filler, Log, fill, read_items
+from messaging.filling import Filler, Log, fill, fill_with, read_items, recorded
 from messaging.outcome import BEGINNING, Partition, Place
 from messaging.reactions import Projection
 from messaging.service import Service
@@ -32,6 +33,10 @@ GIVE_UP = 5
 
 NEAR = 1_000
 """Records that are left for the transaction of the swap: it holds the store for some 0.1 s."""
+
+MOST = 20_000
+"""Records that are read into memory, some 30 MB: what the live side has not passed yet. Some of it
+may have been settled before, so the transaction of the swap has to know it."""
 
 MORE_WITHIN = 1.0
 """Seconds that the transaction of the swap waits for the last records; commands on SQLite wait with
@@ -120,9 +125,13 @@ class Rebuild:
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
         left = sum(max(0, end - starts.get(name, 0)) for name, end in ends.items())
         self._progress.total = self._progress.records + left
-        if left > NEAR:
+        if left > MOST:
             return False
         tail = await self._read(starts, ends)
+        live = await self._store.read(self._live)
+        passed = [item for item in tail if _has_passed(live, item)]
+        await fill_with(self._store, self._filler, passed, write=self._own)
+        tail = [item for item in tail if not _has_passed(live, item)]
         loop = asyncio.get_running_loop()
 
         def more(live: Mapping[Partition, Place]) -> list[Item]:
@@ -215,19 +224,11 @@ class Rebuild:
             tail = [*tail, *more(live)]
         if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):
             return False
-        ids = [i.id for i in tail]
-        settled = set(
-            connection.scalars(sa.select(inbox.c.event_id).where(inbox.c.event_id.in_(ids)))
-        )
-        self._filler.fill(
-            connection,
-            [
-                item
-                for item in tail
-                if item.record.offset <= live[item.record.topic, item.record.partition].offset
-                or item.id in settled
-            ],
-        )
+        settled = recorded(connection, inbox.c.event_id, [i.id for i in tail])
+        due = [i for i in tail if _has_passed(live, i) or i.id in settled]
+        if len(due) > NEAR + len(settled):
+            return False
+        self._filler.fill(connection, due)
         self._filler.finish(connection)
         swap(connection, self._shadow)
         return True
@@ -254,3 +255,9 @@ class Rebuild:
 def _is_at(item: Item, at: Place) -> bool:
     record = item.record
     return (record.offset, item.id[:64], record.stamp) == (at.offset, at.event_id, at.stamp)
+
+
+def _has_passed(live: Mapping[Partition, Place], item: Item) -> bool:
+    """Whether the live side has settled the item, or set it aside."""
+    at = live.get((item.record.topic, item.record.partition))
+    return at is not None and item.record.offset <= at.offset
