@@ -85,6 +85,7 @@ class Bus:
             client_id=client,
             security=security,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            consumer_only=True,
             logger=None,
             apply_types=False,
         )

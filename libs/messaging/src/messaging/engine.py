@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from messaging import aside, marks, rebuild, restoring
 from messaging.attempt import Outcome
 from messaging.bus import Bus, BusAway, asked_to_stop
-from messaging.consumer import POLL_MS, Subscription
+from messaging.consumer import Subscription
 from messaging.follow import begin_all_again
 from messaging.outcome import live_projections
 from messaging.reactions import Projection
@@ -49,9 +49,6 @@ T = TypeVar("T")
 
 IDENTITY = "identity.events"
 """Read by a subscriber of its own, so that a sign-out is not behind a million events."""
-
-IDENTITY_POLL_MS = 100
-"""Keys and sign-outs have two seconds; looking for them less often costs an idle house less."""
 
 RETRY_EVERY = 5.0
 STALLED = 120.0
@@ -216,7 +213,6 @@ class Engine:
                 group=group or self.service.name,
                 turn=self._identity_turn if group else self._turn,
                 told=self._told,
-                poll_ms=IDENTITY_POLL_MS if group else POLL_MS,
             )
             self.subscriptions.append(subscription)
             self._spawn(subscription.run, f"consumer {wanted[0]}")
