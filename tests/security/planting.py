@@ -120,11 +120,11 @@ def on_the_bus(house: House, words: Words) -> dict[str, set[str]]:
             for number in topic.partitions
         ]
         consumer.assign(places)
-        open_ends = len(places)
-        while open_ends:
+        unread = {(place.topic, place.partition) for place in places}
+        while unread:
             for record in consumer.consume(500, timeout=10):
                 if record.error():
-                    open_ends -= 1
+                    unread.discard((record.topic(), record.partition()))
                     continue
                 head = [
                     name.encode() + b"=" + (value or b"") for name, value in record.headers() or ()

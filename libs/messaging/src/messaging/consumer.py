@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from faststream import AckPolicy
@@ -167,7 +167,8 @@ class Subscription:
         async with asyncio.timeout(60):
             await broker.connect()
             reading = broker.config.broker_config
-            reading.builder = partial(_Patient, **reading.builder.keywords)
+            made = cast("partial[AIOKafkaConsumer]", reading.builder)
+            reading.builder = partial(_Patient, **made.keywords)
             await broker.start()
 
     async def _close(self) -> None:

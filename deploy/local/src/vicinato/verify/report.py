@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,11 +150,12 @@ def _ends(store: sa.Connection, topics: Sequence[str]) -> dict[tuple[str, int], 
 def _places(store: sa.Connection, service: Service, log: _Log) -> list[Difference]:
     """The record at every place is the one that was settled last."""
     found = []
-    rows = store.execute(sa.select(place).where(place.c.side.in_(("in", "out")))).all()
+    rows = store.execute(
+        sa.select(place).where(place.c.side.in_(("in", "out")), place.c.record_offset >= 0)
+    ).all()
+    there_are = log.at({(row.topic, row.partition, row.record_offset) for row in rows})
     for row in rows:
-        if row.record_offset < 0:
-            continue
-        record = log.at(row.topic, row.partition, row.record_offset)
+        record = there_are[row.topic, row.partition, row.record_offset]
         gone = record is None or record.offset != row.record_offset
         if gone and row.topic in COMPACTED and record is not None:
             continue
@@ -193,9 +194,27 @@ class _Log:
         self._loop.run_until_complete(self._opening.__aexit__(None, None, None))
         self._loop.close()
 
-    def at(self, topic: str, partition: int, offset: int) -> Record | None:
+    def at(self, places: Set[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record | None]:
+        """The records at places, or behind one that compaction took."""
+        return self._loop.run_until_complete(self._at(places))
+
+    async def _at(
+        self, places: Set[tuple[str, int, int]]
+    ) -> dict[tuple[str, int, int], Record | None]:
         assert self._reader is not None
-        return self._loop.run_until_complete(self._reader.at(topic, partition, offset))
+        found: dict[tuple[str, int, int], Record | None] = {}
+        left = set(places)
+        while left:
+            starts = {(topic, partition): offset for topic, partition, offset in left}
+            ends = {name: offset + 1 for name, offset in starts.items()}
+            async for batch in self._reader.read(starts, ends):
+                for record in batch:
+                    found[record.topic, record.partition, record.offset] = record
+            for name, offset in starts.items():
+                if (*name, offset) not in found:
+                    found[*name, offset] = await self._reader.at(*name, offset)
+                left.discard((*name, offset))
+        return found
 
     def records(
         self, topics: Sequence[str], ends: Mapping[tuple[str, int], int] | None = None
