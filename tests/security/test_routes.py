@@ -97,6 +97,21 @@ async def test_a_role_does_what_is_written_and_nothing_else(client: Client) -> N
     assert not wrong
 
 
+async def test_the_whole_foundation_sees_every_page_or_is_asked_for_the_centre(
+    client: Client,
+) -> None:
+    signed = token(Role.ADMINISTRATOR, account=ACCOUNT, foundation=True)
+    wrong = []
+    for rule in rules_of(client.service):
+        apart = "/api/" in rule.path or "/live/" in rule.path
+        if rule.method != "GET" or apart or Role.ADMINISTRATOR not in (rule.roles or ()):
+            continue
+        answer = await ask(client, rule, signed)
+        if answer.status_code not in (200, 303, 404):
+            wrong.append((rule.route, answer.status_code, reason(answer)))
+    assert not wrong
+
+
 async def test_a_program_needs_the_scope_as_well(client: Client) -> None:
     wrong = []
     for rule in rules_of(client.service):

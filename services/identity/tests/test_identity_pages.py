@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from contracts.identity import AccountCreated, Role, SessionRevoked
 from identity import carried, store
@@ -23,6 +25,7 @@ from messaging.tables import idempotency, outbox
 from runtime.clock import FixedClock
 from web.csrf import token_of
 from web.testing import Client, PageSeen, token
+from web.tokens import Claims, key_id_of, verify
 from web.translations import LANGUAGES
 
 from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, key_file, somebody
@@ -61,6 +64,15 @@ def cookies_of(answer: httpx.Response) -> SimpleCookie:
     for line in answer.headers.get_list("set-cookie"):
         found.load(line)
     return found
+
+
+async def claims(client: Client) -> Claims:
+    """What the token in the browser's cookie says."""
+    sent = client.http.cookies["token"]
+    keys = (await client.get("/identity/.well-known/jwks.json")).json()["keys"]
+    (key,) = (one for one in keys if one["kid"] == key_id_of(sent))
+    public = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key["x"] + "="))
+    return verify(sent, public, client.clock.now())
 
 
 async def told(client: Client, kind: Any) -> list[Any]:
@@ -431,6 +443,57 @@ async def test_nobody_reads_the_token_of_somebody_else(client: Client) -> None:
     client.http.cookies.clear()
     await page_of(client, "other@example.org", Role.TILL)
     assert (await client.get(made.path)).status_code == 404
+
+
+# -- where the foundation works ------------------------------------------------------------------
+
+
+async def test_the_foundation_works_in_the_centre_that_it_chooses(client: Client) -> None:
+    _, home = await page_of(client, ANNA, Role.ADMINISTRATOR, centre="")
+    assert "The whole foundation" in home
+    choice = await client.page("/identity/centre?next=/identity/account")
+    form = choice.form("centre")
+    assert form.values["next"] == "/identity/account"
+    done = await form.send(centre_id=NORTH)
+    assert (done.status_code, done.headers["location"]) == (303, "/identity/account")
+    seen = await client.follow(done)
+    assert "Centre of the north" in seen
+    called = await claims(client)
+    assert (called.centre, called.place, called.foundation) == (NORTH, "Centre of the north", True)
+    renewed = await client.get("/identity/renew?next=/identity/")
+    assert renewed.status_code == 303
+    assert (await claims(client)).centre == NORTH
+    back = await (await client.page("/identity/centre")).form("centre").send(centre_id="")
+    assert back.headers["location"] == "/identity/"
+    assert (await claims(client)).centre == ""
+
+
+async def test_a_centre_is_chosen_by_one_browser_and_until_it_is_signed_out(
+    client: Client,
+) -> None:
+    await page_of(client, ANNA, Role.ADMINISTRATOR, centre="")
+    await (await client.page("/identity/centre")).form("centre").send(centre_id=SOUTH)
+    assert (await claims(client)).centre == SOUTH
+    client.http.cookies.clear()
+    await sign_in(client)
+    assert (await claims(client)).centre == ""
+
+
+async def test_a_centre_that_there_is_not_is_refused_and_nothing_changes(client: Client) -> None:
+    await page_of(client, ANNA, Role.ADMINISTRATOR, centre="")
+    form = (await client.page("/identity/centre")).form("centre")
+    assert "There is no such centre" in await form.submit(centre_id="nowhere", status=422)
+    assert (await claims(client)).centre == ""
+
+
+async def test_people_of_one_centre_choose_none(client: Client) -> None:
+    _, home = await page_of(client, ANNA, Role.ADMINISTRATOR)
+    assert "/identity/centre?" not in home
+    assert (await client.get("/identity/centre")).status_code == 403
+    fields = {"_csrf": token_of((await claims(client)).sid), "centre_id": SOUTH}
+    answer = await client.http.post("/identity/centre", data=fields)
+    assert answer.status_code == 403
+    assert (await claims(client)).centre == NORTH
 
 
 # -- accounts ------------------------------------------------------------------------------------

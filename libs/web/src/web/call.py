@@ -25,6 +25,9 @@ from web.roles import Caller, Role
 from web.translations import Translator
 from web.urls import local_path
 
+CENTRE_MISSING = "auth.centre_missing"
+"""Somebody of the whole foundation asks for what is of one centre and does not say of which."""
+
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -149,7 +152,10 @@ class Call:
             return named
         if not self.centre:
             raise Invalid(
-                "auth.centre_missing", N_("Say for which centre this is."), field="centre_id"
+                CENTRE_MISSING,
+                N_("Say for which centre this is."),
+                N_("Choose a centre."),
+                field="centre_id",
             )
         return self.centre
 

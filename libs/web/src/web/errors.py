@@ -23,13 +23,13 @@ from runtime.failures import is_transient
 from runtime.logging import get_logger
 from runtime.refusals import N_, Refusal
 from web.auth import RENEWING, SignInNeeded, seen
-from web.call import Call
+from web.call import CENTRE_MISSING, Call
 from web.csrf import SAFE
 from web.parts import parts_of
 from web.rates import TooMany
 from web.sentences import field_of, sentence
 from web.translations import Translator
-from web.urls import RENEW, here, with_query
+from web.urls import CENTRE, RENEW, here, with_query
 
 log = get_logger()
 
@@ -104,12 +104,24 @@ async def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, SignInNeeded) and wants_page:
         return _renew(request)
     call = await seen(request)
+    if wants_page and _asks_where(error, call):
+        return RedirectResponse(with_query(CENTRE, next=here(request)), status_code=303)
     problem = problem_of(error, call.to, call.correlation)
     if problem.status >= 500:
         _tell(problem, error)
     if wants_page:
         return _page(call, problem)
     return _json(call, problem)
+
+
+def _asks_where(error: Exception, call: Call) -> bool:
+    """Whether a page is of one centre, and somebody of the whole foundation has chosen none."""
+    return (
+        isinstance(error, Refusal)
+        and error.reason == CENTRE_MISSING
+        and call.caller.foundation
+        and call.request.method in SAFE
+    )
 
 
 def is_api(request: Request) -> bool:

@@ -24,7 +24,7 @@ from web import csrf, formats, wishes
 from web.navigation import links
 from web.roles import LEADS
 from web.translations import LANGUAGES, NAMES, current
-from web.urls import drop, here, same_origin
+from web.urls import CENTRE, drop, here, same_origin, with_query
 
 if TYPE_CHECKING:
     from web.call import Call
@@ -58,6 +58,7 @@ class Pages:
                     "prefix": self.prefix,
                     "path": call.request.url.path,
                     "back": back_to(call),
+                    "choosing": with_query(CENTRE, next=back_to(call)),
                     "theme": wishes.theme_of(call.request),
                     "sound": wishes.sounds(call.request),
                     "now": call.parts.clock.now(),

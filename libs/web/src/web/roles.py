@@ -28,7 +28,8 @@ LEADS = (Role.ADMINISTRATOR, Role.COORDINATOR)
 class Caller:
     """Somebody whose token was checked, or nobody (``account_id == ""``).
 
-    ``centre_id`` is "" for nobody and for administrators of the whole foundation. ``scopes`` is
+    ``centre_id`` is "" for nobody and for administrators of the whole foundation, unless these have
+    chosen a centre to work in for now (``foundation``, and ``place`` is its name). ``scopes`` is
     None for people in a browser; an API token may do what its roles *and* its scopes allow.
     ``zone`` is the IANA name of the centre's time zone, "" for the default.
     """
@@ -43,6 +44,8 @@ class Caller:
     producer_id: str = ""
     language: str = ""
     zone: str = ""
+    foundation: bool = False
+    place: str = ""
 
     @property
     def signed_in(self) -> bool:

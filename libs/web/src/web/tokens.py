@@ -37,7 +37,8 @@ class TokenRefused(Exception):  # noqa: N818 - it names what happened
 class Claims(BaseModel):
     """What a token says. ``sub`` is the account, ``sid`` the session, ``typ`` who uses it.
 
-    ``zone`` is the IANA name of the centre's time zone.
+    ``zone`` is the IANA name of the centre's time zone. ``foundation``: the account works for the
+    whole foundation, and ``centre`` is the one chosen for now, if any, called ``place``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -52,6 +53,8 @@ class Claims(BaseModel):
     producer: str = ""
     lang: str = ""
     zone: str = ""
+    foundation: bool = False
+    place: str = ""
     typ: Literal["browser", "api"] = "browser"
     iat: datetime
     exp: datetime
@@ -69,6 +72,8 @@ class Claims(BaseModel):
             producer_id=self.producer,
             language=self.lang,
             zone=self.zone,
+            foundation=self.foundation,
+            place=self.place,
         )
 
 

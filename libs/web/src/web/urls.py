@@ -9,6 +9,8 @@ from starlette.requests import Request
 
 _LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 RENEW = "/identity/renew"
+CENTRE = "/identity/centre"
+"""Where people of the whole foundation choose the centre to work in."""
 
 
 def local_path(wanted: str | None, otherwise: str = "/") -> str:

@@ -84,6 +84,8 @@ session = sa.Table(
     sa.Column("revoked_at", UtcDateTime),
     # No token of this session is valid after this: `until` of its revocation.
     sa.Column("token_until", UtcDateTime, nullable=False),
+    # Where somebody of the whole foundation works for now; "" for all of it.
+    sa.Column("centre_id", OUTER_ID, nullable=False, server_default=""),
     sa.Index("session_by_account", "account_id", "used_by", "id"),
     sa.Index("session_by_end", "ends_at"),
 )
@@ -182,6 +184,12 @@ def account_by_email(connection: sa.Connection, email: str) -> Account | None:
     return None if row is None else account_of(row)
 
 
+def centre_name(connection: sa.Connection, centre_id: str) -> str:
+    """The name of a centre; "" when there is none."""
+    found = connection.scalar(sa.select(centre.c.name).where(centre.c.id == centre_id))
+    return str(found or "")
+
+
 def time_zone(connection: sa.Connection, centre_id: str) -> str:
     """The time zone of a centre; "" for the whole foundation."""
     if not centre_id:
@@ -225,6 +233,7 @@ class StoredSession:
     key_id: str
     times: Session
     token_until: datetime
+    centre_id: str
 
 
 def session_of(row: sa.Row[Any]) -> StoredSession:
@@ -244,6 +253,7 @@ def session_of(row: sa.Row[Any]) -> StoredSession:
             revoked_at=row.revoked_at,
         ),
         token_until=row.token_until,
+        centre_id=row.centre_id,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
 
@@ -25,7 +25,7 @@ from identity.domain.devices import device_of
 from identity.domain.sessions import Use
 from identity.store import Account, StoredSession
 from messaging import Transaction
-from runtime.refusals import N_, Refusal
+from runtime.refusals import N_, Invalid, NotAllowed, Refusal
 from web.rates import TooMany
 from web.tokens import BROWSER_LIFE, Claims, mint
 
@@ -178,6 +178,40 @@ def renew(tx: Transaction, secret: str) -> Issued | None:
     return _issue(tx, found, account)
 
 
+def bound() -> NotAllowed:
+    """Of people of one centre, who cannot choose another."""
+    return NotAllowed(
+        "centre.own",
+        N_("Your account belongs to one centre."),
+        N_("Ask the foundation if you should work in another."),
+    )
+
+
+def work_in(tx: Transaction, secret: str, centre_id: str) -> Issued:
+    """Have somebody of the whole foundation work in one centre for now; "" for all of it again.
+
+    Only this browser's session changes. Raises NotAllowed for people of one centre, Invalid for a
+    centre that there is not, WrongSignIn when the session has ended.
+    """
+    found = store.session_by_secret(tx.connection, secret) if secret else None
+    account = store.load_account(tx.connection, found.account_id) if found else None
+    if found is None or account is None or not found.times.live(tx.now):
+        raise WrongSignIn()
+    if not account.standing.governs:
+        raise bound()
+    if centre_id and not store.centre_name(tx.connection, centre_id):
+        raise Invalid(
+            "centre.unknown",
+            N_("There is no such centre."),
+            N_("Choose one of the list."),
+            field="centre_id",
+        )
+    tx.connection.execute(
+        sa.update(store.session).where(store.session.c.id == found.id).values(centre_id=centre_id)
+    )
+    return _issue(tx, replace(found, centre_id=centre_id), account)
+
+
 def open_api(
     tx: Transaction,
     attempt: Attempt,
@@ -292,17 +326,25 @@ def _claims(
     ends: datetime,
 ) -> Claims:
     standing = account.standing
+    foundation = standing.governs
+    centre_id = standing.centre_id
+    place = ""
+    if foundation and session.centre_id:
+        place = store.centre_name(connection, session.centre_id)
+        centre_id = session.centre_id if place else ""
     return Claims(
         sub=account.id,
         sid=session.id,
         roles=tuple(sorted(standing.roles)),
-        centre=standing.centre_id,
+        centre=centre_id,
         scopes=session.scopes if session.use is Use.API else None,
         household=standing.household_id,
         organisation=standing.organisation_id,
         producer=standing.producer_id,
         lang=account.language,
-        zone=store.time_zone(connection, standing.centre_id),
+        zone=store.time_zone(connection, centre_id),
+        foundation=foundation,
+        place=place,
         typ=session.use.value,
         iat=at,
         exp=ends,
