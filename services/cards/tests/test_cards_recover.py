@@ -34,6 +34,7 @@ OWN = (
     store.transfer,
     store.entry,
     store.hold,
+    store.refund,
     store.earning_rule,
     store.search_word,
 )
@@ -43,6 +44,7 @@ APART = {
     "person": {"position", "stage_at"},
     "card": {"issued_at", "blocked_at"},
     "hold": {"placed_at", "ended_at"},
+    "refund": {"sale_id"},
 }
 """What no event tells. The id of a redemption is nobody's but the store's: its cause stands for
 it."""

@@ -2,12 +2,14 @@
 
 Each function books what its event says, with the same rows as the command or policy that emitted
 it; nothing is decided again. What no event tells stays forgotten: the money of a sale (its refund
-then goes by the rule of that day), notes of adjustments, and attendances that earned nothing.
+then goes by the rule of that day), of which sale a refund was, notes of adjustments, and
+attendances that earned nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -194,6 +196,8 @@ def credited(tx: Transaction, received: Received[cards.PointsCredited]) -> None:
     parts = moves.heard(event.buckets)
     cause = moves.credit_cause(event.reason, event.origin)
     _book(tx, event, kind, cause, event.origin, parts, +1, domain.incoming(parts, source))
+    if event.reason is CreditReason.REFUND:
+        _refunded(tx, event.household_id, event.origin, event.credited_at)
     if event.reason is CreditReason.ATTENDANCE:
         _attended(tx, event.household_id, event.origin, event.points)
 
@@ -207,6 +211,8 @@ def debited(tx: Transaction, received: Received[cards.PointsDebited]) -> None:
     entries = domain.outgoing(parts, target, uncovered=event.uncovered)
     cause = moves.debit_cause(event.reason, event.origin)
     _book(tx, event, kind, cause, event.origin, parts, -1, entries)
+    if event.reason is DebitReason.REFUND:
+        _refunded(tx, event.household_id, event.origin, event.debited_at)
     if event.reason is DebitReason.ATTENDANCE_CORRECTED:
         _attended(tx, event.household_id, event.origin, 0)
 
@@ -322,6 +328,12 @@ def _book(
         return
     ledger.account(household.id).apply(parts, sign)
     ledger.post(household, kind, cause, origin, entries, transfer_id=event.transfer_id)
+
+
+def _refunded(tx: Transaction, household_id: str, refund_id: str, at: datetime) -> None:
+    """It was booked: it does not count again when the shop tells it in another guise."""
+    row = {"id": refund_id, "sale_id": "", "household_id": household_id, "at": at}
+    insert_ignore(tx.connection, store.refund, [row])
 
 
 def _attended(tx: Transaction, household_id: str, origin: str, credited: int) -> None:
