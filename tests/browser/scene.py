@@ -38,6 +38,7 @@ PAGES = {
     ],
     "coordinator": [
         "/identity/",
+        "/cards/overview",
         "/cards/households/{family}",
         "/cards/rules",
         "/cards/set-aside",

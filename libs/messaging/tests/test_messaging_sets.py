@@ -25,6 +25,13 @@ newest = sa.Table(
     sa.Column("note", sa.String(40)),
     sa.Column("at", sa.Integer, nullable=False),
 )
+total = sa.Table(
+    "total",
+    METADATA,
+    sa.Column("activity_id", sa.String(40), primary_key=True),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("letters", sa.BigInteger, nullable=False),
+)
 once = sa.Table("once", METADATA, sa.Column("title", sa.String(40), primary_key=True))
 noticed = sa.Table(
     "noticed",
@@ -35,6 +42,7 @@ noticed = sa.Table(
 POLICIES = Policies()
 NEWEST = Projection("newest", version=1, tables=(newest,))
 ONCE = Projection("once", version=1, tables=(once,))
+TOTAL = Projection("total", version=1, tables=(total,))
 
 
 @POLICIES.on(ActivityCreated)
@@ -61,6 +69,13 @@ def is_there(p: ProjectionTransaction, received: Received[ActivityCreated]) -> N
     p.upsert(p.table(once), {"title": received.event.title}, key=("title",))
 
 
+@TOTAL.on(ActivityCreated)
+def is_counted(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
+    event = received.event
+    row = {"activity_id": event.activity_id, "events": 1, "letters": len(event.title)}
+    p.add(p.table(total), row, key=("activity_id",))
+
+
 SERVICE = Service(
     name="network",
     prefix="/network",
@@ -68,7 +83,7 @@ SERVICE = Service(
     metadata=METADATA,
     topics=("network.events",),
     policies=POLICIES,
-    projections=(NEWEST, ONCE),
+    projections=(NEWEST, ONCE, TOTAL),
 )
 
 
@@ -110,11 +125,26 @@ def test_a_batch_leaves_what_its_events_one_by_one_would(bench: Bench, clock: Fi
     assert together == [("a", "t 9", "note 3", 9), ("b", "t 7", None, 7), ("c", "t 4", None, 4)]
 
 
+def test_figures_add_up_whatever_the_batches_and_each_event_once(
+    bench: Bench, clock: FixedClock
+) -> None:
+    records = [bench.record(created(clock, title, activity)) for activity, title in TALK]
+    bench.settle(records[:4])
+    bench.settle(records[2:] + records[5:7])
+    expected = {
+        name: [title for activity, title in TALK if activity == name] for name in ("a", "b", "c")
+    }
+    assert rows(bench, total) == [
+        (name, len(titles), sum(map(len, titles))) for name, titles in expected.items()
+    ]
+    bench.rebuild_equals()
+
+
 def test_a_batch_costs_a_statement_for_each_table(bench: Bench, clock: FixedClock) -> None:
     statements: list[str] = []
 
     def seen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO") and "activity_id" in statement:
+        if statement.startswith(("INSERT INTO newest", "INSERT INTO total")):
             statements.append(statement)
 
     records = [bench.record(created(clock, f"t {n}", f"a{n % 50}")) for n in range(200)]
@@ -125,7 +155,7 @@ def test_a_batch_costs_a_statement_for_each_table(bench: Bench, clock: FixedCloc
         bench.settle(records[1:])
     finally:
         sa.event.remove(engine, "before_cursor_execute", seen)
-    assert len(statements) == 1
+    assert len(statements) == 2
     assert len(rows(bench, newest)) == 50
 
 

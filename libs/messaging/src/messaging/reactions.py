@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from contracts import Event
 from messaging.envelope import Received
+from runtime.rows import add
 from runtime.store import upsert
 
 if TYPE_CHECKING:
@@ -121,11 +122,24 @@ class ProjectionTransaction:
         """Insert or update one row, together with others of its table; with `newer` only when that
         column grows (what comes late must not undo what is newer)."""
         collected = self._sets.get(table)
-        if collected is not None and (collected.key, collected.newer) != (key, newer):
+        if collected is not None and (
+            collected.adds or (collected.key, collected.newer) != (key, newer)
+        ):
             self.flush()
             collected = None
         if collected is None:
             collected = self._sets[table] = _Set(self._filling, key, newer, [])
+        collected.rows.append(row)
+
+    def add(self, table: sa.Table, row: Mapping[str, Any], *, key: Sequence[str]) -> None:
+        """Add the figures of a row to those of the same key, together with others of its table:
+        a count of events costs a row for each batch, not one for each event."""
+        collected = self._sets.get(table)
+        if collected is not None and not (collected.adds and collected.key == key):
+            self.flush()
+            collected = None
+        if collected is None:
+            collected = self._sets[table] = _Set(self._filling, key, None, [], adds=True)
         collected.rows.append(row)
 
     def apply(self, read_model: Projection, received: Received[Event]) -> None:
@@ -148,7 +162,10 @@ class ProjectionTransaction:
         for table, one in sorted(sets.items(), key=lambda item: item[0].name):
             rows = sorted(one.rows, key=itemgetter(*one.key))
             try:
-                upsert(self._connection, table, rows, key=one.key, newer=one.newer)
+                if one.adds:
+                    add(self._connection, table, rows, key=one.key)
+                else:
+                    upsert(self._connection, table, rows, key=one.key, newer=one.newer)
             except Exception as error:
                 raise ReadModelFailed(one.read_model, error) from error
 
@@ -165,6 +182,7 @@ class _Set:
     key: Sequence[str]
     newer: str | None
     rows: list[Mapping[str, Any]]
+    adds: bool = False
 
 
 class Projection:

@@ -84,6 +84,23 @@ def upsert(
         _write(connection, _Kind(table, tuple(batch[0]), tuple(key), newer), batch)
 
 
+def add(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+) -> None:
+    """Add the columns that are not of the key to what is there; a row that is not there begins."""
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        known = sums.setdefault(tuple([row[name] for name in key]), {})
+        for name, value in row.items():
+            known[name] = value if name in key else known.get(name, 0) + value
+    for batch in _runs(list(sums.values())):
+        _write(connection, _Kind(table, tuple(batch[0]), tuple(key), adds=True), batch)
+
+
 def upsert_statement(
     connection: sa.Connection,
     table: sa.Table,
@@ -151,12 +168,22 @@ class _Kind:
     key: tuple[str, ...] = ()
     newer: str | None = None
     ignore: bool = False
+    adds: bool = False
 
     def on_conflict(self, statement: Insert) -> Insert:
         if self.ignore:
             return statement.on_conflict_do_nothing()
         if not self.key:
             return statement
+        if self.adds:
+            return statement.on_conflict_do_update(
+                index_elements=list(self.key),
+                set_={
+                    name: self.table.c[name] + statement.excluded[name]
+                    for name in self.columns
+                    if name not in self.key
+                },
+            )
         return _on_conflict(statement, self.table, self.columns, self.key, self.newer)
 
     def defaults(self) -> dict[str, Any]:

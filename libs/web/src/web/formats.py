@@ -46,6 +46,11 @@ def day(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> str:
     return dates.format_date(_local(value, zone), format="medium", locale=to.locale)
 
 
+def day_month(to: Translator, value: date) -> str:
+    """``16 nov``: where the year goes without saying."""
+    return dates.format_skeleton("MMMd", value, locale=to.locale)
+
+
 def clock_time(to: Translator, value: datetime | time, zone: ZoneInfo = ZONE) -> str:
     """``16:30``; a bare time is shown as it is."""
     shown = value.astimezone(zone) if isinstance(value, datetime) else value

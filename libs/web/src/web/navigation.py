@@ -28,6 +28,7 @@ def _item(path: str, label: str, sign: str, *roles: Role) -> Item:
 
 ITEMS = (
     _item("/identity/", N_("Home"), "home"),
+    _item("/cards/overview", N_("The centre today"), "chart", *LEADS),
     _item("/shop/till", N_("Till"), "till", Role.TILL, *LEADS),
     _item("/cards/desk", N_("Desk"), "desk", Role.RECEPTION, *LEADS),
     _item("/cards/me", N_("My points"), "points", Role.FAMILY),

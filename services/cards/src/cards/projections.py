@@ -1,10 +1,12 @@
-"""What cards remembers of everybody: the timeline of a household, its sign-ups and referrals.
+"""What cards remembers of everybody: the timeline of a household, its sign-ups and referrals; of a
+centre its figures by day and what waits for somebody.
 
 No names and nothing of what a need is about: the timeline is read at the desk.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from cards import store
@@ -172,4 +174,163 @@ def centre_opened(p: ProjectionTransaction, received: Received[CentreOpened]) ->
     )
 
 
-PROJECTIONS = (TIMELINE, SIGNUPS, REFERRALS, CENTRES)
+def _centre(received: Received[Any]) -> str:
+    return getattr(received.event, "centre_id", "") or received.centre
+
+
+FIGURES = Projection("figures", version=1, tables=(store.day_figure, store.register_seen))
+COUNTED: dict[type[Event], tuple[str, tuple[tuple[str, str], ...]]] = {
+    cards.HouseholdRegistered: ("registered_at", (("households", ""),)),
+    cards.PointsCredited: ("credited_at", (("points_in", "points"),)),
+    cards.HoldCaptured: ("captured_at", (("points_out", "captured"),)),
+    shop.SaleCompleted: ("sold_at", (("sales", ""), ("sales_cents", "total_cents"))),
+    notifications.MessageFailed: ("failed_at", (("messages_failed", ""),)),
+    network.ReferralRequested: ("at", (("referrals", ""),)),
+    network.ReferralCompleted: ("at", (("referrals_done", ""),)),
+}
+"""What is counted of a centre by day: the event's moment, and each figure with the field that it
+adds up ("": the events themselves). A day is one of UTC: nobody sells at midnight."""
+
+
+@FIGURES.on(*COUNTED)
+def counted(p: ProjectionTransaction, received: Received[Event]) -> None:
+    """A centre's figures of a day."""
+    moment, figures = COUNTED[type(received.event)]
+    for kind, field in figures:
+        p.add(
+            p.table(store.day_figure),
+            {
+                "centre_id": _centre(received),
+                "day": getattr(received.event, moment).date(),
+                "kind": kind,
+                "figure": getattr(received.event, field) if field else 1,
+            },
+            key=("centre_id", "day", "kind"),
+        )
+
+
+@FIGURES.on(activities.RegisterTaken)
+def register_taken(p: ProjectionTransaction, received: Received[activities.RegisterTaken]) -> None:
+    """Who was there: the last register of a session counts, on the day on which it was taken."""
+    event = received.event
+    p.upsert(
+        p.table(store.register_seen),
+        {
+            "session_id": event.session_id,
+            "centre_id": event.centre_id,
+            "day": event.taken_at.date(),
+            "present": event.present,
+            "revision": event.revision,
+        },
+        key=("session_id",),
+        newer="revision",
+    )
+
+
+MATTERS = Projection("matters", version=1, tables=(store.matter,))
+
+
+def _matter(
+    p: ProjectionTransaction,
+    received: Received[Any],
+    kind: str,
+    item_id: str,
+    at: datetime,
+    due: datetime | None = None,
+) -> None:
+    """Open from `due` on; without one it is done. The newest word counts."""
+    p.upsert(
+        p.table(store.matter),
+        {
+            "kind": kind,
+            "item_id": item_id,
+            "centre_id": _centre(received),
+            "is_open": due is not None,
+            "due": due or at,
+            "seen_at": at,
+        },
+        key=("kind", "item_id"),
+        newer="seen_at",
+    )
+
+
+@MATTERS.on(network.ReferralRequested, network.ReferralRerouted)
+def asked(p: ProjectionTransaction, received: Received[Any]) -> None:
+    """An organisation owes an answer."""
+    event = received.event
+    _matter(p, received, "referral", event.referral_id, event.at, event.answer_by)
+
+
+@MATTERS.on(
+    network.ReferralAccepted,
+    network.ReferralRejected,
+    network.ReferralCompleted,
+    network.ReferralCancelled,
+    network.ReferralExpired,
+)
+def answered(p: ProjectionTransaction, received: Received[Any]) -> None:
+    """Nobody waits for an answer any more."""
+    _matter(p, received, "referral", received.event.referral_id, received.event.at)
+
+
+@MATTERS.on(activities.SessionScheduled)
+def scheduled(p: ProjectionTransaction, received: Received[activities.SessionScheduled]) -> None:
+    """When it is over somebody takes the register."""
+    event = received.event
+    _matter(p, received, "register", event.session_id, event.scheduled_at, event.ends_at)
+
+
+@MATTERS.on(activities.SessionCancelled)
+def called_off(p: ProjectionTransaction, received: Received[activities.SessionCancelled]) -> None:
+    """Nobody was there."""
+    _matter(p, received, "register", received.event.session_id, received.event.cancelled_at)
+
+
+@MATTERS.on(activities.RegisterTaken)
+def taken(p: ProjectionTransaction, received: Received[activities.RegisterTaken]) -> None:
+    """The register is there."""
+    _matter(p, received, "register", received.event.session_id, received.event.taken_at)
+
+
+@MATTERS.on(activities.SignUpOffered)
+def offered(p: ProjectionTransaction, received: Received[activities.SignUpOffered]) -> None:
+    """A family has until then to answer."""
+    event = received.event
+    _matter(p, received, "offer", event.signup_id, event.at, event.answer_by)
+
+
+@MATTERS.on(activities.SignUpConfirmed, activities.OfferExpired, activities.SignUpCancelled)
+def no_offer(p: ProjectionTransaction, received: Received[Any]) -> None:
+    """The offer was taken, or is over."""
+    _matter(p, received, "offer", received.event.signup_id, received.event.at)
+
+
+@MATTERS.on(shop.SaleCompleted)
+def sold(p: ProjectionTransaction, received: Received[shop.SaleCompleted]) -> None:
+    """A till that sold is to be counted."""
+    event = received.event
+    _matter(p, received, "till", event.till_id, event.sold_at, event.sold_at)
+
+
+@MATTERS.on(shop.DayClosed)
+def closed(p: ProjectionTransaction, received: Received[shop.DayClosed]) -> None:
+    """A till was counted."""
+    _matter(p, received, "till", received.event.till_id, received.event.closed_at)
+
+
+@MATTERS.on(shop.StockLow)
+def low(p: ProjectionTransaction, received: Received[shop.StockLow]) -> None:
+    """A product runs out."""
+    event = received.event
+    _matter(p, received, "stock", event.product_id, event.seen_at, event.seen_at)
+
+
+@MATTERS.on(shop.StockMoved)
+def moved(p: ProjectionTransaction, received: Received[shop.StockMoved]) -> None:
+    """Something of it came in."""
+    event = received.event
+    if event.quantity > 0:
+        _matter(p, received, "stock", event.product_id, event.moved_at)
+
+
+PROJECTIONS = (TIMELINE, SIGNUPS, REFERRALS, CENTRES, FIGURES, MATTERS)

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from cards.pages import desk, family, household, points, register
+from cards.pages import desk, family, household, overview, points, register
 
 router = APIRouter(include_in_schema=False)
-for page in (desk, register, household, points, family):
+for page in (overview, desk, register, household, points, family):
     router.include_router(page.router)
 
 __all__ = ["router"]

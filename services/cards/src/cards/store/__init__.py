@@ -2,8 +2,9 @@
 
 Households, people, consents and cards; the ledger (transfers with their entries never change;
 buckets and holds say how things stand); what a sale or an attendance has moved already, so that
-nothing happens twice; and the read models (timeline, sign-ups, referrals, centres), which only
-projections fill. ``sale_id``, ``payment_id``, … come from others and may be longer than ours.
+nothing happens twice; and the read models (timeline, sign-ups, referrals, centres, a centre's
+figures and open matters), which only projections fill. ``sale_id``, ``payment_id``, … come from
+others and may be longer than ours.
 """
 
 from __future__ import annotations
@@ -250,4 +251,37 @@ centre_seen = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("time_zone", sa.String(60), nullable=False),
     sa.Column("opened_at", UtcDateTime, nullable=False),
+)
+
+day_figure = sa.Table(
+    "day_figure",
+    metadata,
+    sa.Column("centre_id", ForeignId, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("figure", sa.BigInteger, nullable=False),
+)
+
+register_seen = sa.Table(
+    "register_seen",
+    metadata,
+    sa.Column("session_id", ForeignId, primary_key=True),
+    sa.Column("centre_id", ForeignId, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("present", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Index("register_seen_by_centre", "centre_id", "day"),
+)
+
+matter = sa.Table(
+    "matter",
+    metadata,
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("item_id", ForeignId, primary_key=True),
+    sa.Column("centre_id", ForeignId, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    # From when on somebody has to see to it; in the past: now.
+    sa.Column("due", UtcDateTime, nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+    sa.Index("matter_by_centre", "centre_id", "is_open", "kind", "due"),
 )

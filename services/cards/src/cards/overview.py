@@ -1,0 +1,113 @@
+"""What a coordinator looks at in the morning: what waits for somebody, and the centre's quarter.
+
+Read from the read models `figures` and `matters`: a few rows a day, however large the centre is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from cards import store
+
+WEEKS = 13
+"""A quarter."""
+
+FAILED_WITHIN = timedelta(days=7)
+"""Messages that could not be delivered are named for a week."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many things wait for somebody, by what they are."""
+
+    late_referrals: int
+    """Nobody has answered in time."""
+    asked_referrals: int
+    """An answer is owed, and there is time."""
+    registers: int
+    """Sessions are over and have no register."""
+    offers: int
+    """Places that are kept for families run out before the day is over."""
+    tills: int
+    """Tills sold on an earlier day and were not counted."""
+    stock: int
+    """Products run out."""
+    failed_messages: int
+
+    @property
+    def nothing(self) -> bool:
+        return not any(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Quarter:
+    """Figures by week, the oldest first; a week is named by its Monday."""
+
+    weeks: list[date]
+    figures: Mapping[str, list[int]]
+
+
+def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: ZoneInfo) -> Waiting:
+    """What waits in a centre ("": in all of them) at this moment; days end in `zone`."""
+    matter, local = store.matter, now.astimezone(zone)
+    midnight = datetime.combine(local.date(), time(), zone)
+    tomorrow = datetime.combine(local.date() + timedelta(days=1), time(), zone)
+    wanted = sa.select(
+        matter.c.kind,
+        sa.func.count().filter(matter.c.due < midnight),
+        sa.func.count().filter(matter.c.due < now),
+        sa.func.count().filter(matter.c.due.between(now, tomorrow)),
+        sa.func.count(),
+    ).where(matter.c.is_open.is_(True))
+    figure = store.day_figure
+    failed = sa.select(sa.func.sum(figure.c.figure)).where(
+        figure.c.kind == "messages_failed", figure.c.day > (now - FAILED_WITHIN).date()
+    )
+    if centre_id:
+        wanted = wanted.where(matter.c.centre_id == centre_id)
+        failed = failed.where(figure.c.centre_id == centre_id)
+    found = {row[0]: row[1:] for row in connection.execute(wanted.group_by(matter.c.kind))}
+    none = (0, 0, 0, 0)
+    _, late, _, asked = found.get("referral", none)
+    return Waiting(
+        late_referrals=late,
+        asked_referrals=asked - late,
+        registers=found.get("register", none)[1],
+        offers=found.get("offer", none)[2],
+        tills=found.get("till", none)[0],
+        stock=found.get("stock", none)[3],
+        failed_messages=int(connection.scalar(failed) or 0),
+    )
+
+
+def quarter(connection: sa.Connection, centre_id: str, today: date) -> Quarter:
+    """The figures of the last weeks of a centre ("": of all of them), with the one of today."""
+    first = today - timedelta(days=today.weekday(), weeks=WEEKS - 1)
+    weeks = [first + timedelta(weeks=n) for n in range(WEEKS)]
+    sums: dict[str, list[int]] = defaultdict(lambda: [0] * WEEKS)
+    figure, register = store.day_figure, store.register_seen
+    by_day = (
+        sa.select(figure.c.day, figure.c.kind, sa.func.sum(figure.c.figure))
+        .where(figure.c.day >= first)
+        .group_by(figure.c.day, figure.c.kind)
+    )
+    present = (
+        sa.select(register.c.day, sa.literal("present"), sa.func.sum(register.c.present))
+        .where(register.c.day >= first)
+        .group_by(register.c.day)
+    )
+    if centre_id:
+        by_day = by_day.where(figure.c.centre_id == centre_id)
+        present = present.where(register.c.centre_id == centre_id)
+    for query in (by_day, present):
+        for day, kind, count in connection.execute(query):
+            week = (day - first).days // 7
+            if week < WEEKS:
+                sums[kind][week] += int(count)
+    return Quarter(weeks, sums)
