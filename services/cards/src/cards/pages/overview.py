@@ -40,7 +40,7 @@ def _drawings(call: Call, quarter: Quarter) -> list[charts.Chart]:
         return charts.line(
             to,
             title,
-            (say("Week of"), *(name for _, name in series)),
+            (say("Week of"),),
             labels,
             {name: quarter.figures.get(kind, nothing) for kind, name in series},
             shown=shown,
