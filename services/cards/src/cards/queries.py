@@ -392,6 +392,13 @@ def centres(connection: sa.Connection) -> list[tuple[str, str]]:
     return [(centre_id, name) for centre_id, name in rows]
 
 
+def centre_name(connection: sa.Connection, centre_id: str) -> str:
+    """The name of a centre; "" while it was not heard of."""
+    table = store.centre_seen
+    found = connection.scalar(sa.select(table.c.name).where(table.c.centre_id == centre_id))
+    return str(found or "")
+
+
 def rules(connection: sa.Connection, centre_id: str, paging: Paging) -> Page[RuleSeen]:
     """The earning rules of a centre ("" for all), the latest beginning first."""
     table = store.earning_rule

@@ -7,6 +7,7 @@
 //   data-guard               a form that asks before what was typed is left behind
 //   data-sound="done"        heard once, where sounds are wanted
 //   data-toast, data-menu    go by themselves; close when one turns away
+//   data-print               a button that prints the page
 //   data-no-cookies          shown where the browser keeps none
 (function () {
   "use strict";
@@ -50,6 +51,10 @@
   });
   window.addEventListener("beforeunload", function (event) {
     if (document.querySelector("form[data-dirty]")) event.preventDefault();
+  });
+
+  document.addEventListener("click", function (event) {
+    if (event.target.closest("[data-print]")) window.print();
   });
 
   // ---- menus and dialogs

@@ -93,6 +93,7 @@ async def hand_out(call: Call, give: Any, household_id: str) -> Response:
     page = call.render(
         "card.html",
         household=household,
+        centre=(await call.query(lambda c: queries.centre_name(c, household.centre_id))),
         number=grouped(issued.number),
         token=token if fresh else "",
         qr=qr_of(token) if fresh else None,
@@ -103,8 +104,9 @@ async def hand_out(call: Call, give: Any, household_id: str) -> Response:
 
 
 def qr_of(code: str) -> Markup:
-    """The QR of a card's token or number as SVG, black on white in every colour scheme."""
+    """The QR of a card's token or number as SVG, as large as its place, black on white in every
+    colour scheme."""
     drawn = segno.make_qr(code, error="m").svg_inline(
-        scale=6, border=4, dark="#000", light="#fff", omitsize=False, title="QR"
+        border=4, dark="#000", light="#fff", omitsize=True, title="QR"
     )
     return Markup(drawn)  # noqa: S704 - drawn here from digits and letters
