@@ -13,7 +13,7 @@ What holds:
 * What was committed is on disk (`synchronous=FULL`, `synchronous_commit=on`), what was deleted is
   overwritten (`secure_delete`), and with the next `tidy` gone from the write-ahead log too.
 * A store that is locked, full or gone raises what `failures.is_transient` knows, and the next call
-  works as soon as it is back.
+  works as soon as it is back; one that says nothing any more is hung up (`patience`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +36,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
+from runtime.patience import PATIENCE, Patience
 from runtime.rows import insert, insert_ignore, lock_rows, upsert, upsert_statement
 
 __all__ = [
@@ -82,6 +84,7 @@ class Store:
         writers: int = 2,
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
         observe: Callable[[WriteTimes], None] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         address = database_address(url)
         self.url = url
@@ -100,6 +103,11 @@ class Store:
             self._file = None
             self._write_engine = _postgresql_engine(address, write=True, size=writers)
             self._read_engine = _postgresql_engine(address, write=False, size=readers)
+        self._patience = (
+            None
+            if self._file
+            else Patience(self._write_engine, self._read_engine, seconds=patience)
+        )
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
 
@@ -154,6 +162,8 @@ class Store:
             self._closed = True
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+        if self._patience is not None:
+            self._patience.close()
         self._read_engine.dispose()
         self._write_engine.dispose()
 
@@ -189,7 +199,7 @@ class Store:
         self._inside.write = True
         try:
             self._check_file()
-            with self._write_engine.connect() as connection:
+            with self._watched(), self._write_engine.connect() as connection:
                 try:
                     with connection.begin():
                         result = work(connection)
@@ -217,7 +227,7 @@ class Store:
 
     def _read(self, work: Work[T]) -> T:
         self._check_file()
-        with self._read_engine.connect() as connection:
+        with self._watched(), self._read_engine.connect() as connection:
             try:
                 return work(connection)
             except BaseException as error:
@@ -226,6 +236,9 @@ class Store:
                 raise
             finally:
                 connection.rollback()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._patience is None else self._patience.watched()
 
     def _check_file(self) -> None:
         if self._file is not None and self._file.replaced():
