@@ -496,6 +496,58 @@ async def test_people_of_one_centre_choose_none(client: Client) -> None:
     assert (await claims(client)).centre == NORTH
 
 
+# -- what a centre says of itself ----------------------------------------------------------------
+
+WORDS = "/identity/centre/words"
+
+
+async def test_a_coordinator_writes_what_everybody_reads(client: Client, clock: FixedClock) -> None:
+    await page_of(client, ANNA, Role.COORDINATOR)
+    form = (await client.page(WORDS)).form("words")
+    typed = {
+        "about_it": "Una casa <b>aperta</b>",
+        "about_ar": "بيت مفتوح",
+        "day_0": "9-13, 15:30 – 18",
+        "day_2": "10.00-12.30",
+        "address": "via Satta 12",
+        "directions": "Tram 12, suonare da Nives",
+        "phone": "+39 02 1234567",
+    }
+    done = await form.submit(**typed)
+    assert "Saved" in done
+    kept = (await client.page(WORDS)).form("words").values
+    assert kept["day_0"] == "09:00-13:00, 15:30-18:00"
+    client.http.cookies.clear()
+    page = await client.page("/identity/welcome?lang=it")
+    assert "Una casa &lt;b&gt;aperta&lt;/b&gt;" in page.html
+    for text in ("via Satta 12", "Tram 12", "tel:+39021234567", "09:00-13:00, 15:30-18:00"):
+        assert text in page.html
+    assert "Aperto ora, fino alle 13:00" in page.html, "a Monday at ten, in Milan"
+    assert "بيت مفتوح" in await client.page("/identity/welcome?lang=ar")
+    spanish = await client.page("/identity/welcome?lang=es")
+    assert '<p class="lead" lang="it" dir="auto">' in spanish.html, "what there is, as what it is"
+
+
+async def test_hours_that_nobody_understands_are_refused_and_stay_typed(client: Client) -> None:
+    await page_of(client, ANNA, Role.COORDINATOR)
+    form = (await client.page(WORDS)).form("words")
+    page = await form.submit(day_0="9-13", day_3="dalle nove", address="via Satta", status=422)
+    assert "cannot be understood" in page
+    kept = page.form("words").values
+    assert (kept["day_3"], kept["address"]) == ("dalle nove", "via Satta")
+    assert page.html.count('aria-invalid="true"') == 1
+    assert await client.read(lambda c: c.execute(sa.select(store.centre_words)).all()) == []
+
+
+async def test_the_words_of_another_centre_are_not_written(client: Client) -> None:
+    await page_of(client, ANNA, Role.COORDINATOR)
+    await (await client.page(WORDS)).form("words").submit(address="via Nord")
+    written = await client.read(
+        lambda c: c.scalars(sa.select(store.centre_words.c.centre_id)).all()
+    )
+    assert written == [NORTH]
+
+
 # -- accounts ------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from contracts.identity import Role
 from identity import store
+from identity.commands.centres import Words
 from identity.domain.accounts import Asker, Kind, account_unknown, may_see
 from identity.domain.sessions import Use
 from identity.store import Account, StoredSession
@@ -82,6 +83,32 @@ def centre_names(connection: sa.Connection) -> list[tuple[str, str]]:
         )
     )
     return [(row.id, row.name) for row in rows]
+
+
+def words(connection: sa.Connection, centre_id: str) -> Words | None:
+    """What a centre says of itself; None when it has said nothing yet."""
+    table = store.centre_words
+    row = connection.execute(sa.select(table).where(table.c.centre_id == centre_id)).first()
+    return None if row is None else _said(row)
+
+
+def open_houses(connection: sa.Connection) -> list[tuple[str, str, str, Words | None]]:
+    """Id, name, time zone and own words of all centres, by name; a foundation has some fifty."""
+    centre, said = store.centre, store.centre_words
+    rows = connection.execute(
+        sa.select(centre.c.id, centre.c.name, centre.c.time_zone, said)
+        .select_from(centre.outerjoin(said, said.c.centre_id == centre.c.id))
+        .order_by(centre.c.name, centre.c.id)
+    )
+    return [
+        (row.id, row.name, row.time_zone, None if row.centre_id is None else _said(row))
+        for row in rows
+    ]
+
+
+def _said(row: sa.Row[Any]) -> Words:
+    hours = {day: [(begin, end) for begin, end in spans] for day, spans in row.hours.items()}
+    return Words(row.about, hours, row.address, row.directions, row.phone)
 
 
 def accounts(

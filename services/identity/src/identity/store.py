@@ -39,6 +39,19 @@ centre = sa.Table(
     sa.Column("opened_at", UtcDateTime, nullable=False),
 )
 
+centre_words = sa.Table(
+    "centre_words",
+    metadata,
+    sa.Column("centre_id", OUTER_ID, primary_key=True),
+    sa.Column("about", Json, nullable=False),
+    sa.Column("hours", Json, nullable=False),
+    sa.Column("address", sa.String(300), nullable=False),
+    sa.Column("directions", sa.String(1000), nullable=False),
+    sa.Column("phone", sa.String(40), nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+)
+"""What a centre says of itself on the public home: who we are by language, hours, the way."""
+
 account = sa.Table(
     "account",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import available_timezones
 
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 from contracts.identity import CentreOpened, Role
 from identity import store
 from identity.domain.accounts import LANGUAGES, OPAQUE, Asker
+from identity.domain.hours import Hours
 from messaging import Transaction
-from runtime.refusals import N_, Invalid, NotAllowed, Refusal
+from runtime.refusals import N_, Invalid, NotAllowed, NotFound, Refusal
+from runtime.store import upsert
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,39 @@ def open_centre(tx: Transaction, asker: Asker, wanted: NewCentre) -> str:
         centre=centre_id,
     )
     return centre_id
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a centre says of itself to everybody: ``about`` by language, hours by weekday."""
+
+    about: Mapping[str, str]
+    hours: Hours
+    address: str = ""
+    directions: str = ""
+    phone: str = ""
+
+
+def say_of_itself(tx: Transaction, centre_id: str, words: Words) -> None:
+    """Write what stands on the public home of a centre. Raises NotFound."""
+    if not store.centre_name(tx.connection, centre_id):
+        raise NotFound("centre.unknown", N_("There is no such centre."))
+    upsert(
+        tx.connection,
+        store.centre_words,
+        [
+            {
+                "centre_id": centre_id,
+                "about": {code: text for code, text in words.about.items() if text},
+                "hours": {day: list(spans) for day, spans in words.hours.items() if spans},
+                "address": words.address,
+                "directions": words.directions,
+                "phone": words.phone,
+                "changed_at": tx.now,
+            }
+        ],
+        key=("centre_id",),
+    )
 
 
 def _check(wanted: NewCentre) -> None:

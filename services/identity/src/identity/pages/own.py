@@ -65,6 +65,7 @@ async def home(call: SignedIn) -> Response:
     return call.render(
         "home.html",
         me=me,
+        says=call.caller.has(Role.ADMINISTRATOR, Role.COORDINATOR),
         manages=bool(manageable_roles(edge.asker(call))),
         opens=call.caller.has(Role.ADMINISTRATOR) and not call.centre,
         to_choose=not me.password_chosen,

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from identity import queries
+from identity.pages import words
 from identity.pages.sign_in import Anybody
 
 router = APIRouter(include_in_schema=False)
@@ -15,7 +16,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/identity/welcome")
 async def welcome(call: Anybody) -> Response:
     """All centres of the foundation, or the one that there is."""
-    return call.render("welcome.html", centres=await call.query(queries.centre_names))
+    now = call.parts.clock.now()
+    centres = [
+        (centre_id, name, words.told(call, said, now, zone))
+        for centre_id, name, zone, said in await call.query(queries.open_houses)
+    ]
+    return call.render("welcome.html", centres=centres)
 
 
 @router.get("/identity/today")
