@@ -497,3 +497,21 @@ async def test_the_api_is_documented(client: Client) -> None:
         assert known, path
         assert method.lower() in known
         assert known[method.lower()]["description"]
+
+
+async def test_what_a_centre_says_of_itself_is_of_that_centre_and_whole(client: Client) -> None:
+    where = f"/identity/api/centres/{NORTH}/words"
+    said = {"about": {"it": "Una casa"}, "hours": {"0": "9-13"}, "address": "via Nord 1"}
+    client.sign_in(token(Role.COORDINATOR, centre=SOUTH))
+    assert (await client.put(where, json=said)).status_code == 403
+    client.sign_in(token(Role.COORDINATOR, centre=NORTH))
+    answer = await client.put(where, json=said)
+    assert (answer.status_code, answer.json()["address"]) == (200, "via Nord 1")
+    wrong = await client.put(where, json={"hours": {"0": "9-13", "4": "sempre"}})
+    assert (wrong.status_code, wrong.json()["reason"]) == (422, "hours.malformed")
+    assert wrong.json()["errors"][0]["field"] == "hours.4"
+    assert (await client.put(where, json={"about": {"xx": "?"}})).status_code == 422
+    client.sign_in(token(Role.ADMINISTRATOR, account="foundation"))
+    gone = await client.put("/identity/api/centres/nowhere/words", json=said)
+    assert gone.status_code == 404
+    assert "via Nord 1" in (await client.page("/identity/welcome")).html

@@ -104,6 +104,9 @@ class Centre:
             key=f"centre/{told.id}",
         )
         self.centre_id = made["id"]
+        if told.words:
+            where = f"/identity/api/centres/{self.centre_id}/words"
+            await self.api.send("PUT", where, by=ADMIN, json=told.words)
         for name, roles in told.accounts.items():
             await self.account(name, roles)
         await self.api.post(

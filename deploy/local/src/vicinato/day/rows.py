@@ -238,6 +238,7 @@ class Centre(BaseModel):
     points: dict[str, int]
     tills: dict[str, str]
     accounts: dict[str, list[str]]
+    words: dict[str, Any] = {}
 
     @property
     def begins(self) -> datetime:

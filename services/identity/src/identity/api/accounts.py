@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from identity import edge, queries
 from identity.api.callers import Foundation, Keepers, Leads
-from identity.api.models import AccountFind, AccountNew, AccountPatch, CentreNew, Revoke, Revoked
+from identity.api.models import (
+    AccountFind,
+    AccountNew,
+    AccountPatch,
+    CentreNew,
+    CentreWords,
+    Revoke,
+    Revoked,
+)
 from identity.commands import accounts, centres
 from identity.commands.accounts import Change, NewAccount
-from identity.commands.centres import NewCentre
+from identity.commands.centres import NewCentre, Words
+from identity.domain import hours
 from identity.domain.accounts import Kind, Standing, account_unknown
 from identity.domain.addresses import email_of
 from identity.domain.passwords import acceptable
@@ -19,6 +28,8 @@ from identity.queries import AccountShown, CentreShown, SessionShown
 from web import Page, Paged
 
 router = APIRouter()
+
+CentreId = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/identity/api/centres", status_code=201)
@@ -37,6 +48,21 @@ async def list_centres(call: Keepers, paging: Paged) -> Page[CentreShown]:
     """The centres: all for the foundation, one's own for others."""
     only = call.centre
     return await call.query(lambda connection: queries.centres(connection, paging, only))
+
+
+@router.put("/identity/api/centres/{centre_id}/words")
+async def say(centre_id: CentreId, body: CentreWords, call: Leads) -> CentreWords:
+    """What stands on the public home of a centre; what is left out is said no more."""
+    call.require_centre(centre_id)
+    words = Words(
+        {str(code): text for code, text in body.about.items()},
+        {day: hours.parsed(text, f"hours.{day}") for day, text in body.hours.items()},
+        body.address,
+        body.directions,
+        body.phone,
+    )
+    await call.command(lambda tx: centres.say_of_itself(tx, centre_id, words))
+    return body
 
 
 @router.post("/identity/api/accounts", status_code=201)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from contracts import Id
 from contracts.identity import Role
 from identity.domain.accounts import LANGUAGES
+from identity.domain.addresses import PHONE
 from identity.domain.scopes import SCOPES, TOGETHER
 from identity.domain.sessions import API_LONGEST
 
@@ -74,6 +75,36 @@ class TokenMade(BaseModel):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the kind of token
     expires_at: datetime
     scopes: list[str]
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
+
+
+class CentreWords(BaseModel):
+    """What a centre says of itself to everybody."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "about": {"it": "Una casa aperta a tutto il quartiere."},
+                    "hours": {"0": "9-13, 15:30-18", "5": "9-12"},
+                    "address": "via Satta 12, Milano",
+                    "directions": "Tram 12 fino al capolinea.",
+                    "phone": "+39 02 1234567",
+                }
+            ]
+        },
+    )
+
+    about: dict[Literal["it", "en", "ar", "es", "fr"], Text] = Field({}, description="by language")
+    hours: dict[
+        Literal["0", "1", "2", "3", "4", "5", "6"], Annotated[str, Field(max_length=80)]
+    ] = Field({}, description="by day of the week, 0 is Monday; a day without hours is closed")
+    address: Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)] = ""
+    directions: Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)] = ""
+    phone: Annotated[str, Field(max_length=40, pattern=PHONE)] = ""
 
 
 class CentreNew(BaseModel):

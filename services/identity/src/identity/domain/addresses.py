@@ -8,6 +8,9 @@ from email_validator import EmailNotValidError, validate_email
 
 from runtime.refusals import N_, Invalid
 
+PHONE = r"^\+?[0-9 ./()-]*$"
+"""A number as people write it on a door."""
+
 LONGEST = 254
 """RFC 5321 leaves no room for more."""
 

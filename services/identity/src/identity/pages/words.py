@@ -17,6 +17,7 @@ from identity.commands import centres
 from identity.commands.centres import Words
 from identity.domain import hours
 from identity.domain.accounts import LANGUAGES
+from identity.domain.addresses import PHONE
 from runtime.refusals import Invalid
 from web import Call, Form, allow
 from web.formats import zone_of
@@ -48,7 +49,7 @@ class WordsForm(BaseModel):
     day_6: Line = ""
     address: Annotated[str, Field(max_length=300)] = ""
     directions: Annotated[str, Field(max_length=1000)] = ""
-    phone: Annotated[str, Field(max_length=40, pattern=r"^\+?[0-9 ./()-]*$")] = ""
+    phone: Annotated[str, Field(max_length=40, pattern=PHONE)] = ""
 
 
 @router.get(WORDS)
