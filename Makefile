@@ -66,9 +66,10 @@ audit: .venv/installed ## Licences of all packages, and whether one is known to 
 	@.venv/bin/python deploy/audit/licences.py check
 	@sh deploy/audit/vulnerabilities.sh
 
-docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi, licences
+docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi, licences, front door
 	@$(RUN) messaging.catalogue write docs/events.md
 	@.venv/bin/python deploy/kubernetes/topics.py
+	@.venv/bin/python deploy/local/front-door/source/write.py
 	@.venv/bin/python deploy/audit/licences.py write docs/licences.md
 
 screenshots: .venv/installed ## Photograph every page into screenshots/; ONLY=till,desk keeps some
