@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cards import store as cards_store
 from contracts import Event
-from contracts.cards import CreditReason, PointsCredited, PointsMoved
+from contracts.cards import CreditReason, HouseholdRegistered, PointsCredited, PointsMoved
 from contracts.shop import SaleCompleted, SaleLine
 from messaging.bus import Bus
 from messaging.envelope import Record, body_of, headers_for, wire_headers
@@ -229,6 +229,18 @@ def sales(count: int, households: int, seed: int = 1) -> Iterable[SaleCompleted]
                 ),
             ),
             sold_at=now + timedelta(milliseconds=n),
+        )
+
+
+def registrations(households: int) -> Iterable[HouseholdRegistered]:
+    """The households of `fill_shop` as cards told of them: a rebuild finds them in the log."""
+    for n in range(households):
+        yield HouseholdRegistered(
+            household_id=household(n),
+            centre_id=CENTRE,
+            holder_id=f"person-{n:07d}",
+            person_ids=(f"person-{n:07d}",),
+            registered_at=RULES_FROM,
         )
 
 

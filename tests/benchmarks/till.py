@@ -60,7 +60,6 @@ class Sold:
     """What a run at a rate gave."""
 
     sales: list[Sale] = field(default_factory=list)
-    refused: int = 0
     generator_cpu: float = 0.0
     """Share of a core that the generator itself used."""
 
@@ -152,11 +151,14 @@ async def sell(
     seed: int = 7,
 ) -> Sold:
     """Sales at a Poisson rate for a time. Each is sent when it is due, whatever became of those
-    before it, and counted from then. Those of the warm-up are not counted."""
+    before it, and counted from then. Those of the warm-up are not counted.
+
+    Raises RuntimeError when a sale was refused: what is left then would be the time of others.
+    """
     dice = random.Random(seed)
     lines = Lines(port, till_token())
     sold = Sold()
-    running: set[asyncio.Task[None]] = set()
+    sent: list[asyncio.Task[None]] = []
     cpu = own_cpu()
     start = time.time() + 0.1
     due, ends = start, start + warm_up + seconds
@@ -165,7 +167,6 @@ async def sell(
         status, answer = await lines.ask("POST", PATH, body)
         sale.acknowledged = time.time()
         if status != 201:
-            sold.refused += 1
             raise RuntimeError(f"a sale was answered with {status}: {answer[:200]!r}")
         if counted:
             sold.sales.append(sale)
@@ -176,11 +177,8 @@ async def sell(
         if watch is not None:
             watch.expect(sale)
         body = sale_body(sale.id, dice.randrange(households), dice.randrange(facts.PRODUCTS))
-        task = asyncio.create_task(one(sale, body, due >= start + warm_up))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    if running:
-        await asyncio.wait(running)
+        sent.append(asyncio.create_task(one(sale, body, due >= start + warm_up)))
+    await asyncio.gather(*sent)
     sold.generator_cpu = (own_cpu() - cpu) / (time.time() - start)
     if watch is not None:
         await asyncio.to_thread(watch.wait, LAST_SEEN_WITHIN)

@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,8 @@ async def _slow_disk(place: Place) -> list[Figure]:
 
 async def _while_busy(place: Place) -> list[Figure]:
     behind = place.size(BEHIND)
-    made = facts.messages(facts.credits(behind, HOUSEHOLDS), "cards")
+    known, told_of = facts.registrations(HOUSEHOLDS), facts.credits(behind, HOUSEHOLDS)
+    made = facts.messages(chain(known, told_of), "cards")
     await facts.send(place.bus("cards"), "cards.events", made)
     url = place.new_store(SHOP, "sqlite")
     facts.into(url, lambda store: facts.fill_shop(store, HOUSEHOLDS))
@@ -210,18 +212,18 @@ async def _while_busy(place: Place) -> list[Figure]:
         await asyncio.to_thread(_caught_up, shop.port)
         _rebuild(shop.port)
         rebuilding = await _busy(shop)
-        file = place.folder / "backup"
-        backup = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.backing_up", str(place.folder), str(file)),
-            f"shop={url}",
-            env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin"},
-        )
-        backing_up = await _busy(shop)
-        taken = await backup.wait() == 0
+        selling = asyncio.create_task(_busy(shop))
+        backups = [await _backup(place, url)]
+        while not selling.done():  # one alone is over before the tenth sale
+            backups.append(await _backup(place, url))
+        backing_up = await selling
     told = {
         f"a catch-up of {behind:,} events": (catching_up, {"applied_meanwhile": applied}),
         f"a rebuild from {behind:,} events": (rebuilding, {}),
-        "a backup": (backing_up, {"taken": taken, "size_mb": round(_size(file), 1)}),
+        "backups one after the other": (
+            backing_up,
+            {"taken": len(backups), "size_mb": round(max(backups), 1)},
+        ),
     }
     return [
         at_most(
@@ -236,8 +238,18 @@ async def _while_busy(place: Place) -> list[Figure]:
     ]
 
 
-def _size(file: Path) -> float:
-    return file.stat().st_size / 2**20 if file.exists() else 0.0
+async def _backup(place: Place, url: str) -> float:
+    """Take one; its size in MB."""
+    file = place.folder / "backup"
+    file.unlink(missing_ok=True)
+    taking = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.backing_up", str(place.folder), str(file)),
+        f"shop={url}",
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin"},
+    )
+    if await taking.wait():
+        raise RuntimeError("a backup was not taken")
+    return file.stat().st_size / 2**20
 
 
 async def _busy(shop: Served) -> Sold:
