@@ -45,7 +45,8 @@ BOUNDS: dict[str, str] = {
         "each row with its partition and offset before it reads the next thousand; the bare "
         "producer does only the second. On PostgreSQL reading and marking are round trips that "
         "the next rows wait for. Reading and marking while acknowledgements are awaited would "
-        "help; it was not done. faststream-outbox did not take its events within 120 s "
+        "help; it was not done. Other work ran beside these pairs, which lie far apart for "
+        "that. faststream-outbox did not take its events within 120 s "
         "here, and it is not known whether the bench sets it up wrongly: so it is not said how "
         "much faster the relay is."
     ),
@@ -62,7 +63,9 @@ BOUNDS: dict[str, str] = {
         "Applying the log is the consumer's work without policies, record by record in Python. On "
         "SQLite the swap drops the old table and makes the indexes of the new one in its "
         "transaction, which holds the store for as long as the tables are large; that was not "
-        "measured with a million rows."
+        "measured with a million rows. On PostgreSQL twice as many events took more than four "
+        "times as long (`matters` beside `timeline`), so a million would take longer than this "
+        "figure, which multiplies, says. Why is not known yet; larger slices helped little."
     ),
     "g": (
         "Two cores, which one replica, the database and the broker fill already: more replicas "
