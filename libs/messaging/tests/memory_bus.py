@@ -171,6 +171,15 @@ class MemoryReader:
         self._log.fuse.pass_by()
         return 0, len(self._log.topics[topic][partition])
 
+    async def all_bounds(
+        self, names: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], tuple[int, int]]:
+        return {name: await self.bounds(*name) for name in names}
+
+    async def exactly(self, places: dict[tuple[str, int], int]) -> dict[tuple[str, int], Record]:
+        found = {name: await self.at(*name, offset) for name, offset in places.items()}
+        return {name: record for name, record in found.items() if record is not None}
+
     async def at(self, topic: str, partition: int, offset: int) -> Record | None:
         self._log.fuse.pass_by()
         log = self._log.topics[topic][partition]

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from messaging import reconcile
 from messaging.attempt import Attempt
 from messaging.envelope import Item, Received
 from messaging.follow import Follow, Looked
 from messaging.outcome import Place
-from messaging.reconcile import Reconcile
 from messaging.tables import inbox
 from runtime.store import Store
 from runtime.testing import postgresql_database
@@ -296,10 +296,7 @@ def _no_waiting(patch: pytest.MonkeyPatch) -> None:
 def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
     """The relay takes any log for the one that it knows."""
 
-    async def blind(*_: object) -> bool:
-        return True
-
-    patch.setattr(Reconcile, "_same", blind)
+    patch.setattr(reconcile, "_same", lambda *_: True)
 
 
 def _no_inbox(patch: pytest.MonkeyPatch) -> None:

@@ -138,11 +138,26 @@ class Reader:
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is there and the one after the last."""
-        tp = TopicPartition(topic, partition)
+        return (await self.all_bounds([(topic, partition)]))[topic, partition]
+
+    async def all_bounds(
+        self, names: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], tuple[int, int]]:
+        """`bounds` of some partitions, asked together."""
+        there = [TopicPartition(*name) for name in names]
         async with asyncio.timeout(READ_TIMEOUT):
-            begin = await self._consumer.beginning_offsets([tp])
-            end = await self._consumer.end_offsets([tp])
-        return begin[tp], end[tp]
+            begin = await self._consumer.beginning_offsets(there)
+            end = await self._consumer.end_offsets(there)
+        return {(tp.topic, tp.partition): (begin[tp], end[tp]) for tp in there}
+
+    async def exactly(self, places: dict[tuple[str, int], int]) -> dict[tuple[str, int], Record]:
+        """The records at these offsets, asked together; what is not there is left out."""
+        ends = {name: offset + 1 for name, offset in places.items()}
+        return {
+            (record.topic, record.partition): record
+            async for batch in self.read(places, ends)
+            for record in batch
+        }
 
     async def at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at an offset, or the first behind it when compaction took that one."""

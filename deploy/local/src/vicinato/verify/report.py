@@ -206,13 +206,10 @@ class _Log:
         left = set(places)
         while left:
             starts = {(topic, partition): offset for topic, partition, offset in left}
-            ends = {name: offset + 1 for name, offset in starts.items()}
-            async for batch in self._reader.read(starts, ends):
-                for record in batch:
-                    found[record.topic, record.partition, record.offset] = record
+            there = await self._reader.exactly(starts)
             for name, offset in starts.items():
-                if (*name, offset) not in found:
-                    found[*name, offset] = await self._reader.at(*name, offset)
+                behind = None if name in there else await self._reader.at(*name, offset)
+                found[*name, offset] = there.get(name, behind)
                 left.discard((*name, offset))
         return found
 
