@@ -6,12 +6,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from house import House, unique
+from house import CENTRE, House, unique
 
 LONG_NAME = "Massimiliano Ferdinando Alessandro Maria Quattrocchi-Buonaventura"
 
 PAGES = {
-    "": ["/identity/sign-in"],
+    "": ["/identity/sign-in", "/activities/poster/{centre}"],
     "till": [
         "/identity/",
         "/shop/till",
@@ -160,6 +160,7 @@ def quarter(house: House) -> dict[str, Any]:
     house.account(partner, ["partner"], organisation_id=organisation)
     house.quiet()
     return {
+        "centre": CENTRE,
         "family": family["id"],
         "crowd": crowd["id"],
         "card": family["card"]["number"],

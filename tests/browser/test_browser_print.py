@@ -1,12 +1,14 @@
-"""What leaves the house on paper: a card as large as a bank card, a register on A4."""
+"""What leaves the house on paper: a card as large as a bank card, a receipt on a roll of 80 mm, a
+register and a poster on A4."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from house import House
+from house import CENTRE, House, unique
 from playwright.sync_api import Page
 from scene import LONG_NAME
 from window import Windows
@@ -87,3 +89,42 @@ def test_a_register_is_printed_on_a4_with_every_child(house: House, visit: Windo
     for wide, high in sheets(page):
         assert (wide, high) == (pytest.approx(210, abs=0.5), pytest.approx(297, abs=0.5))
     assert cut_off(page, "main") == []
+
+
+@pytest.mark.parametrize("language", ["it", "ar"])
+def test_a_poster_is_printed_large_on_a4(house: House, visit: Windows, language: str) -> None:
+    starts = house.clock.now() + timedelta(days=1)
+    titles = [LONG_NAME, unique("مساعدة في الواجبات"), "Spazio compiti"]
+    made = [
+        house.post(
+            "/activities/api/activities", {"title": title, "default_capacity": 5}, by="educator"
+        )["id"]
+        for title in titles
+    ]
+    for activity in made:
+        body = {
+            "starts_at": starts.isoformat(),
+            "ends_at": (starts + timedelta(hours=2)).isoformat(),
+            "place": "Sala grande del primo piano",
+        }
+        house.post(f"/activities/api/activities/{activity}/sessions", body, by="educator")
+    page = visit(f"/activities/poster/{CENTRE}", language=language)
+    for title in titles:
+        assert page.get_by_text(title).first.is_visible()
+    assert cut_off(page, "main") == []
+    assert page.locator("header.house").is_hidden()
+    assert page.locator("h1").evaluate("one => parseFloat(getComputedStyle(one).fontSize)") > 60
+    for wide, high in sheets(page):
+        assert (wide, high) == (pytest.approx(210, abs=0.5), pytest.approx(297, abs=0.5))
+    page.goto(f"/activities/poster/{CENTRE}?activity={made[0]}")
+    assert page.locator("h1").inner_text() == LONG_NAME
+    assert cut_off(page, "main") == []
+    assert len(sheets(page)) == 1
+
+
+def test_a_receipt_is_printed_on_a_roll_of_80_mm(house: House, visit: Windows) -> None:
+    sale = house.sell(house.product(1290, 5), card=None, cash=1290)["id"]
+    page = visit(f"/shop/sales/{sale}/receipt", by="till", language="ar")
+    assert cut_off(page, "main") == []
+    ((wide, _),) = sheets(page)
+    assert wide == pytest.approx(80, abs=0.5)

@@ -400,3 +400,26 @@ async def test_everybody_sees_what_is_on_and_nobody_who_comes(web: Any) -> None:
     web.clock.advance(timedelta(hours=8))
     assert "Nothing more is planned" in await web.client.page(f"/activities/wall/{centre}")
     assert "Spazio compiti" not in await web.client.page("/activities/open/elsewhere")
+
+
+async def test_a_poster_holds_a_week_or_an_activity_and_nobody_who_comes(web: Any) -> None:
+    session_id = await web.session(2, starts_in=timedelta(days=3))
+    await web.sign_up(session_id, "bruno")
+    seen = await web.see(session_id)
+    far = await web.session(2, starts_in=timedelta(days=8))
+    far_activity = (await web.see(far))["activity_id"]
+    path = f"/activities/poster/{seen['centre_id']}"
+    web.client.sign_in("")
+    week = await web.client.page(path)
+    assert week.html.count("Spazio compiti") == 1
+    assert "Bruno" not in week
+    alone = await web.client.page(f"{path}?activity={far_activity}")
+    assert '<h1><bdi dir="auto">Spazio compiti</bdi></h1>' in alone.html
+    other = await web.client.page(f"/activities/poster/elsewhere?activity={far_activity}")
+    assert "Spazio compiti" not in other
+    web.staff()
+    await web.client.post(
+        f"/activities/api/sessions/{session_id}/cancel", json={"reason": "sciopero"}
+    )
+    web.client.sign_in("")
+    assert "Spazio compiti" not in await web.client.page(path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import HTMLResponse
 
 from activities import queries
@@ -21,7 +21,11 @@ Anybody = Annotated[Call, Depends(public())]
 Centre = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 
 AHEAD = timedelta(days=14)
+WEEK = timedelta(days=6)
+"""From the first day of a poster to its last."""
 MOST = Paging(limit=60)
+SHEET = Paging(limit=10)
+"""As many sessions of one activity as one sheet holds."""
 
 
 @router.get("/open/{centre_id}")
@@ -33,6 +37,26 @@ async def what_is_on(centre_id: Centre, call: Anybody) -> HTMLResponse:
         lambda c: queries.sessions(c, centre_id, MOST, since=today, until=now + AHEAD)
     )
     return call.render("activities/open.html", days=by_day(page.items), centre_id=centre_id)
+
+
+@router.get("/poster/{centre_id}")
+async def poster(
+    centre_id: Centre, call: Anybody, activity: Annotated[str, Query(max_length=64)] = ""
+) -> HTMLResponse:
+    """A sheet for the wall: what is on from today for a week, or an activity's next sessions."""
+    day = local_day(call.parts.clock.now(), ZONE)
+    since, _ = day_bounds(day, ZONE)
+    _, until = day_bounds(day + WEEK, ZONE)
+    page = await call.query(
+        lambda c: (
+            queries.sessions(c, centre_id, SHEET, since=since, activity_id=activity)
+            if activity
+            else queries.sessions(c, centre_id, MOST, since=since, until=until)
+        )
+    )
+    held = [one for one in page.items if one.state != "cancelled"]
+    title = held[0].title if activity and held else ""
+    return call.render("activities/poster.html", days=by_day(held), title=title)
 
 
 @router.get("/wall/{centre_id}")
