@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import House
@@ -20,7 +21,8 @@ from vicinato.testing import unavailable
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from window import Watch, Windows
+import scene
+from window import Signed, Watch, Windows
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -52,10 +54,22 @@ def browser(chromium: str) -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="session")
+def signed() -> Signed:
+    """Who signed in once stays so for all tests, as in a browser that was not closed."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def quarter(house: House) -> dict[str, Any]:
+    """The families, sales and sign-ups that pages are looked at with."""
+    return scene.quarter(house)
+
+
 @pytest.fixture
-def visit(browser: Browser, house: House) -> Iterator[Windows]:
+def visit(browser: Browser, house: House, signed: Signed) -> Iterator[Windows]:
     watch = Watch(house.settings.address)
-    windows = Windows(browser, house, watch)
+    windows = Windows(browser, house, watch, signed)
     yield windows
     windows.close()
     assert watch.complaints == []

@@ -15,6 +15,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    StorageState,
     expect,
 )
 
@@ -68,13 +69,18 @@ class Watch:
             self.complaints.append(f"{message.text} ({at})")
 
 
+Signed = dict[tuple[str, str], StorageState]
+"""What the browser of somebody who signed in once keeps, by name and language."""
+
+
 class Windows:
     """Opens windows, each with cookies of its own."""
 
-    def __init__(self, browser: Browser, house: House, watch: Watch) -> None:
+    def __init__(self, browser: Browser, house: House, watch: Watch, signed: Signed) -> None:
         self._browser = browser
         self._house = house
         self._watch = watch
+        self._signed = signed
         self._contexts: list[BrowserContext] = []
 
     def __call__(
@@ -86,8 +92,10 @@ class Windows:
         width: int = DESK,
         scripts: bool = True,
     ) -> Page:
-        """A window at ``path``; ``by`` somebody who signed in on the page for it."""
+        """A window at ``path``; ``by`` somebody who signed in on the page for it, now or before."""
+        kept = self._signed.get((by, language))
         context = self._browser.new_context(
+            storage_state=kept,
             base_url=self._house.settings.address,
             locale=LOCALES[language],
             viewport={"width": width, "height": 800},
@@ -96,16 +104,22 @@ class Windows:
         self._contexts.append(context)
         self._watch.over(context)
         page = context.new_page()
-        if by:
+        if by and kept is None:
             page.goto(f"/identity/sign-in?next={path}")
             form = page.locator("#sign-in")
             form.locator("[name=email]").fill(f"{by}@test.example")
             form.locator("[name=password]").fill(PASSWORD)
             form.locator("[name=password]").press("Enter")
             expect(page).to_have_url(self._house.settings.address + path)
+            self._signed[by, language] = context.storage_state()
         else:
             page.goto(path)
         return page
+
+    def speak(self, page: Page, language: str) -> None:
+        """The language of the next pages of a window, as somebody chooses it in the header."""
+        address = self._house.settings.address
+        page.context.add_cookies([{"name": "language", "value": language, "url": address}])
 
     def close(self) -> None:
         for context in self._contexts:
@@ -172,6 +186,22 @@ def small(page: Page) -> list[str]:
                 if (one.closest(".way")) return false;
                 return box.height < 43.5 || (one.matches("button, .button") && box.width < 43.5);
             }).map(one => one.outerHTML.slice(0, 120));
+        }"""
+    )
+    return found
+
+
+def moving(page: Page) -> list[str]:
+    """What moves for longer than an eye sees, or glides while the page scrolls."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const seconds = times => Math.max(...times.split(",").map(parseFloat));
+            return [...document.querySelectorAll("*")].filter(one => {
+                const style = getComputedStyle(one);
+                return (style.animationName !== "none" && seconds(style.animationDuration) > 0.01)
+                    || seconds(style.transitionDuration) > 0.01
+                    || style.scrollBehavior === "smooth";
+            }).map(one => one.outerHTML.slice(0, 80));
         }"""
     )
     return found
