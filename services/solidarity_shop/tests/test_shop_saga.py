@@ -71,7 +71,8 @@ class SagaMachine(RuleBasedStateMachine):
         points = min(share, quantity * PRICE // VALUE)
         money = quantity * PRICE - points * VALUE
         asked = sum(s.points for s in self.sales.values() if s.state == "waiting_for_points")
-        allowed = points <= self.known - asked and quantity <= self.on_hand
+        covered = not points or points <= self.known - asked
+        allowed = covered and quantity <= self.on_hand
         sell = partial(
             self.bench.sell,
             (self.product.id, quantity),
