@@ -40,8 +40,10 @@ def cut_off(page: Page, within: str) -> list[str]:
             const edge = holder.getBoundingClientRect();
             return [...holder.querySelectorAll("*")].filter(one => {
                 const own = one.getBoundingClientRect();
+                // The box of a letter may be higher than its line: only what is a block is cut.
+                const block = getComputedStyle(one).display !== "inline";
                 return own.right > edge.right + 1 || own.left < edge.left - 1
-                    || own.bottom > edge.bottom + 1 || own.top < edge.top - 1;
+                    || block && (own.bottom > edge.bottom + 1 || own.top < edge.top - 1);
             }).map(one => one.outerHTML.slice(0, 80));
         }""",
     )

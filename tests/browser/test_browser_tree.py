@@ -25,7 +25,8 @@ TILL = """
 - main:
   - navigation "Shop"
   - heading [level=1]
-  - link "Recent sales"
+  - paragraph:
+    - link "Recent sales"
   - textbox "Scan a product or a card"
   - button "Add"
   - region "Basket 1 piece":
@@ -52,7 +53,8 @@ TILL = """
 DESK = """
 - main:
   - heading "Desk" [level=1]
-  - link "Register a household"
+  - paragraph:
+    - link "Register a household"
   - search:
     - searchbox "Find a household"
     - button "Find"
@@ -60,7 +62,8 @@ DESK = """
   - list:
     - listitem:
       - link "Maria «Mimma» D'Amico <b>"
-  - link "All households"
+  - paragraph:
+    - link "All households"
 """
 
 REGISTER = """
