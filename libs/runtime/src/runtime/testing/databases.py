@@ -74,7 +74,9 @@ def postgresql_server() -> _TestServer:
     if _server is None:
         data = _folder() / "postgresql"
         data.mkdir(exist_ok=True)
-        _server = _TestServer(data)
+        # As root the server gets a user of its own: made by two at once it has two numbers.
+        with _machine_lock("server"):
+            _server = _TestServer(data)
         _drop_leftovers(_server)
     return _server
 
