@@ -39,7 +39,10 @@ LOOK_EVERY = 30.0
 LOOK_AFTER_ASSIGNMENT = 2.0
 ASSIGNMENT_PATIENCE = 10.0
 LONGEST_PATIENCE = 300.0
-STUCK_AFTER = 60.0
+LOOK_WHEN_BEHIND = 5.0
+STUCK_AFTER = 15.0
+"""Seconds behind a log that can be read, without one batch: the consumer is made anew."""
+
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Forget = Callable[[Iterable[TopicPartition]], None]
@@ -185,6 +188,7 @@ class Subscription:
         no fault: patience grows.
         """
         empty_since = assigned_since = time.monotonic()
+        behind_since: float | None = None
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()
@@ -199,10 +203,14 @@ class Subscription:
                 self._patience = min(2 * self._patience, LONGEST_PATIENCE)
                 return
             if self._assigned and now >= self._look_at:
-                self._look_at = now + LOOK_EVERY
-                if await self._look() and not self._taking and now - self.progressed > STUCK_AFTER:
+                behind = await self._look() and not self._taking
+                # What came this moment is behind as well: only what stays is a fault.
+                if not behind or behind_since is None or self.progressed > behind_since:
+                    behind_since = now if behind else None
+                elif now - behind_since > STUCK_AFTER:
                     log.warning("consumer.stuck", topic=",".join(self._topics))
                     return
+                self._look_at = now + (LOOK_WHEN_BEHIND if behind else LOOK_EVERY)
 
     # settling
 
