@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated, SessionCancelled
 from contracts.network import NeedRecorded
+from contracts.people import PersonDescribed, PersonErased
 from messaging import NotYet, Policies, Projection, ProjectionTransaction, Received, Service
 from messaging.envelope import Item, decode
 from messaging.outcome import live_projections
@@ -214,6 +215,28 @@ def test_unreadable_records_are_dead_at_once_and_the_partition_goes_on(
     nameless = sorted(r for e, r in reasons.items() if "/" in e)
     assert nameless == ["header.missing"] * 2 + ["header.undecodable"] * 2
     assert len(dead) == 2 * 2 + 6, "records without an id are known by where they lie"
+
+
+def test_what_was_set_aside_of_somebody_goes_when_they_are_erased(bench: Bench) -> None:
+    def unreadable(person: str) -> None:
+        described = bench.record(
+            PersonDescribed(
+                person_id=person,
+                household_id="h",
+                centre_id="c",
+                revision=1,
+                given_name="Amina",
+                family_name="Prova",
+                described_at=bench.clock.now(),
+            )
+        )
+        bench.settle([replace(described, value=b'{"given_name": "Amina"}')])
+
+    unreadable("person-1")
+    unreadable("person-2")
+    assert len(bench.set_aside("dead")) == 2
+    bench.deliver(PersonErased(person_id="person-1"))
+    assert [row.key for row in bench.set_aside()] == ["person-2"]
 
 
 def test_every_order_across_keys_gives_the_same_model(bench: Bench, clock: FixedClock) -> None:

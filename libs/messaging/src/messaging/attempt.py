@@ -309,10 +309,21 @@ class Attempt:
         if self.careful:
             self._by_policy(self.tx.flush)
         event = type(received.event)
+        if event.TOMBSTONE:
+            self._forget(received)
         for read_model in [p for p in self.live if event in p.events]:
             self._remember(read_model, received)
         self.outcome.settled.append(item)
         self.tx.handle(None)
+
+    def _forget(self, received: Received[Event]) -> None:
+        """What was set aside of somebody who is erased now goes with its bytes: the tombstone is
+        newer than all of it, and nobody waits for it on a compacted topic."""
+        self.connection.execute(
+            sa.delete(set_aside).where(
+                set_aside.c.topic == received.topic, set_aside.c.key == received.key
+            )
+        )
 
     def _by_policy(self, work: Callable[[], None]) -> None:
         try:
