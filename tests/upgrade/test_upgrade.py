@@ -30,7 +30,7 @@ from web.serve import service_named
 
 KEPT = sorted(Path(__file__).parent.glob("data-*.zip"))
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("house"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("upgrade"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(params=KEPT, ids=lambda path: path.stem)
