@@ -1,10 +1,13 @@
 """Names, dates and contacts that occur nowhere else are planted, a short day is lived, and every
-file of the data folder is searched: they lie where they may and nowhere else."""
+file of the data folder is searched: they lie where they may and nowhere else. Then the household is
+erased, Kafka cleans its log, and they are nowhere."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,9 @@ from house import CENTRE, PASSWORD, House, open_house
 from contracts import people
 from runtime.testing import eventually
 
-from .planting import Words, in_files, in_rows, on_the_bus
+from .planting import Words, compacts_soon, in_files, in_rows, on_the_bus
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("house"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("planted"), pytest.mark.timeout(600)]
 
 GIVEN, FAMILY, BORN = "Zorblina", "Quxhausen", "1987-03-13"
 CHILD, CHILD_BORN = "Wuffeline", "2017-02-27"
@@ -151,23 +154,63 @@ def _what_is_refused(house: House, where: str) -> None:
     house.http.post("/cards/api/households", content=f'{{"members": "{given}'.encode())
 
 
-def test_people_are_found_where_they_may_be_and_nowhere_else(
-    planted: House, household: dict[str, Any]
-) -> None:
-    kept = {}
+@dataclass
+class Found:
+    """The planted words by table of each store, by topic, by file."""
+
+    rows: dict[str, dict[str, set[str]]]
+    bus: dict[str, set[str]]
+    files: dict[str, set[str]]
+
+
+def _search(house: House) -> Found:
+    return Found(
+        {name: in_rows(house.folder.stores / f"{name}.db", ALL) for name in STORES},
+        on_the_bus(house, ALL),
+        in_files(house.folder.root, ALL),
+    )
+
+
+@pytest.fixture(scope="module")
+def lived(planted: House, household: dict[str, Any]) -> Found:
+    return _search(planted)
+
+
+@pytest.fixture(scope="module")
+def erased(planted: House, household: dict[str, Any], lived: Found) -> Found:
+    """The household is erased; an hour later its log is cleaned. A start empties what SQLite writes
+    ahead, as does every hour."""
+    compacts_soon(planted, people.TOPIC)
+    where = f"/cards/api/households/{household['id']}"
+    planted.ask("DELETE", where, "coordinator", status=204)
+    planted.quiet()
+    planted.clock.play(planted.clock.offset() + timedelta(minutes=71))
+    eventually(
+        lambda: not on_the_bus(planted, ALL), within=120, why="Kafka cleans its log of people"
+    )
+    planted.stop()
+    planted.start()
+    eventually(lambda: not in_files(planted.folder.root, ALL), within=60, why="no file has them")
+    return _search(planted)
+
+
+def test_who_is_erased_is_nowhere(erased: Found) -> None:
+    assert not any(erased.rows.values())
+    assert erased.bus == {}
+    assert erased.files == {}
+
+
+def test_people_are_found_where_they_may_be_and_nowhere_else(lived: Found) -> None:
+    kept = lived.rows
     for name, (tables, words) in STORES.items():
-        kept[name] = in_rows(_store(planted, name), ALL)
         assert set(kept[name]) <= tables, name
         assert set().union(*kept[name].values()) <= set(words), name
     assert kept["cards"]["person"] == set(PERSON), "the search itself finds what is there"
     assert kept["network"]["referral_text"] == {NOTE, GIVEN}
     assert kept["identity"]["account"] == {ACCOUNT, ACCOUNT_NAME}
 
-    bus = on_the_bus(planted, ALL)
-    assert bus == {people.TOPIC: set(PERSON)}
-
-    files = in_files(planted.folder.root, ALL)
-    for path, words in files.items():
+    assert lived.bus == {people.TOPIC: set(PERSON)}
+    for path, words in lived.files.items():
         part = Path(path)
         if part.parts[0] == "stores":
             assert words <= set(STORES[part.name.partition(".")[0]][1]), path
@@ -175,8 +218,4 @@ def test_people_are_found_where_they_may_be_and_nowhere_else(
             assert part.parts[0] == "kafka", f"{words} in {path}"
             assert part.parent.name.startswith(f"{people.TOPIC}-"), f"{words} in {path}"
             assert words <= set(PERSON), path
-    assert any(part.startswith("kafka") for part in files), "the search finds what is on the bus"
-
-
-def _store(house: House, name: str) -> Path:
-    return house.folder.stores / f"{name}.db"
+    assert any(part.startswith("kafka") for part in lived.files), "it finds what is on the bus"

@@ -59,6 +59,13 @@ class AccountChanged(Event, type="identity.account.changed", topic=TOPIC, key="a
     changed_at: Moment
 
 
+class AccountErased(Event, type="identity.account.erased", topic=TOPIC, key="account_id"):
+    """The household of an account was erased: address, name and password are gone."""
+
+    account_id: Id
+    erased_at: Moment
+
+
 class SessionRevoked(Event, type="identity.session.revoked", topic=TOPIC, key="session_id"):
     """Tokens of this session are refused from now on; after ``until`` none can be valid anyway."""
 

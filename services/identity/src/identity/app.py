@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from contracts.identity import (
     AccountChanged,
     AccountCreated,
+    AccountErased,
     CentreOpened,
     KeyPublished,
     SessionRevoked,
@@ -16,6 +17,8 @@ from contracts.identity import (
 from identity import checks, recover, store
 from identity.commands import first
 from identity.commands.housekeeping import jobs
+from identity.policies import policies
+from identity.projections import HOUSEHOLDS_GONE
 from messaging import Check, Service
 from runtime.settings import Settings
 
@@ -25,11 +28,14 @@ SERVICE = Service(
     package="identity",
     metadata=store.metadata,
     topics=("identity.events",),
+    policies=policies,
+    projections=(HOUSEHOLDS_GONE,),
     jobs=jobs,
     recover={
         CentreOpened: recover.centre_opened,
         AccountCreated: recover.account_created,
         AccountChanged: recover.account_changed,
+        AccountErased: recover.account_erased,
         SessionRevoked: recover.session_revoked,
         KeyPublished: recover.key_published,
     },

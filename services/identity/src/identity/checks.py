@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from contracts.identity import (
     AccountChanged,
     AccountCreated,
+    AccountErased,
     CentreOpened,
     KeyPublished,
     SessionRevoked,
@@ -24,10 +25,13 @@ BATCH = 5_000
 def accounts_as_told(connection: sa.Connection) -> Sequence[Difference]:
     """Every account may do exactly what the last event of it says, and none lacks its event."""
     told: dict[str, tuple[object, ...]] = {}
-    for body, ce_type in _events(connection, AccountCreated.ce_type(), AccountChanged.ce_type()):
+    kinds = (AccountCreated.ce_type(), AccountChanged.ce_type(), AccountErased.ce_type())
+    for body, ce_type in _events(connection, *kinds):
         if ce_type == AccountCreated.ce_type():
             made = AccountCreated.model_validate_json(body)
             told[made.account_id] = _words(made, disabled=False)
+        elif ce_type == AccountErased.ce_type():
+            told.pop(AccountErased.model_validate_json(body).account_id, None)
         else:
             changed = AccountChanged.model_validate_json(body)
             told[changed.account_id] = _words(changed, disabled=changed.disabled)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from contracts.identity import (
     AccountChanged,
     AccountCreated,
+    AccountErased,
     CentreOpened,
     KeyPublished,
     SessionRevoked,
@@ -63,6 +64,11 @@ def account_changed(tx: Transaction, received: Received[AccountChanged]) -> None
         )
         .values(**store.standing_columns(standing), changed_at=event.changed_at)
     )
+
+
+def account_erased(tx: Transaction, received: Received[AccountErased]) -> None:
+    """The account is gone, with its address and name."""
+    store.delete_account(tx.connection, received.event.account_id)
 
 
 def session_revoked(tx: Transaction, received: Received[SessionRevoked]) -> None:

@@ -79,6 +79,14 @@ account = sa.Table(
     sa.Index("account_governing", "governs", "id"),
 )
 
+household_gone = sa.Table(
+    "household_gone",
+    metadata,
+    sa.Column("household_id", OUTER_ID, primary_key=True),
+    sa.Column("erased_at", UtcDateTime, nullable=False),
+)
+"""Households that were erased, as cards told: nobody gets an account for them any more."""
+
 session = sa.Table(
     "session",
     metadata,
@@ -189,6 +197,27 @@ def lock_account(connection: sa.Connection, account_id: str) -> Account | None:
     """An account, held until the end of the transaction: taken before any of its sessions."""
     lock_rows(connection, account, [account_id])
     return load_account(connection, account_id)
+
+
+def accounts_of_household(connection: sa.Connection, household_id: str) -> list[str]:
+    """Ids of the accounts of a household, in the order in which they are locked."""
+    return list(
+        connection.scalars(
+            sa.select(account.c.id).where(account.c.household_id == household_id).order_by("id")
+        )
+    )
+
+
+def is_gone(connection: sa.Connection, household_id: str) -> bool:
+    """Whether a household was erased."""
+    gone = household_gone.c.household_id
+    return connection.scalar(sa.select(gone).where(gone == household_id)) is not None
+
+
+def delete_account(connection: sa.Connection, account_id: str) -> None:
+    """An account with its sessions and tokens; what they signed is refused by `auth_revoked`."""
+    connection.execute(sa.delete(session).where(session.c.account_id == account_id))
+    connection.execute(sa.delete(account).where(account.c.id == account_id))
 
 
 def account_by_email(connection: sa.Connection, email: str) -> Account | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from contracts.identity import AccountChanged, AccountCreated, Role
+from contracts.identity import AccountChanged, AccountCreated, AccountErased, Role
 from identity import store
 from identity.commands import sessions
 from identity.domain import accounts
@@ -68,6 +68,7 @@ def create_account(
     """
     accounts.check_create(asker, wanted.standing)
     _check_centre(tx.connection, wanted.standing.centre_id)
+    _check_household(tx.connection, wanted.standing.household_id)
     _check_language(wanted.language)
     _check_email_free(tx.connection, wanted.email)
     account_id = account_id or tx.ids.new()
@@ -125,6 +126,8 @@ def change_account(tx: Transaction, asker: Asker, account_id: str, change: Chang
         accounts.check_governed(store.count_governing(tx.connection, but=account_id))
     if standing.centre_id != before.standing.centre_id:
         _check_centre(tx.connection, standing.centre_id)
+    if standing.household_id != before.standing.household_id:
+        _check_household(tx.connection, standing.household_id)
     _check_language(change.language or "")
     if change.email is not None and change.email != before.email:
         _check_email_free(tx.connection, change.email, but=account_id)
@@ -214,6 +217,29 @@ def revoke_sessions(
     return sessions.revoke_all(tx, account_id, centre=found.standing.centre_id, only=session_ids)
 
 
+def forget_household(tx: Transaction, household_id: str) -> None:
+    """A household is erased: who was here only as its family is forgotten with address, name and
+    sessions; who is also something else in the house stays, without the family."""
+    for account_id in store.accounts_of_household(tx.connection, household_id):
+        found = store.lock_account(tx.connection, account_id)
+        if found is None or found.standing.household_id != household_id:
+            continue
+        before = found.standing
+        sessions.revoke_all(tx, account_id, centre=before.centre_id)
+        if before.kind is Kind.FAMILY:
+            store.delete_account(tx.connection, account_id)
+            erased = AccountErased(account_id=account_id, erased_at=tx.now)
+            tx.emit(erased, centre=before.centre_id)
+            continue
+        standing = replace(before, roles=before.roles - {Role.FAMILY}, household_id="")
+        tx.connection.execute(
+            sa.update(store.account)
+            .where(store.account.c.id == account_id)
+            .values(**store.standing_columns(standing), changed_at=tx.now)
+        )
+        tx.emit(_changed(account_id, standing, tx), centre=standing.centre_id)
+
+
 def _changed(account_id: str, standing: Standing, tx: Transaction) -> AccountChanged:
     return AccountChanged(
         account_id=account_id,
@@ -237,6 +263,16 @@ def _check_centre(connection: sa.Connection, centre_id: str) -> None:
             N_("There is no such centre."),
             N_("Choose one of the list."),
             field="centre_id",
+        )
+
+
+def _check_household(connection: sa.Connection, household_id: str) -> None:
+    if household_id and store.is_gone(connection, household_id):
+        raise Invalid(
+            "household.erased",
+            N_("The data of this household were erased."),
+            N_("Register the family anew at the desk, then make the account."),
+            field="household_id",
         )
 
 
