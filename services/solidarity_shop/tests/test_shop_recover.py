@@ -16,6 +16,7 @@ from runtime.testing import migrated
 from solidarity_shop import commands, queries, store
 from solidarity_shop.app import SERVICE
 from solidarity_shop.checks import CHECKS
+from solidarity_shop.domain.sale import WAITING_LIMIT
 
 Shop = Any
 
@@ -128,11 +129,52 @@ def test_tills_and_values_of_a_point_come_back_as_they_were(
         assert len(before) == 2
 
 
-def test_a_sale_that_waited_is_ended_and_its_stock_is_back(
+def before_it_told(source: Bench) -> None:
+    """As 0.1 asked for points: without what else was sold."""
+
+    def forget(connection: sa.Connection) -> None:
+        kind = shop.PointsPaymentRequested
+        asked = tables.outbox.c.type == kind.ce_type()
+        for row in connection.execute(sa.select(tables.outbox).where(asked)).all():
+            event = kind.model_validate_json(row.body)
+            old = event.model_dump_json(exclude={"till_id", "total_cents", "money_cents", "lines"})
+            connection.execute(sa.update(tables.outbox).where(asked).values(body=old.encode()))
+
+    source.store.write_now(forget)
+
+
+def test_a_sale_that_waited_goes_on(shop_bench: Shop, restored: Bench) -> None:
+    """Half in cash, half in points: the points come, and it is as it was asked."""
+    bread = shop_bench.product(100, on_hand=9)
+    sold = shop_bench.sell((bread.id, 2), cash=100, points=10, card_id=shop_bench.card(points=20))
+    adopt(shop_bench.bench, restored)
+    restored.deliver(shop_bench.placed(sold))
+    after = restored.read(lambda c: queries.sale_of(c, sold.id))
+    assert (after.state, after.total_cents, after.money_cents) == ("completed", 200, 100)
+    assert [(x.product_id, x.quantity) for x in after.lines] == [(bread.id, 2)]
+    (told,) = restored.emitted(shop.SaleCompleted)
+    assert (told.money_cents, told.points, told.till_id) == (100, 10, "till-1")
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 7
+    assert [found for check in CHECKS for found in restored.read(check.run)] == []
+
+
+def test_a_sale_that_waited_is_given_up_in_its_time(shop_bench: Shop, restored: Bench) -> None:
+    bread = shop_bench.product(100, on_hand=9)
+    sold = shop_bench.sell((bread.id, 2), points=20, card_id=shop_bench.card(points=20))
+    adopt(shop_bench.bench, restored)
+    assert restored.tick() == 0
+    shop_bench.clock.advance(WAITING_LIMIT)
+    assert restored.tick() == 1
+    assert restored.read(lambda c: queries.sale_of(c, sold.id)).reason == "timed_out"
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 9
+
+
+def test_a_sale_without_content_is_ended_and_its_stock_is_back(
     shop_bench: Shop, restored: Bench
 ) -> None:
     bread = shop_bench.product(100, on_hand=9)
     sold = shop_bench.sell((bread.id, 2), points=20, card_id=shop_bench.card(points=20))
+    before_it_told(shop_bench.bench)
     adopt(shop_bench.bench, restored)
     assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 7
     restored.deliver(shop_bench.placed(sold))
@@ -142,11 +184,12 @@ def test_a_sale_that_waited_is_ended_and_its_stock_is_back(
     assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 9
 
 
-def test_a_sale_that_waited_is_ended_also_when_cards_is_silent(
+def test_a_sale_without_content_is_ended_also_when_cards_is_silent(
     shop_bench: Shop, restored: Bench
 ) -> None:
     bread = shop_bench.product(100, on_hand=9)
     sold = shop_bench.sell((bread.id, 2), points=20, card_id=shop_bench.card(points=20))
+    before_it_told(shop_bench.bench)
     adopt(shop_bench.bench, restored)
     assert restored.tick() == 1
     assert restored.read(lambda c: queries.sale_of(c, sold.id)).reason == "timed_out"

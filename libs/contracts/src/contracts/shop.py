@@ -112,7 +112,8 @@ class PointValueSet(Event, type="shop.point_value.set", topic=TOPIC, key="centre
 class PointsPaymentRequested(
     Event, type="shop.points_payment.requested", topic=TOPIC, key="sale_id"
 ):
-    """Cards should set ``points`` aside for this sale."""
+    """Cards should set ``points`` aside for this sale. The rest of the sale goes with it, so that a
+    shop that comes back from a backup can complete it (empty in events from before 0.2)."""
 
     sale_id: Id
     payment_id: Id
@@ -120,6 +121,10 @@ class PointsPaymentRequested(
     card_id: Id
     points: Points
     requested_at: Moment
+    till_id: str = ""
+    total_cents: Cents = 0
+    money_cents: Cents = 0
+    lines: tuple[SaleLine, ...] = ()
 
 
 class SaleCompleted(Event, type="shop.sale.completed", topic=TOPIC, key="sale_id"):

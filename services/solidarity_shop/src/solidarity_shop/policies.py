@@ -73,8 +73,7 @@ def _answered(tx: Transaction, answer: Answer, step: machine.Step) -> None:
         log.warning("shop.hold.without_sale", subject=answer.sale_id)
         return
     before = sale["state"]
-    if not sale["digest"] and before == machine.State.WAITING:
-        # Its content was lost with a store and not restored: it can only be ended.
+    if sale["till_id"] == machine.UNKNOWN_TILL and before == machine.State.WAITING:
         advance(tx, sale, lambda now: machine.given_up(now, machine.FORGOTTEN))
         return
     after = advance(tx, sale, lambda now: step(now, sale["points"]))

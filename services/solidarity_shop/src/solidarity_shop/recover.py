@@ -1,13 +1,15 @@
 """How a restored shop gets back what its own events tell and its store has forgotten.
 
 What events do not carry comes back as a stub: the name of a producer (its id stands in for it) and
-the reason of a refund. A sale that waited for points comes back without its content;
-it is cancelled as soon as the shop opens, which frees the points and puts the stock back.
+the reason of a refund. A sale that waited for points goes on waiting. One that was asked for before
+events told its content (0.1) comes back without it: it is cancelled as soon as the shop opens,
+which frees the points and puts the stock back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +19,7 @@ from messaging import Received, Transaction
 from runtime.store import upsert
 from solidarity_shop import queries, store
 from solidarity_shop.commands.sales import TIMEOUT_JOB
-from solidarity_shop.domain.sale import PointsState, State
+from solidarity_shop.domain.sale import UNKNOWN_TILL, WAITING_LIMIT, PointsState, State
 
 
 def producer(tx: Transaction, received: Received[shop.ProducerRegistered]) -> None:
@@ -105,19 +107,28 @@ def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
 def waiting_sale(tx: Transaction, received: Received[shop.PointsPaymentRequested]) -> None:
     event = received.event
     value = queries.point_value(tx.connection, received.centre, event.requested_at)
-    stub = _stub(event.sale_id, received.centre, "unknown", event.requested_at) | {
+    told = bool(event.till_id)
+    if told:
+        _till(tx, event.till_id, received.centre)
+        value = (event.total_cents - event.money_cents) // event.points
+    stub = _stub(
+        event.sale_id, received.centre, event.till_id or UNKNOWN_TILL, event.requested_at
+    ) | {
         "state": State.WAITING.value,
         "points_state": PointsState.REQUESTED.value,
         "household_id": event.household_id,
         "card_id": event.card_id,
         "payment_id": event.payment_id,
-        "total_cents": event.points * value,
+        "total_cents": event.total_cents if told else event.points * value,
+        "money_cents": event.money_cents,
         "points": event.points,
         "point_value": value,
         "ended_at": None,
     }
     if store.insert_once(tx.connection, store.sale, stub):
-        tx.schedule(TIMEOUT_JOB, event.sale_id, tx.now)
+        _lines(tx, event.sale_id, event.lines, None)
+        limit = WAITING_LIMIT if told else timedelta()
+        tx.schedule(TIMEOUT_JOB, event.sale_id, tx.now + limit)
 
 
 def completed_sale(tx: Transaction, received: Received[shop.SaleCompleted]) -> None:
@@ -142,27 +153,7 @@ def completed_sale(tx: Transaction, received: Received[shop.SaleCompleted]) -> N
     if not store.insert_once(tx.connection, store.sale, row):
         mine = store.sale.c.id == event.sale_id
         tx.connection.execute(sa.update(store.sale).where(mine).values(**told))
-    for place, line in enumerate(event.lines):
-        known = store.row_of(tx.connection, store.product, line.product_id)
-        store.insert_once(
-            tx.connection,
-            store.sale_line,
-            {
-                "sale_id": event.sale_id,
-                "product_id": line.product_id,
-                "place": place,
-                "producer_id": line.producer_id,
-                "fee_percent": queries.fees(tx.connection, [line.producer_id]).get(
-                    line.producer_id, 0
-                ),
-                "name": known["name"] if known is not None else line.product_id,
-                "category": line.category,
-                "quantity": line.quantity,
-                "price_cents": line.amount_cents // line.quantity,
-                "amount_cents": line.amount_cents,
-                "sold_at": event.sold_at,
-            },
-        )
+    _lines(tx, event.sale_id, event.lines, event.sold_at)
     tx.connection.execute(
         sa.update(store.sale_line)
         .where(store.sale_line.c.sale_id == event.sale_id)
@@ -247,6 +238,32 @@ def closing(tx: Transaction, received: Received[shop.DayClosed]) -> None:
             sa.update(table)
             .where(open_rows, ends[table] <= event.closed_at)
             .values(closing_id=event.closing_id)
+        )
+
+
+def _lines(
+    tx: Transaction, sale_id: str, lines: Sequence[shop.SaleLine], sold_at: datetime | None
+) -> None:
+    for place, line in enumerate(lines):
+        known = store.row_of(tx.connection, store.product, line.product_id)
+        store.insert_once(
+            tx.connection,
+            store.sale_line,
+            {
+                "sale_id": sale_id,
+                "product_id": line.product_id,
+                "place": place,
+                "producer_id": line.producer_id,
+                "fee_percent": queries.fees(tx.connection, [line.producer_id]).get(
+                    line.producer_id, 0
+                ),
+                "name": known["name"] if known is not None else line.product_id,
+                "category": line.category,
+                "quantity": line.quantity,
+                "price_cents": line.amount_cents // line.quantity,
+                "amount_cents": line.amount_cents,
+                "sold_at": sold_at,
+            },
         )
 
 

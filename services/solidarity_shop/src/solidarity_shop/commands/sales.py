@@ -132,7 +132,7 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
             Why(StockReason.SALE, origin=new.id, override_reason=new.override_reason.strip()),
         )
     if progress.state is machine.State.WAITING:
-        _ask_for_points(tx, row)
+        _ask_for_points(tx, row, lines)
     else:
         _tell_completed(tx, row, lines)
     return queries.new_sale(row, lines)
@@ -366,7 +366,7 @@ def _write_lines(
 _LINES = sa.insert(store.sale_line)
 
 
-def _ask_for_points(tx: Transaction, sale: dict[str, Any]) -> None:
+def _ask_for_points(tx: Transaction, sale: dict[str, Any], lines: Sequence[store.Row]) -> None:
     tx.emit(
         PointsPaymentRequested(
             sale_id=sale["id"],
@@ -375,6 +375,10 @@ def _ask_for_points(tx: Transaction, sale: dict[str, Any]) -> None:
             card_id=sale["card_id"],
             points=sale["points"],
             requested_at=tx.now,
+            till_id=sale["till_id"],
+            total_cents=sale["total_cents"],
+            money_cents=sale["money_cents"],
+            lines=tuple(event_lines(lines)),
         ),
         centre=sale["centre_id"],
     )

@@ -19,6 +19,8 @@ BY_TILL = "by_till"
 TIMED_OUT = "timed_out"
 FORGOTTEN = "forgotten"
 """The store was restored from before the sale."""
+UNKNOWN_TILL = "unknown"
+"""The till of a sale whose content no event told: it can only be ended."""
 TOO_FEW = "points.too_few"
 
 
