@@ -79,6 +79,15 @@ class Copy:
         found = self.records.get((topic, partition), ())
         return next((record for record in found if record.offset >= offset), None)
 
+    async def exactly(self, places: Mapping[Partition, int]) -> dict[Partition, Record]:
+        """The records at these offsets; what is not there is left out."""
+        found = {name: await self.at(*name, offset) for name, offset in places.items()}
+        return {
+            name: record
+            for name, record in found.items()
+            if record is not None and record.offset == places[name]
+        }
+
     async def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
         return {name: end for name, end in self.offsets.items() if name[0] in topics}
 
