@@ -66,6 +66,7 @@ def served(
             "VICINATO_PORT": str(port),
             "VICINATO_DATA": folder,
             "VICINATO_LOG_LEVEL": log_level,
+            "VICINATO_REQUESTS_PER_SECOND": "0",
         }
         if kafka is not None:
             settings |= {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from messaging import restoring, tables
 from runtime.clock import FixedClock
@@ -193,6 +194,15 @@ async def test_a_mistake_of_ours_shows_a_number_and_nothing_else(
     assert "Maria" not in answer.text
     assert answer.headers["x-correlation-id"] in answer.json()["next_step"]
     assert "content-security-policy" in answer.headers
+
+
+async def test_the_log_says_who_asked_and_what_came_of_it(client: Client) -> None:
+    client.sign_in(token(Role.FAMILY, account="a7", centre="c1"))
+    with capture_logs() as lines:
+        await client.post("/sample/api/things", json={"name": "bread", "cents": 150})
+        await client.http.get("/sample/api/who", headers={"Authorization": "Bearer forged"})
+    told = [(line["actor"], line["status"]) for line in lines if line["event"] == "web.request"]
+    assert told == [("a7", 403), ("", 401)]
 
 
 async def test_a_body_over_a_megabyte_is_refused_announced_or_not(seller: Client) -> None:

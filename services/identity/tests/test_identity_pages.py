@@ -13,6 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from structlog.testing import capture_logs
 
 from contracts.identity import AccountCreated, Role, SessionRevoked
 from identity import carried, store
@@ -103,8 +104,24 @@ async def test_somebody_signs_in_and_out(client: Client) -> None:
     out = await home.form("/identity/sign-out").send()
     assert (out.status_code, out.headers["location"]) == (303, SIGN_IN)
     assert not {"session", "token"} & set(client.http.cookies)
+    assert out.headers["clear-site-data"] == '"storage"'
     assert len(await told(client, SessionRevoked)) == 1
     assert (await client.get("/identity/")).headers["location"].startswith("/identity/renew")
+
+
+async def test_sign_ins_are_logged_right_and_wrong_without_addresses(client: Client) -> None:
+    account_id = await person(client, ANNA, Role.TILL)
+    with capture_logs() as lines:
+        await sign_in(client, ANNA, "not the password")
+        await sign_in(client, "nobody@example.org", "not the password")
+        await sign_in(client, ANNA)
+    told = [(x["event"], x["actor"]) for x in lines if x["event"].startswith("identity.sign_in")]
+    assert told == [
+        ("identity.sign_in.wrong", account_id),
+        ("identity.sign_in.wrong", ""),
+        ("identity.sign_in.right", account_id),
+    ]
+    assert not any("@" in str(line) for line in lines)
 
 
 async def test_a_family_stays_signed_in_on_its_phone(client: Client) -> None:

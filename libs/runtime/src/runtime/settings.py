@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "http://localhost:8080", pattern=r"^https?://[^/\s]+$", description="how browsers reach it"
     )
+    requests_per_second: int = Field(
+        50, ge=0, description="how fast one sign-in may ask a service on and on; 0: no limit"
+    )
     front_door: Annotated[str, AfterValidator(_networks)] = Field(
         "127.0.0.1,::1", description="where the front door calls from; only it is believed who asks"
     )

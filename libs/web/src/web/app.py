@@ -37,6 +37,7 @@ from web.keys import KeyRing
 from web.middleware import Edge
 from web.pages import STATIC, Pages
 from web.parts import Parts
+from web.rates import Pace
 from web.translations import Translations
 
 RESTART_PAUSE = 1.0
@@ -78,6 +79,7 @@ def build(
         ids=ids,
         engine=engine,
         keys=keys,
+        pace=Pace(settings.requests_per_second),
         translations=Translations(service.package),
         pages=Pages(service.package, service.prefix),
         health=_health(store, engine, bus=bus),

@@ -110,6 +110,8 @@ async def _call(
         caller = ANONYMOUS
     call = Call(request, caller, language_of(request, caller))
     request.state.call = call
+    if caller.signed_in:
+        parts.pace.take(caller.session_id)
     if request.method not in csrf.SAFE and bearer is None:
         csrf.refuse_foreign(request, parts.settings.public_url)
         if caller.signed_in:

@@ -26,7 +26,7 @@ from web.auth import RENEWING, SignInNeeded, seen
 from web.call import CENTRE_MISSING, Call
 from web.csrf import SAFE
 from web.parts import parts_of
-from web.rates import TooMany
+from web.rates import TooFast, TooMany
 from web.sentences import field_of, sentence
 from web.translations import Translator
 from web.urls import CENTRE, RENEW, here, with_query
@@ -192,7 +192,7 @@ def _refused(error: Refusal, to: Translator) -> Problem:
         problem.headers["WWW-Authenticate"] = 'Bearer realm="vicinato"'
     if error.status == 503:
         problem.headers["Retry-After"] = str(RETRY_AFTER)
-    if isinstance(error, TooMany):
+    if isinstance(error, TooFast | TooMany):
         problem.headers["Retry-After"] = str(error.after)
     return problem
 

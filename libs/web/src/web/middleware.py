@@ -152,8 +152,10 @@ class Edge:
         )
         if not path.endswith("/live/{name}"):  # a stream is no answer whose time counts
             self._figures.request(scope["method"], path, status, seconds)
+        call = scope["state"].get("call")
         log.info(
             "web.request",
+            actor=call.caller.account_id if call is not None else "",
             method=scope["method"],
             route=path,
             status=status,

@@ -14,6 +14,7 @@ from runtime.ids import Ids
 from runtime.settings import Settings
 from runtime.store import Store
 from web.keys import KeyRing
+from web.rates import Pace
 from web.translations import Translations
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Parts:
     ids: Ids
     engine: Engine
     keys: KeyRing
+    pace: Pace
     translations: Translations
     pages: Pages
     health: Health

@@ -19,15 +19,19 @@ from identity.domain.addresses import spoken_email
 from identity.hashing import Hashing
 from messaging import Transaction
 from runtime.clock import Clock
+from runtime.logging import get_logger
 from web import Call, answers
 from web.auth import SESSION, TOKEN
 from web.csrf import is_form
 from web.forms import NONCE
 from web.parts import Parts
+from web.rates import TooMany
 
 T = TypeVar("T")
 
 HASHING = Hashing()
+
+log = get_logger()
 
 
 def asker(call: Call) -> Asker:
@@ -83,10 +87,16 @@ async def attempt(call: Call, email: str, password: str) -> Attempt:
     The same steps are taken for an address that nobody has.
     """
     client = call.request.client.host if call.request.client else ""
-    counted = await transact(call, lambda tx: sign_in.begin(tx, spoken_email(email), client))
-    stored = counted.account.password_hash if counted.account else ""
-    if not await HASHING.matches(stored, password):
+    try:
+        counted = await transact(call, lambda tx: sign_in.begin(tx, spoken_email(email), client))
+    except TooMany:
+        log.warning("identity.sign_in.too_many")
+        raise
+    known = counted.account
+    if not await HASHING.matches(known.password_hash if known else "", password):
+        log.warning("identity.sign_in.wrong", actor=known.id if known else "")
         raise WrongSignIn()
+    log.info("identity.sign_in.right", actor=known.id if known else "")
     return counted
 
 

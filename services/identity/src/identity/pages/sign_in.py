@@ -114,6 +114,7 @@ async def sign_out(call: Anybody) -> Response:
         await edge.transact(call, lambda tx: sessions.sign_out(tx, secret))
     answer = call.redirect(SIGN_IN)
     edge.forget(answer, call.parts)
+    answer.headers["Clear-Site-Data"] = '"storage"'
     return answer
 
 
