@@ -29,6 +29,7 @@ PARTS = {
     "g": "replicas",
     "h": "later",
     "i": "pages",
+    "j": "felt",
 }
 RESULTS = Path("build/benchmarks")
 PAGE = Path("docs/benchmarks.md")

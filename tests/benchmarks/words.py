@@ -78,5 +78,10 @@ BOUNDS: dict[str, str] = {
         "(120 ms of processor for one letter of 100,000 households); it goes through them in their "
         "order now and stops when the page is full (5 ms)."
     ),
+    "j": (
+        "The line: a page is painted when its style sheet is there, three round trips after the "
+        "click. What blocks is laying the page out on the slowed processor; the most there is to "
+        "lay out is the view of a household of fifteen. Scripts are small and run after it."
+    ),
 }
 """By part: what would have to change for a better figure, as the profiles show it."""

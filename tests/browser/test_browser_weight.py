@@ -97,6 +97,24 @@ def test_a_first_visit_is_light_and_still(
     assert cost.shift <= SHIFT, cost
 
 
+JUMPS = """async most => {
+    const frame = () => new Promise(requestAnimationFrame);
+    while (performance.now() < 1000) await frame();  // what comes right after input is excused
+    const late = document.createElement("div");
+    late.style.blockSize = "300px";
+    document.querySelector("main").prepend(late);
+    while (window.shift <= most && performance.now() < 10000) await frame();
+    return window.shift;
+}"""
+
+
+def test_the_measures_see_a_page_that_jumps(visit: Windows) -> None:
+    page = visit("/identity/sign-in", width=PHONE)
+    page.add_init_script(OBSERVED)
+    assert cost_of(page, "/identity/sign-in").shift <= SHIFT
+    assert float(page.evaluate(JUMPS, SHIFT)) > SHIFT
+
+
 def test_the_measures_see_a_heavy_page(visit: Windows) -> None:
     page = visit("/identity/sign-in", width=PHONE)
     page.route(
