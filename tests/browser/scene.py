@@ -11,7 +11,7 @@ from house import CENTRE, House, unique
 LONG_NAME = "Massimiliano Ferdinando Alessandro Maria Quattrocchi-Buonaventura"
 
 PAGES = {
-    "": ["/identity/sign-in", "/activities/poster/{centre}"],
+    "": ["/identity/welcome", "/today", "/identity/sign-in", "/activities/poster/{centre}"],
     "till": [
         "/identity/",
         "/shop/till",
@@ -45,6 +45,7 @@ PAGES = {
         "/cards/machine",
         "/identity/accounts",
         "/identity/account",
+        "/identity/centre/words",
         "/network/needs",
         "/shop/till",
     ],
@@ -72,6 +73,7 @@ PAGES = {
     ],
     "newcomer": ["/cards/me", "/activities/", "/notifications/inbox"],
     "partner": ["/network/referrals", "/network/referrals/{referral}"],
+    "foundation": ["/identity/", "/identity/centre", "/identity/centres", "/identity/centres/new"],
 }
 """The main pages; `{…}` is filled from what `quarter` gives."""
 
@@ -154,7 +156,24 @@ def quarter(house: House) -> dict[str, Any]:
     for area in ("elderly", "work"):
         need = {"area": area, "zone": "Via Concilio Vaticano II"}
         house.post("/network/api/needs", need, by="case_worker")
+    house.ask(
+        "PUT",
+        f"/identity/api/centres/{CENTRE}/words",
+        "coordinator",
+        {
+            "about": {
+                "it": "Una casa aperta a tutto il quartiere: si impara, si lavora, si sta insieme.",
+                "ar": "بيت مفتوح لكل الحي: نتعلّم ونعمل ونلتقي.",
+            },
+            "hours": {"0": "9-13, 15:30-18", "2": "9-13, 15:30-18", "5": "9-12"},
+            "address": "Via Graf 29, 20157 Milano",
+            "directions": "Autobus 40 e 57, fermata Via Graf",
+            "phone": "+39 02 1234567",
+        },
+    )
     account, new, partner = unique("famiglia"), unique("nuova"), unique("partner")
+    foundation = unique("fondazione")
+    house.account(foundation, ["administrator"], centre_id="")
     house.account(account, ["family"], household_id=family["id"])
     house.account(new, ["family"], household_id=newcomer["id"])
     house.account(partner, ["partner"], organisation_id=organisation)
@@ -170,5 +189,10 @@ def quarter(house: House) -> dict[str, Any]:
         "sale": sale["id"],
         "session": session,
         "referral": referral,
-        "accounts": {"family": account, "newcomer": new, "partner": partner},
+        "accounts": {
+            "family": account,
+            "newcomer": new,
+            "partner": partner,
+            "foundation": foundation,
+        },
     }
