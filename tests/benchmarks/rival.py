@@ -51,9 +51,9 @@ async def rival(url: str, bus: Bus, count: int, *, workers: int) -> float:
             max_fetch_interval=0.1,
             terminal_flush_batch_size=100,
         )
-        async def relay(body: bytes, message: OutboxMessage) -> None:
+        async def relay(message: OutboxMessage) -> None:
             await kafka.publish(
-                body,
+                message.body,  # as it lies there: decoded it would be a dictionary
                 topic=TOPIC,
                 key=message.headers["ce_subject"].encode(),
                 headers=dict(message.headers),
