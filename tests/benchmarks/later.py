@@ -22,6 +22,7 @@ SHARE = 0.1
 SECONDS = 8.0
 EVENTS = 8_000
 LEAST = 0.8
+PART_WITHIN = 1200.0
 
 
 async def run(place: Place) -> list[Figure]:
