@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -280,8 +281,10 @@ def open_house(
 ) -> Iterator[House]:
     """Start a house and set a small centre up; stop it at the end.
 
-    `starter` is the module that starts it, `more` what its environment has besides.
+    `starter` is the module that starts it, `more` what its environment has besides. Its folder goes
+    with it, unless it was given or the house broke down.
     """
+    own = root is None
     root = root or Path(tempfile.mkdtemp(prefix="vicinato-house-"))
     mailbox = Mailbox()
     mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
@@ -315,6 +318,8 @@ def open_house(
         house.stop()
         mail.stop()
         house.http.close()
+    if own:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _wait(house: House, log: Path) -> None:
