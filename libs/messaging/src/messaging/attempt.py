@@ -9,7 +9,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, lru_cache, partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -44,7 +45,7 @@ from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import Refusal
-from runtime.rows import among
+from runtime.rows import among, listed, those_of
 from runtime.store import insert, insert_ignore, upsert
 
 log = get_logger()
@@ -117,20 +118,7 @@ class Attempt:
         names = sorted({(i.record.topic, i.record.partition) for i in items})
         if not all(name in self.expected for name in names):
             insert_ignore(self.connection, place, [_unsettled(name) for name in names])
-        rows = self.connection.execute(
-            sa.select(place)
-            .where(
-                place.c.side == "in",
-                sa.or_(
-                    *(
-                        sa.and_(place.c.topic == topic, place.c.partition == number)
-                        for topic, number in names
-                    )
-                ),
-            )
-            .order_by(place.c.topic, place.c.partition)
-            .with_for_update()
-        )
+        rows = self.connection.execute(_places_of(tuple(names)))
         found = {
             (row.topic, row.partition): Place(row.record_offset, row.event_id, row.stamp, row.era)
             for row in rows
@@ -170,31 +158,12 @@ class Attempt:
         self.live = live_projections(self.connection, self.service)
         ids = {i.id for i in items}
         wanted = sorted(ids | {i.previous for i in items if i.previous})
-        self.known.update(
-            self.connection.scalars(
-                sa.select(inbox.c.event_id).where(among(self.connection, inbox.c.event_id, wanted))
-            )
-        )
+        self.known.update(those_of(self.connection, inbox.c.event_id, wanted))
         if connection_sets_aside(self.connection):
             part = sorted(ids)
-            self.aside_ids.update(
-                self.connection.scalars(
-                    sa.select(set_aside.c.event_id).where(
-                        among(self.connection, set_aside.c.event_id, part)
-                    )
-                )
-            )
-            self.awaited.update(
-                filter(
-                    None,
-                    self.connection.scalars(
-                        sa.select(set_aside.c.previous).where(
-                            set_aside.c.state == "waiting",
-                            among(self.connection, set_aside.c.previous, part),
-                        )
-                    ),
-                )
-            )
+            self.aside_ids.update(those_of(self.connection, set_aside.c.event_id, part))
+            waiting = _waiting_for(self.connection.dialect.name)
+            self.awaited.update(self.connection.scalars(waiting, listed(self.connection, part)))
         self.adopted = read_meta(self.connection, ADOPTED) is not None
         if self.adopted:
             self._note_reactions(ids)
@@ -211,16 +180,7 @@ class Attempt:
             raise Unattributed from error
 
     def _note_reactions(self, ids: Iterable[str]) -> None:
-        self.reacted.update(
-            filter(
-                None,
-                self.connection.scalars(
-                    sa.select(outbox.c.cause).where(
-                        among(self.connection, outbox.c.cause, sorted(ids))
-                    )
-                ),
-            )
-        )
+        self.reacted.update(those_of(self.connection, outbox.c.cause, sorted(ids)))
 
     def knows(self, event_id: str) -> None:
         """Look one id up, when nothing of its record is needed but that others wait for it."""
@@ -427,7 +387,31 @@ def connection_knows(connection: sa.Connection, event_id: str) -> bool:
 
 def connection_sets_aside(connection: sa.Connection) -> bool:
     """Whether anything is set aside at all: mostly nothing is, and two queries are saved."""
-    return bool(connection.scalar(sa.select(sa.exists().where(set_aside.c.event_id.is_not(None)))))
+    return bool(connection.scalar(_ANY_ASIDE))
+
+
+_ANY_ASIDE = sa.select(sa.exists().where(set_aside.c.event_id.is_not(None)))
+
+
+@lru_cache(maxsize=256)
+def _places_of(names: tuple[Partition, ...]) -> sa.Select[Any]:
+    """The places of these partitions, locked in order. Built once, as all that every batch asks:
+    that costs more than running it."""
+    mine = sa.or_(*(sa.and_(place.c.topic == t, place.c.partition == n) for t, n in names))
+    return (
+        sa.select(place)
+        .where(place.c.side == "in", mine)
+        .order_by(place.c.topic, place.c.partition)
+        .with_for_update()
+    )
+
+
+@cache
+def _waiting_for(dialect: str) -> sa.Select[Any]:
+    """Which of some ids are waited for."""
+    return sa.select(set_aside.c.previous).where(
+        set_aside.c.state == "waiting", among(dialect, set_aside.c.previous)
+    )
 
 
 def _unsettled(name: Partition) -> dict[str, object]:

@@ -21,7 +21,7 @@ from messaging.outcome import Partition, Place
 from messaging.reactions import ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
-from runtime.rows import among
+from runtime.rows import those_of
 from runtime.store import Store, insert_ignore, upsert
 
 SLICE = 500
@@ -199,11 +199,8 @@ def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
 
 
 def recorded(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
-    """Which of the values a column holds. In one query: what is settled between two would be seen
-    out of order."""
-    if not values:
-        return set()
-    return set(connection.scalars(sa.select(column).where(among(connection, column, values))))
+    """Which of the values a column holds."""
+    return set(those_of(connection, column, values)) if values else set()
 
 
 async def read_items(

@@ -34,7 +34,14 @@ def unsent(
     connection: sa.Connection, blocked: Iterable[tuple[str, str]], limit: int
 ) -> Sequence[Any]:
     """The oldest rows that were not sent, in the order of their commits, without blocked keys."""
-    query = sa.select(
+    query = _UNSENT
+    for topic, key in blocked:
+        query = query.where(sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)))
+    return connection.execute(query, {"most": limit}).all()
+
+
+_UNSENT = (
+    sa.select(
         outbox.c.row,
         outbox.c.id,
         outbox.c.topic,
@@ -44,10 +51,11 @@ def unsent(
         outbox.c.type,
         outbox.c.headers,
         outbox.c.body,
-    ).where(outbox.c.record_offset.is_(None))
-    for topic, key in blocked:
-        query = query.where(sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)))
-    return connection.execute(query.order_by(outbox.c.row).limit(limit)).all()
+    )
+    .where(outbox.c.record_offset.is_(None))
+    .order_by(outbox.c.row)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
 
 
 def sent(

@@ -12,13 +12,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.tables import outbox
-from runtime.rows import among
+from runtime.rows import among, listed, those_of
 from runtime.store import insert_ignore
 
 
@@ -76,9 +77,7 @@ def _new(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
     reactions = [d.id for d in drafts if d.cause]
     if not reactions:
         return list(drafts)
-    known = set(
-        connection.scalars(sa.select(outbox.c.id).where(among(connection, outbox.c.id, reactions)))
-    )
+    known = set(those_of(connection, outbox.c.id, reactions))
     return [d for d in drafts if d.id not in known]
 
 
@@ -103,14 +102,20 @@ def _last_ids(
     for topic, key in names:
         keys_of.setdefault(topic, []).append(key)
     for topic, keys in keys_of.items():
-        newest = (
-            sa.select(sa.func.max(outbox.c.row))
-            .where(outbox.c.topic == topic, among(connection, outbox.c.key, keys))
-            .group_by(outbox.c.key)
-            .scalar_subquery()
-        )
-        found = connection.execute(
-            sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))
-        )
+        named = {"topic": topic, **listed(connection, keys)}
+        found = connection.execute(_newest(connection.dialect.name), named)
         last.update(((topic, key), event_id) for key, event_id in found)
     return last
+
+
+@cache
+def _newest(dialect: str) -> sa.Select[Any]:
+    """The last row of each key of a topic. Built once: that costs more than running it, and every
+    command runs it."""
+    newest = (
+        sa.select(sa.func.max(outbox.c.row))
+        .where(outbox.c.topic == sa.bindparam("topic"), among(dialect, outbox.c.key))
+        .group_by(outbox.c.key)
+        .scalar_subquery()
+    )
+    return sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))

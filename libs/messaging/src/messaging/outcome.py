@@ -74,10 +74,8 @@ class Unattributed(Exception):  # noqa: N818
 def live_projections(connection: sa.Connection, service: Service) -> list[Projection]:
     """Those that are filled now. Asked in the transaction that fills them, since another replica
     may just have swapped one in, or found it broken."""
-    states = {
-        (name, version): state
-        for name, version, state in connection.execute(
-            sa.select(projection.c.name, projection.c.version, projection.c.state)
-        )
-    }
+    states = {(name, version): state for name, version, state in connection.execute(_STATES)}
     return [p for p in service.all_projections if states.get((p.name, p.version), "live") == "live"]
+
+
+_STATES = sa.select(projection.c.name, projection.c.version, projection.c.state)

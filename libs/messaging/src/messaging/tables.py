@@ -145,7 +145,10 @@ def metadata_with_messaging() -> sa.MetaData:
 
 def read_meta(connection: sa.Connection, name: str) -> str | None:
     """A value of the store's own small notebook, or None."""
-    return connection.scalar(sa.select(meta.c.value).where(meta.c.name == name))
+    return connection.scalar(_META, {"wanted": name})
+
+
+_META = sa.select(meta.c.value).where(meta.c.name == sa.bindparam("wanted"))
 
 
 def write_meta(connection: sa.Connection, name: str, value: str) -> None:

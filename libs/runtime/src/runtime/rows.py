@@ -40,16 +40,34 @@ def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) ->
     )
 
 
-def among(
-    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[str]
-) -> sa.ColumnElement[bool]:
-    """`column` is one of these values: one parameter, however many they are."""
-    if connection.dialect.name == "postgresql":
-        return column == sa.any_(
-            sa.bindparam(None, list(values), postgresql.ARRAY(sa.Text), unique=True)
-        )
-    each = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+def among(dialect: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """`column` is one of the values of the parameter ``wanted`` (see `listed`): one parameter,
+    however many they are, so that a statement can be built once."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam("wanted", type_=postgresql.ARRAY(sa.Text)))
+    each = sa.func.json_each(sa.bindparam("wanted", type_=sa.Text)).table_valued("value")
     return column.in_(sa.select(each.c.value))
+
+
+def listed(connection: sa.Connection, values: Iterable[str]) -> dict[str, str | list[str]]:
+    """The parameter of `among`."""
+    wanted = list(values)
+    return {"wanted": wanted if connection.dialect.name == "postgresql" else json.dumps(wanted)}
+
+
+def those_of(
+    connection: sa.Connection, column: sa.Column[str], values: Iterable[str]
+) -> sa.ScalarResult[str]:
+    """Which of these values a column holds. In one query: what is written between two would be
+    seen out of order."""
+    statement = _those_of(connection.dialect.name, column)
+    return connection.scalars(statement, listed(connection, values))
+
+
+@lru_cache(maxsize=256)
+def _those_of(dialect: str, column: sa.Column[str]) -> sa.Select[Any]:
+    """Built once: that costs more than running it."""
+    return sa.select(column).where(among(dialect, column))
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
