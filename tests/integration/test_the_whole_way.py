@@ -10,8 +10,10 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from house import House, unique
 
+from messaging.tables import place
 from runtime.testing import eventually
 from vicinato.settings import SERVICES
 
@@ -270,3 +272,20 @@ def test_an_offer_runs_out_when_its_time_has_come(house: House) -> None:
         return states.get(ids[2]) == "offered" and states.get(ids[1]) != "offered"
 
     eventually(moved_on, within=30, why="the place goes to the next")
+
+
+def test_verify_passes_over_places_of_partitions_that_are_no_more(house: House) -> None:
+    """A bus was replaced by one with fewer partitions: what lay there lies elsewhere now."""
+    house.quiet()
+    gone = {"side": "in", "topic": "network.events", "partition": 99}
+    store = sa.create_engine(f"sqlite:///{house.folder.stores / 'cards.db'}")
+    with store.begin() as connection:
+        values = {"record_offset": 65, "event_id": "of another bus", "stamp": 1, "era": 1}
+        connection.execute(sa.insert(place).values(**gone, **values))
+    try:
+        done = house.command("verify")
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        with store.begin() as connection:
+            connection.execute(sa.delete(place).where(place.c.partition == gone["partition"]))
+        store.dispose()

@@ -148,11 +148,15 @@ def _ends(store: sa.Connection, topics: Sequence[str]) -> dict[tuple[str, int], 
 
 
 def _places(store: sa.Connection, service: Service, log: _Log) -> list[Difference]:
-    """The record at every place is the one that was settled last."""
+    """The record at every place is the one that was settled last. A place in a partition that its
+    topic has no more (a bus that was replaced by one with fewer) says nothing: what had been there
+    lies elsewhere now, and ids are compared by themselves."""
     found = []
-    rows = store.execute(
+    settled = store.execute(
         sa.select(place).where(place.c.side.in_(("in", "out")), place.c.record_offset >= 0)
     ).all()
+    partitions = log.partitions({row.topic for row in settled})
+    rows = [row for row in settled if (row.topic, row.partition) in partitions]
     there_are = log.at({(row.topic, row.partition, row.record_offset) for row in rows})
     for row in rows:
         record = there_are[row.topic, row.partition, row.record_offset]
@@ -193,6 +197,12 @@ class _Log:
     def __exit__(self, *exc: object) -> None:
         self._loop.run_until_complete(self._opening.__aexit__(None, None, None))
         self._loop.close()
+
+    def partitions(self, topics: Set[str]) -> set[tuple[str, int]]:
+        """All partitions of these topics."""
+        assert self._reader is not None
+        ends = self._loop.run_until_complete(self._reader.ends(sorted(topics)))
+        return set(ends)
 
     def at(self, places: Set[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record | None]:
         """The records at places, or behind one that compaction took."""
