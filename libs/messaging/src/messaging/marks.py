@@ -40,6 +40,11 @@ def unsent(
     return connection.execute(query, {"most": limit}).all()
 
 
+_SENT = sa.text(
+    'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
+    " FROM json_to_recordset(CAST(:rows AS json))"
+    ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r'
+)
 _UNSENT = (
     sa.select(
         outbox.c.row,
@@ -66,11 +71,7 @@ def sent(
         return
     if connection.dialect.name == "postgresql":
         connection.execute(
-            sa.text(
-                'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
-                " FROM json_to_recordset(CAST(:rows AS json))"
-                ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r'
-            ),
+            _SENT,
             {
                 "rows": json.dumps(
                     [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows]

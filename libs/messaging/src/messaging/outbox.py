@@ -88,10 +88,10 @@ def _lock(connection: sa.Connection, names: Sequence[tuple[str, str]]) -> None:
         int.from_bytes(hashlib.blake2b(f"{t}\n{k}".encode(), digest_size=8).digest(), signed=True)
         for t, k in names
     )
-    connection.execute(
-        sa.text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n"),
-        {"numbers": numbers},
-    )
+    connection.execute(_LOCK, {"numbers": numbers})
+
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
 
 
 def _last_ids(

@@ -31,13 +31,14 @@ def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) ->
     wanted = sorted(set(ids))
     if connection.dialect.name != "postgresql" or not wanted:
         return
+    connection.execute(_locked(table), {"wanted": wanted})
+
+
+@lru_cache(maxsize=256)
+def _locked(table: sa.Table) -> sa.Select[Any]:
     (key,) = table.primary_key.columns
-    connection.execute(
-        sa.select(key)
-        .where(key == sa.any_(sa.bindparam("ids", wanted, postgresql.ARRAY(key.type))))
-        .order_by(key)
-        .with_for_update()
-    )
+    wanted = sa.bindparam("wanted", type_=postgresql.ARRAY(key.type))
+    return sa.select(key).where(key == sa.any_(wanted)).order_by(key).with_for_update()
 
 
 def among(dialect: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:

@@ -54,6 +54,30 @@ class _Changes:
     ended_holds: list[str] = field(default_factory=list)
 
 
+_WANTED: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
+# Built once: that costs more than running them, and every batch of events runs them.
+_HOUSEHOLDS = sa.select(
+    store.household.c.id, store.household.c.centre_id, store.household.c.erased_at
+).where(store.household.c.id.in_(_WANTED))
+_BUCKETS = sa.select(store.bucket).where(store.bucket.c.household_id.in_(_WANTED))
+_SALES = sa.select(store.sale).where(store.sale.c.id.in_(_WANTED))
+_HOLDS = sa.select(store.hold).where(store.hold.c.id.in_(_WANTED))
+_HOLDS_OF_SALES = sa.select(store.hold).where(store.hold.c.sale_id.in_(_WANTED))
+_REFUNDS = sa.select(store.refund.c.id).where(store.refund.c.id.in_(_WANTED))
+_ATTENDANCES = sa.select(store.attendance).where(store.attendance.c.session_id.in_(_WANTED))
+_RULES = sa.select(
+    store.earning_rule.c.centre_id,
+    store.earning_rule.c.from_time,
+    store.earning_rule.c.id,
+    store.earning_rule.c.per_euro,
+    store.earning_rule.c.per_attendance,
+    store.earning_rule.c.valid_days,
+).where(store.earning_rule.c.centre_id.in_(_WANTED))
+_ZONES = sa.select(store.centre_seen.c.centre_id, store.centre_seen.c.time_zone).where(
+    store.centre_seen.c.centre_id.in_(_WANTED)
+)
+
+
 class Ledger:
     """See the module. One per transaction: ``Ledger.of(tx)``."""
 
@@ -110,14 +134,9 @@ class Ledger:
         self._load_sales(connection, new_sales)
         self._load_holds(connection, new_sales, new_holds)
         for part in _chunks(new_refunds):
-            self.refunds.update(
-                connection.scalars(sa.select(store.refund.c.id).where(store.refund.c.id.in_(part)))
-            )
+            self.refunds.update(connection.scalars(_REFUNDS, {"wanted": part}))
         for part in _chunks(new_sessions):
-            found = connection.execute(
-                sa.select(store.attendance).where(store.attendance.c.session_id.in_(part))
-            )
-            for row in found:
+            for row in connection.execute(_ATTENDANCES, {"wanted": part}):
                 self.attendances[row.session_id, row.person_id] = AttendanceRow(*row)
 
     def owners(self, *, sales: Iterable[str] = (), holds: Iterable[str] = ()) -> set[str]:
@@ -170,23 +189,11 @@ class Ledger:
         new = self._new("centre", centres)
         if not new:
             return
-        rules, seen = store.earning_rule, store.centre_seen
         self._rules.update({centre_id: [] for centre_id in new})
         self._zones.update({centre_id: zone_of(DEFAULT_ZONE) for centre_id in new})
-        for centre_id, *rule in self.tx.connection.execute(
-            sa.select(
-                rules.c.centre_id,
-                rules.c.from_time,
-                rules.c.id,
-                rules.c.per_euro,
-                rules.c.per_attendance,
-                rules.c.valid_days,
-            ).where(rules.c.centre_id.in_(new))
-        ):
+        for centre_id, *rule in self.tx.connection.execute(_RULES, {"wanted": new}):
             self._rules[centre_id].append(Rule(*rule))
-        for centre_id, name in self.tx.connection.execute(
-            sa.select(seen.c.centre_id, seen.c.time_zone).where(seen.c.centre_id.in_(new))
-        ):
+        for centre_id, name in self.tx.connection.execute(_ZONES, {"wanted": new}):
             self._zones[centre_id] = zone_of(name)
 
     # -- writing -------------------------------------------------------------------------------
@@ -375,21 +382,14 @@ class Ledger:
         return sorted(new)
 
     def _load_households(self, connection: sa.Connection, ids: list[str]) -> None:
-        table = store.household
         for part in _chunks(ids):
-            found = connection.execute(
-                sa.select(table.c.id, table.c.centre_id, table.c.erased_at).where(
-                    table.c.id.in_(part)
-                )
-            )
+            found = connection.execute(_HOUSEHOLDS, {"wanted": part})
             for household_id, centre_id, erased_at in found:
                 self.households[household_id] = HouseholdRow(
                     household_id, centre_id, erased_at is not None
                 )
                 self.accounts[household_id] = HouseholdAccount()
-            buckets = connection.execute(
-                sa.select(store.bucket).where(store.bucket.c.household_id.in_(part))
-            )
+            buckets = connection.execute(_BUCKETS, {"wanted": part})
             for household_id, expires_at, balance, held in buckets:
                 if household_id in self.accounts:
                     self.accounts[household_id].buckets[expires_at] = Bucket(
@@ -398,17 +398,14 @@ class Ledger:
 
     def _load_sales(self, connection: sa.Connection, ids: list[str]) -> None:
         for part in _chunks(ids):
-            for row in connection.execute(
-                sa.select(store.sale).where(store.sale.c.id.in_(part))
-            ).mappings():
+            for row in connection.execute(_SALES, {"wanted": part}).mappings():
                 self.sales[row["id"]] = SaleRow(**{**row, "state": SaleState(row["state"])})
 
     def _load_holds(self, connection: sa.Connection, sales: list[str], holds: list[str]) -> None:
-        table = store.hold
         open_ids: list[str] = []
-        for column, ids in ((table.c.sale_id, sales), (table.c.id, holds)):
+        for query, ids in ((_HOLDS_OF_SALES, sales), (_HOLDS, holds)):
             for part in _chunks(ids):
-                for row in connection.execute(sa.select(table).where(column.in_(part))).mappings():
+                for row in connection.execute(query, {"wanted": part}).mappings():
                     if row["id"] in self.holds:
                         continue
                     hold = HoldRow(**{**row, "state": HoldState(row["state"])})
