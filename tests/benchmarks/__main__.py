@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:
         said = {letter: _module(letter).__doc__ or "" for letter in PARTS}
-        PAGE.write_text(report.page(_known(), said), encoding="utf-8")
+        before = report.standing(PAGE.read_text("utf-8")) if PAGE.exists() else {}
+        PAGE.write_text(report.page(_known(), said, before), encoding="utf-8")
         sys.stdout.write(f"{PAGE} is written.\n")
     return 1 if broken else 0
 

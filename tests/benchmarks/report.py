@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.figures import Figure
@@ -40,15 +42,29 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def page(results: dict[str, dict[str, Any]], parts_said: dict[str, str]) -> str:
+def standing(page: str) -> dict[str, str]:
+    """The parts of a page that was written before, by their letters."""
+    sections = re.split(r"(?m)^(?=## )", page)
+    found = ((re.match(r"## \((\w)\)", section), section) for section in sections)
+    return {match[1]: section for match, section in found if match}
+
+
+def page(
+    results: dict[str, dict[str, Any]],
+    parts_said: dict[str, str],
+    before: Mapping[str, str] | None = None,
+) -> str:
     """Machine, then for each part how it is taken (`parts_said`), its figures if there are any, and
-    what bounds them."""
+    what bounds them. A part without results stays as it was `before`."""
     parts = [INTRODUCTION]
     if results:
         newest = max(results.values(), key=lambda result: str(result["taken"]))
         parts.append(_machine(newest["machine"]))
     for letter, said in parts_said.items():
-        parts.append(_part(said, results[letter]) if letter in results else _missing(letter, said))
+        if letter in results:
+            parts.append(_part(said, results[letter]))
+        else:
+            parts.append((before or {}).get(letter) or _missing(letter, said))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

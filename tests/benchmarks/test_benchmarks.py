@@ -113,3 +113,10 @@ def test_a_grown_store_holds_every_invariant_of_its_service(
             assert not store.read_now(check.run), check.name
     finally:
         store.close_now()
+
+
+def test_a_part_that_was_not_taken_again_stays_as_it_was() -> None:
+    said = {"a": "(a) The first.\n\nHow.", "b": "(b) The second.\n\nHow."}
+    old = report.page({}, said).replace("Not taken for this page yet", "Taken in another year", 1)
+    new = report.page({}, said, report.standing(old))
+    assert new == old
