@@ -162,7 +162,7 @@ class Attempt:
         if connection_sets_aside(self.connection):
             part = sorted(ids)
             self.aside_ids.update(those_of(self.connection, set_aside.c.event_id, part))
-            waiting = _waiting_for(self.connection.dialect.name)
+            waiting = _awaited_among(self.connection.dialect.name)
             self.awaited.update(self.connection.scalars(waiting, listed(self.connection, part)))
         self.adopted = read_meta(self.connection, ADOPTED) is not None
         if self.adopted:
@@ -407,7 +407,7 @@ def _places_of(names: tuple[Partition, ...]) -> sa.Select[Any]:
 
 
 @cache
-def _waiting_for(dialect: str) -> sa.Select[Any]:
+def _awaited_among(dialect: str) -> sa.Select[Any]:
     """Which of some ids are waited for."""
     return sa.select(set_aside.c.previous).where(
         set_aside.c.state == "waiting", among(dialect, set_aside.c.previous)

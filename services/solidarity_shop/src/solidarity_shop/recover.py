@@ -110,7 +110,7 @@ def waiting_sale(tx: Transaction, received: Received[shop.PointsPaymentRequested
     told = bool(event.till_id)
     if told:
         _till(tx, event.till_id, received.centre)
-        value = (event.total_cents - event.money_cents) // event.points
+        value = (event.total_cents - event.money_cents) // max(event.points, 1)
     stub = _stub(
         event.sale_id, received.centre, event.till_id or UNKNOWN_TILL, event.requested_at
     ) | {
