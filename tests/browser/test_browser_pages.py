@@ -15,7 +15,7 @@ from window import DESK, LOCALES, PHONE, ZOOMED, Windows, barriers, moving, side
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.browser,
-    pytest.mark.xdist_group("house"),
+    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 

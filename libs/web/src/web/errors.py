@@ -45,7 +45,7 @@ TITLES = {
     413: N_("This is too large"),
     415: N_("This kind of content is not understood"),
     422: N_("Something has to be corrected"),
-    429: N_("Too many attempts"),
+    429: N_("Please wait a moment"),
     500: N_("Something went wrong here"),
     503: N_("Not available at this moment"),
 }
