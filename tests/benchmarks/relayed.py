@@ -12,7 +12,6 @@ The outbox holds sales, written before. The same rows are taken to a topic like 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -160,7 +159,8 @@ async def bare_producer(bus: Bus, rows: Sequence[Any]) -> float:
             await producer.send(OTHER, value=value, key=key, headers=headers)
             for key, value, headers in ready
         ]
-        await asyncio.gather(*futures)
+        for future in futures:
+            await future
         return len(ready) / (time.perf_counter() - begun)
     finally:
         await producer.stop()

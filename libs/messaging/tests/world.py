@@ -33,7 +33,7 @@ from runtime.clock import FixedClock
 from runtime.ids import SystemIds
 from runtime.store import Store, insert_ignore
 
-from .memory_bus import Crash, Fuse, FusedLock, MemoryBus, MemoryLog
+from .memory_bus import READ_AT_ONCE, Crash, Fuse, FusedLock, MemoryBus, MemoryLog
 
 T = TypeVar("T")
 
@@ -271,7 +271,8 @@ class World:
 
     def _new_relay(self, name: str) -> Relay:
         service, store = (TELLER, self.teller) if name == TELLER.name else (HEARER, self.hearer)
-        relay = Relay(service, store, cast("Bus", self.bus), clock=self.clock, ids=self.ids)
+        bus = cast("Bus", self.bus)
+        relay = Relay(service, store, bus, clock=self.clock, ids=self.ids, at_once=READ_AT_ONCE)
         relay._lock = FusedLock(relay._lock, self.fuse)
         return relay
 

@@ -267,13 +267,13 @@ def wire_headers(
     headers: dict[str, Any], *, previous: str | None, cause: str | None, era: int
 ) -> list[tuple[str, bytes]]:
     """All headers as they are sent."""
-    full = dict(headers)
+    wire = [(name, str(value).encode()) for name, value in headers.items()]
     if previous:
-        full["previous"] = previous
+        wire.append(("previous", previous.encode()))
     if cause:
-        full["cause"] = cause
-    full["era"] = str(era)
-    return [(name, str(value).encode()) for name, value in full.items()]
+        wire.append(("cause", cause.encode()))
+    wire.append(("era", b"%d" % era))
+    return wire
 
 
 def eras(items: Iterable[Item]) -> int:

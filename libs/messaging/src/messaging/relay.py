@@ -41,6 +41,9 @@ from runtime.store import Store
 log = get_logger()
 
 AT_ONCE = 1_000
+MOST_IN_A_TURN = 20_000
+"""Rows, before it is asked whether it is time for a look at the log."""
+
 CHECK_IDLE = 30.0
 CHECK_BUSY = 300.0
 """A busy relay looks at every acknowledgement anyway; this is for partitions that stay quiet."""
@@ -63,7 +66,16 @@ class LogCut(Exception):  # noqa: N818 - it names what happened
 class Relay:
     """Publishes a service's outbox until it is stopped."""
 
-    def __init__(self, service: Service, store: Store, bus: Bus, *, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        service: Service,
+        store: Store,
+        bus: Bus,
+        *,
+        clock: Clock,
+        ids: Ids,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._service = service
         self._store = store
         self._bus = bus
@@ -77,6 +89,7 @@ class Relay:
         self._places: dict[Partition, Place] = {}
         self._checked = 0.0
         self._blocked_at = 0.0
+        self._at_once = at_once
         self._compare = False
         self._comparing: asyncio.Task[None] | None = None
         self.blocked: set[tuple[str, str]] = set()
@@ -132,7 +145,7 @@ class Relay:
         sent = await self.turn()
         if now - self._checked >= (CHECK_BUSY if sent else CHECK_IDLE):
             await self.reconcile()
-        elif not sent:
+        elif sent < MOST_IN_A_TURN:
             if self._compare and self._comparing is None:
                 self._comparing = asyncio.create_task(self._compare_beside())
             with contextlib.suppress(TimeoutError):
@@ -202,19 +215,52 @@ class Relay:
     # sending
 
     async def turn(self) -> int:
-        """Send the oldest unsent rows and mark them. How many were taken; 0: there are none."""
-        rows = await self._store.read(lambda c: marks.unsent(c, self.blocked, AT_ONCE))
-        if not rows:
-            return 0
-        acknowledged = await self._send(rows)
-        places = self._advance(acknowledged)
+        """Send what is unsent, the oldest first, and mark it, until nothing is left or
+        `MOST_IN_A_TURN` is reached. How many rows were taken.
+
+        While a batch waits for its acknowledgements the next one is read, and the last is marked
+        while the next one is sent. A crash between leaves two batches sent and unmarked instead of
+        one: the next `reconcile` finds both in the log.
+        """
+        taken = 0
+        marking: asyncio.Future[None] | None = None
+        reading: asyncio.Future[Sequence[Any]] | None = None
+        last: Sequence[Any] = ()
+        rows = await self._unsent()
+        try:
+            while rows and taken < MOST_IN_A_TURN:
+                if len(rows) >= self._at_once:
+                    reading = asyncio.ensure_future(self._unsent(*last, *rows))
+                acknowledged = await self._send(rows)
+                places = self._advance(acknowledged)
+                self._places.update(places)
+                if marking is not None:
+                    await marking
+                marking = asyncio.ensure_future(self._mark(rows, acknowledged, places))
+                taken += len(rows)
+                last, rows = rows, await (reading or self._unsent(*rows))
+                reading = None
+            if marking is not None:
+                await marking
+        finally:
+            beside = {one for one in (marking, reading) if one is not None}
+            await asyncio.gather(*beside, return_exceptions=True)
+        return taken
+
+    async def _unsent(self, *underway: Any) -> Sequence[Any]:
+        blocked, apart = tuple(self.blocked), [row.row for row in underway]
+        return await self._store.read(
+            lambda c: marks.unsent(c, blocked, self._at_once, underway=apart)
+        )
+
+    async def _mark(
+        self, rows: Sequence[Any], acknowledged: list[marks.Sent], places: dict[Partition, Place]
+    ) -> None:
         await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
-        self._places.update(places)
         if len(acknowledged) <= 20:
             _log_each(rows, acknowledged)
         else:
             log.info("events.sent", count=len(acknowledged))
-        return len(rows)
 
     async def _send(self, rows: Sequence[Any]) -> list[marks.Sent]:
         """Send rows in order. One that does not fit the topic takes others of its batch with it:
@@ -231,12 +277,17 @@ class Relay:
                     sent.append((row, *await self._send_one(row, partitions[row.topic])))
                 except _UNSENDABLE as error:
                     self._block(row, error)
-            await asyncio.gather(*(f for *_, f in sent), return_exceptions=True)
-            for row, partition, stamp, future in sent:
-                try:
-                    acknowledged.append(_sent(row, partition, stamp, future.result()))
-                except _UNSENDABLE:
-                    again.append(row)
+            try:
+                for row, partition, stamp, future in sent:
+                    try:
+                        acknowledged.append(_sent(row, partition, stamp, await future))
+                    except _UNSENDABLE:
+                        again.append(row)
+            except BaseException:
+                for *_, future in sent:
+                    if not future.cancel() and not future.cancelled():
+                        future.exception()
+                raise
             for row in again:
                 if (row.topic, row.key) in self.blocked:
                     continue
@@ -259,7 +310,9 @@ class Relay:
     ) -> tuple[int, int, asyncio.Future[Any]]:
         assert self._producer is not None
         key = row.key.encode()
-        partition = int(self._partitioner(key, partitions, partitions))
+        partition = partitions[0]
+        if len(partitions) > 1:
+            partition = self._partitioner(key, partitions, partitions)
         era = self._era((row.topic, partition))
         stamp = int(time.time() * 1000)
         future = await self._producer.send(
