@@ -48,6 +48,9 @@ CHECK_IDLE = 30.0
 CHECK_BUSY = 300.0
 """A busy relay looks at every acknowledgement anyway; this is for partitions that stay quiet."""
 
+QUIET = 3.0
+"""Idle is who sent nothing for so long: a look takes a tenth of a second, in which facts wait."""
+
 POLL = 1.0
 """For what other processes committed: another replica, or a command line."""
 
@@ -88,6 +91,7 @@ class Relay:
         self._producer: AIOKafkaProducer | None = None
         self._places: dict[Partition, Place] = {}
         self._checked = 0.0
+        self._sent_at = 0.0
         self._blocked_at = 0.0
         self._at_once = at_once
         self._compare = False
@@ -143,7 +147,10 @@ class Relay:
         if self.blocked and now - self._blocked_at >= TRY_BLOCKED_EVERY:
             self.blocked.clear()
         sent = await self.turn()
-        if now - self._checked >= (CHECK_BUSY if sent else CHECK_IDLE):
+        if sent:
+            self._sent_at = now
+        idle = now - self._sent_at >= QUIET
+        if now - self._checked >= (CHECK_IDLE if idle else CHECK_BUSY):
             await self.reconcile()
         elif sent < MOST_IN_A_TURN:
             if self._compare and self._comparing is None:

@@ -50,6 +50,10 @@ Write = Callable[[Callable[[sa.Connection], T]], T]
 SLICE = timedelta(milliseconds=20)
 """How long a batch may hold the store while somebody else waits for it (DESIGN §3.4)."""
 
+MOST = 200
+"""Items of one transaction, some 50 ms: whoever comes in its middle waits for what is left of it.
+More at once would be faster by a twentieth."""
+
 SMALLEST = 16
 """Items of a batch that is divided because others wait: what is looked up for more would be thrown
 away with the rest of it."""
@@ -94,7 +98,7 @@ class Settler:
             self.expected.pop(self._forgotten.pop(), None)
         seeks: dict[Partition, int] = {}
         queue = [_Chunk(self._after_places(items))]
-        size = len(items)
+        size = MOST
         while queue:
             chunk = queue.pop(0).without(seeks)
             if len(chunk.items) > size:
@@ -118,7 +122,7 @@ class Settler:
                 queue.insert(0, chunk.part(outcome.done, None))
                 size = max(SMALLEST, 2 * outcome.done)
             else:
-                size = max(size, 2 * len(chunk.items))
+                size = min(MOST, max(size, 2 * len(chunk.items)))
         return seeks
 
     def _settle_chunk(
