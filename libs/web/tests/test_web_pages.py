@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from web import Role
-from web.csrf import token_of
+from web.csrf import is_token_of, token_of
 from web.testing import Client, token
 
 
@@ -95,6 +95,26 @@ async def test_a_form_without_its_token_is_refused(seller: Client) -> None:
         assert answer.status_code == 403
         assert "does not belong to your present sign-in" in answer.text
     assert await names(seller) == []
+
+
+async def test_the_token_of_a_form_is_never_the_same_and_always_right(seller: Client) -> None:
+    """Or its bytes could be guessed one by one from how well a page can be compressed."""
+    pages = [await seller.page("/sample/new") for _ in range(2)]
+    first, second = (str(page.form("new").values["_csrf"]) for page in pages)
+    assert not {first[at : at + 8] for at in range(len(first) - 7)} & {
+        second[at : at + 8] for at in range(len(second) - 7)
+    }
+    for name, page in zip(("bread", "salt"), pages, strict=True):
+        await page.form("new").submit(name=name)
+    assert await names(seller) == ["bread", "salt"]
+
+
+@pytest.mark.parametrize("given", ["", "0", "zz" * 64, "00" * 31, "00" * 64, "00" * 65, "é" * 128])
+def test_what_is_no_token_is_refused(given: str) -> None:
+    assert not is_token_of(given, "a-session")
+    assert is_token_of(token_of("a-session"), "a-session")
+    assert not is_token_of(token_of("a-session"), "another")
+    assert not is_token_of(token_of("a-session") + "00", "a-session")
 
 
 async def test_the_token_of_another_session_is_refused(seller: Client) -> None:

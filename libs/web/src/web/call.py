@@ -7,6 +7,7 @@ function to ``command`` or ``query``, and answers with a model, ``render`` or ``
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -63,6 +64,11 @@ class Call:
     def zone(self) -> ZoneInfo:
         """The time zone of the caller's centre."""
         return zone_of(self.caller.zone)
+
+    @cached_property
+    def form_token(self) -> str:
+        """What the forms of this answer carry (`web.csrf`)."""
+        return csrf.token_of(self.caller.session_id)
 
     def say(self, msgid: str, **values: object) -> str:
         """A sentence in the reader's language, ``{placeholders}`` filled."""

@@ -3,14 +3,17 @@
 Two locks on every unsafe request that a cookie authenticates: the browser's own word on where the
 request comes from (Sec-Fetch-Site, Origin), and a form token bound to the session. The token is a
 keyed hash of the session's id, so that it is the same in every service, outlives a renewal of the
-signed token, and a form opened before keeps working. Bearer tokens are not sent by browsers on
-their own and need neither.
+signed token, and a form opened before keeps working; on each page it is hidden behind other random
+bytes, so that nobody learns it from how well a page can be compressed (BREACH, CVE-2013-3587).
+Bearer tokens are not sent by browsers on their own and need neither.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import hmac
+import secrets
 
 from starlette.requests import Request
 
@@ -21,13 +24,35 @@ from web.urls import same_origin
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 HEADER = "X-CSRF-Token"
 _PURPOSE = b"vicinato form token"
+_LENGTH = 32
 
 
 def token_of(session_id: str) -> str:
-    """The form token of a session; "" for nobody."""
+    """The form token of a session, another one at each call; "" for nobody."""
     if not session_id:
         return ""
-    return hmac.new(session_id.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+    mask = secrets.token_bytes(_LENGTH)
+    return (mask + _xor(mask, _secret(session_id))).hex()
+
+
+def is_token_of(given: str, session_id: str) -> bool:
+    """Whether it is one of the form tokens of the session. Nobody has none: "" is right then."""
+    if not session_id:
+        return given == ""
+    try:
+        both = binascii.unhexlify(given)
+    except (binascii.Error, ValueError):
+        return False
+    unmasked = _xor(both[:_LENGTH], both[_LENGTH:])
+    return len(both) == 2 * _LENGTH and hmac.compare_digest(unmasked, _secret(session_id))
+
+
+def _secret(session_id: str) -> bytes:
+    return hmac.new(session_id.encode(), _PURPOSE, hashlib.sha256).digest()
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=False))
 
 
 def refuse_foreign(request: Request, public_url: str) -> None:
@@ -46,7 +71,7 @@ async def refuse_forged(request: Request, session_id: str) -> None:
     if not given and is_form(request):
         value = (await request.form()).get(CSRF)
         given = value if isinstance(value, str) else ""
-    if not hmac.compare_digest(given.encode(), token_of(session_id).encode()):
+    if not is_token_of(given, session_id):
         raise NotAllowed(
             "csrf.token",
             N_("This form does not belong to your present sign-in."),

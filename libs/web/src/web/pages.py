@@ -129,7 +129,7 @@ def _environment(package: str) -> Environment:
         initials=formats.initials,
     )
     made.globals.update(
-        csrf=lambda: csrf.token_of(_call.get().caller.session_id),
+        csrf=lambda: _call.get().form_token,
         nonce=lambda: _call.get().parts.ids.new(),
         static=static,
         languages=[(code, NAMES[code]) for code in LANGUAGES],
