@@ -20,6 +20,9 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
+CHINESE = "Noto Sans SC Thin"
+"""What the file `paper/noto-sans-sc.woff2` calls itself: after the thinnest of its family."""
+
 POINT = 25.4 / 72
 """Millimetres of a point, the unit of a PDF."""
 
@@ -69,6 +72,28 @@ def test_a_card_is_printed_as_large_as_a_bank_card(
     assert cut_off(page, ".card") == []
     ((wide, high),) = sheets(page)
     assert (wide, high) == (pytest.approx(85.6, abs=0.5), pytest.approx(53.98, abs=0.5))
+
+
+def letters(page: Page, selector: str) -> set[str]:
+    """The families of our own in whose letters an element is drawn."""
+    session = page.context.new_cdp_session(page)
+    session.send("DOM.enable")
+    session.send("CSS.enable")
+    root = session.send("DOM.getDocument")["root"]["nodeId"]
+    node = session.send("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+    fonts = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+    return {one["familyName"] for one in fonts if one["isCustomFont"]}
+
+
+def test_chinese_is_printed_where_the_device_has_no_chinese(house: House, visit: Windows) -> None:
+    holder = {"given_name": "堃淼", "family_name": "劉"}
+    asked = {"zone": "Satta", "consents": ["registration"], "members": [holder]}
+    made = house.post("/cards/api/households", asked, by="reception")
+    page = visit(f"/cards/households/{made['id']}", by="reception", language="it")
+    assert CHINESE not in letters(page, "h1 bdi")
+    page.locator("#issue button").click()
+    page.evaluate("document.fonts.ready")
+    assert CHINESE in letters(page, ".card strong")
 
 
 def test_a_register_is_printed_on_a4_with_every_child(house: House, visit: Windows) -> None:
