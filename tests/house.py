@@ -193,7 +193,7 @@ class House:
         self.post(path, {"reason": "delivery", "quantity": stock}, by="coordinator")
         return str(made["id"])
 
-    def session(self, capacity: int, *, in_days: int = 5) -> str:
+    def session(self, capacity: int, *, in_days: float = 5) -> str:
         """A session of an activity of its own; returns its id."""
         activity = self.post(
             "/activities/api/activities",

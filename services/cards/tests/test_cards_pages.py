@@ -86,6 +86,28 @@ async def test_a_household_is_registered_with_several_members(client: Client) ->
     assert "Being referred to other organisations: not agreed" in page
 
 
+async def test_a_family_has_the_name_of_its_first_member(client: Client) -> None:
+    page = await client.page("/cards/households/new")
+    page = await page.form("register").submit(
+        **{
+            "members.0.given_name": "Fatou",
+            "members.0.family_name": "Diop",
+            "action": "add_member",
+        }
+    )
+    page = await page.form("register").submit(
+        **{"members.1.given_name": "Awa", "action": "register"}
+    )
+    here = page.path
+    assert "Awa Diop" in page
+    page = await (await client.page(f"{here}/change")).form("change").submit(action="add_member")
+    page = await page.form("change").submit(
+        **{"members.2.given_name": "Ndeye", "members.0.family_name": "Sow", "action": "save"}
+    )
+    for name in ("Fatou Sow", "Awa Diop", "Ndeye Sow"):
+        assert name in page
+
+
 async def test_an_empty_registration_keeps_the_page(client: Client) -> None:
     page = await client.page("/cards/households/new")
     page = await page.form("register").submit(action="register", status=422)

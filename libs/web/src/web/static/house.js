@@ -5,6 +5,7 @@
 //   data-search="id"         a form whose answer is fetched as one types, into data-results
 //   data-stepper             more and less around a number; data-submits sends its form
 //   data-guard               a form that asks before what was typed is left behind
+//   data-tick="present"      ticks all boxes of that name in its form
 //   data-sound="done"        heard once, where sounds are wanted
 //   data-toast, data-menu    go by themselves; close when one turns away
 //   data-print               a button that prints the page
@@ -132,6 +133,17 @@
   if (document.querySelector("[data-shortcut]")) all("[data-keys]").forEach(function (button) {
     button.hidden = false;
     button.addEventListener("click", help);
+  });
+
+  // ---- all at once
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-tick]");
+    if (!button) return;
+    all("input[name=" + button.getAttribute("data-tick") + "]", button.form).forEach(function (box) {
+      box.checked = true;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    });
   });
 
   // ---- more, less

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from cards import commands, models
@@ -26,11 +26,20 @@ LANGUAGES = [*NAMES.items(), *MORE_LANGUAGES.items()]
 
 
 class Registration(HouseholdNew):
-    """The form of a new household. ``action``: register, or add_member."""
+    """The form of a new household. ``action``: register, or add_member. A family name that was
+    left empty is that of the first member."""
 
     model_config = ConfigDict(extra="ignore")
 
     action: str = "register"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_family(cls, typed: dict[str, Any]) -> dict[str, Any]:
+        first, *others = typed.get("members") or [{}]
+        name = first.get("family_name", "")
+        named = [{**m, "family_name": m.get("family_name") or name} for m in others]
+        return {**typed, "members": [first, *named]}
 
 
 class MemberRow(MemberChange):
@@ -100,7 +109,8 @@ async def change(household_id: Id, call: AtDesk) -> Response:
 
 
 def _wanted(form: Form[Changing]) -> HouseholdChange:
-    """What the form asks for: a contact that was emptied is taken away, not left as it is."""
+    """What the form asks for: a contact that was emptied is taken away, not left as it is; a new
+    member without a family name has that of the first."""
     members, removed = [], []
     for row in form.data.members:
         if row.leaves and row.id:
@@ -109,6 +119,8 @@ def _wanted(form: Form[Changing]) -> HouseholdChange:
         if row.leaves:
             continue
         values = row.model_dump(exclude={"leaves"}, exclude_none=True)
+        if not row.id and not row.family_name:
+            values["family_name"] = form.data.members[0].family_name
         if row.id:
             values = {"language": "", "email": "", "phone": "", "birth_date": None} | values
         members.append(MemberChange(**values))
