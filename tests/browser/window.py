@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
@@ -69,8 +70,9 @@ class Watch:
             self.complaints.append(f"{message.text} ({at})")
 
 
-Signed = dict[tuple[str, str], StorageState]
-"""What the browser of somebody who signed in once keeps, by name and language."""
+Signed = dict[tuple[str, str, timedelta], StorageState]
+"""What the browser of somebody who signed in once keeps, by name and language; and by the time that
+is played, for a session ends when two days have gone by."""
 
 
 class Windows:
@@ -93,7 +95,8 @@ class Windows:
         scripts: bool = True,
     ) -> Page:
         """A window at ``path``; ``by`` somebody who signed in on the page for it, now or before."""
-        kept = self._signed.get((by, language))
+        signed = (by, language, self._house.clock.offset())
+        kept = self._signed.get(signed)
         context = self._browser.new_context(
             storage_state=kept,
             base_url=self._house.settings.address,
@@ -111,7 +114,7 @@ class Windows:
             form.locator("[name=password]").fill(PASSWORD)
             form.locator("[name=password]").press("Enter")
             expect(page).to_have_url(self._house.settings.address + path)
-            self._signed[by, language] = context.storage_state()
+            self._signed[signed] = context.storage_state()
         else:
             page.goto(path)
         return page
