@@ -146,9 +146,31 @@ def test_a_register_is_a_tap_for_each_who_is_missing(house: House, visit: Window
     with takes(page, taps=4, pages=2):
         page.locator(f"main a[href*='{session}']").first.click()
         page.get_by_role("button", name="Everybody is there").click()
+        expect(page.locator(".dock")).to_contain_text("8 of 8")
         page.get_by_role("checkbox", name="Bimbo3").click()
+        expect(page.locator(".dock")).to_contain_text("7 of 8")
         page.get_by_role("button", name="Save the register").click()
         expect(page.get_by_text("7 present, 1 absent")).to_be_visible()
+
+
+def test_ticking_everybody_is_undone(house: House, visit: Windows) -> None:
+    session = house.session(12, in_days=1 / 24)
+    family = house.household(
+        *({"given_name": f"Bimba{n}", "family_name": "Prova"} for n in range(5))
+    )
+    for member in family["members"]:
+        body = {"person_id": member["id"]}
+        house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+    page = visit(f"/activities/sessions/{session}/register", by="educator")
+    page.get_by_role("checkbox", name="Bimba2").click()
+    page.get_by_role("button", name="Everybody is there").click()
+    expect(page.locator(".dock")).to_contain_text("5 of 5")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".dock")).to_contain_text("1 of 5")
+    expect(page.get_by_role("checkbox", name="Bimba2")).to_be_checked()
+    expect(page.get_by_role("button", name="Everybody is there")).to_be_visible()
+    page.get_by_role("button", name="Save the register").click()
+    expect(page.get_by_text("1 present, 4 absent")).to_be_visible()
 
 
 def test_a_sign_up_is_four_taps_from_home(house: House, visit: Windows) -> None:

@@ -5,7 +5,8 @@
 //   data-search="id"         a form whose answer is fetched as one types, into data-results
 //   data-stepper             more and less around a number; data-submits sends its form
 //   data-guard               a form that asks before what was typed is left behind
-//   data-tick="present"      ticks all boxes of that name in its form
+//   data-tick="present"      ticks all boxes of that name in its form; pressed again, data-undo
+//   data-count="present"     a progress that follows the boxes of that name
 //   data-sound="done"        heard once, where sounds are wanted
 //   data-toast, data-menu    go by themselves; close when one turns away
 //   data-print               a button that prints the page
@@ -135,15 +136,38 @@
     button.addEventListener("click", help);
   });
 
-  // ---- all at once
+  // ---- all at once, and back; and how many they are
+
+  function boxes(name, within) {
+    return all("input[name=" + name + "]", within.form || within.closest("form"));
+  }
 
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-tick]");
     if (!button) return;
-    all("input[name=" + button.getAttribute("data-tick") + "]", button.form).forEach(function (box) {
-      box.checked = true;
+    var before = button.ticksBefore;
+    var ticked = boxes(button.getAttribute("data-tick"), button);
+    button.ticksBefore = before ? null : ticked.map(function (box) { return box.checked; });
+    ticked.forEach(function (box, at) {
+      box.checked = before ? before[at] : true;
       box.dispatchEvent(new Event("input", { bubbles: true }));
     });
+    var words = button.querySelector("span");
+    var other = words.textContent;
+    words.textContent = button.getAttribute("data-undo");
+    button.setAttribute("data-undo", other);
+  });
+
+  document.addEventListener("input", function (event) {
+    var shown = document.querySelector("[data-count='" + event.target.name + "']");
+    if (!shown) return;
+    var ticked = boxes(event.target.name, shown);
+    var done = ticked.filter(function (box) { return box.checked; }).length;
+    var bar = shown.querySelector("progress");
+    var words = shown.querySelector(".number");
+    bar.value = done;
+    bar.max = ticked.length;
+    words.textContent = words.textContent.replace(/\d+(\D+)\d+/, done + "$1" + ticked.length);
   });
 
   // ---- more, less
