@@ -16,7 +16,8 @@ part() {
 	"$@" || failed="$failed $name"
 }
 
-$bin/python -m mypy libs/*/src services/*/src deploy/local/src >"$kept/types" 2>&1 &
+MYPYPATH=tests:tests/browser $bin/python -m mypy libs/*/src services/*/src deploy/local/src \
+	tests/house.py tests/chaos tests/benchmarks >"$kept/types" 2>&1 &
 types=$!
 trap 'kill "$types" 2>/dev/null; rm -rf "$kept"' EXIT
 part rules $bin/ruff check --quiet .

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks import facts, visible
 from benchmarks.figures import Figure, at_most
@@ -88,7 +89,7 @@ def _up(data: Path) -> Iterator[tuple[float, dict[str, int]]]:
                 raise RuntimeError(f"the house does not open: {log.read_text()[-500:]}")
             time.sleep(0.05)
         seconds = time.monotonic() - begun
-        state = Folder(settings.data).read_state() or {"children": []}
+        state: Any = Folder(settings.data).read_state() or {"children": []}
         pids = {str(one["name"]): int(one["pid"] or 0) for one in state["children"]}
         yield seconds, {"supervisor": process.pid, **pids}
     finally:

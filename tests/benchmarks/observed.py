@@ -80,8 +80,8 @@ def _note_arrived() -> None:
 
 def main() -> int:
     """Serve until stopped, then write the notes."""
-    app.Figures = Noting  # type: ignore[misc]
-    app.Engine = Listened  # type: ignore[misc]
+    app.Figures = Noting  # type: ignore[attr-defined]
+    app.Engine = Listened  # type: ignore[attr-defined]
     _note_sent()
     _note_arrived()
     code = serve.main(sys.argv[1:])

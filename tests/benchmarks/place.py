@@ -190,7 +190,7 @@ def _postgresql(folder: Path) -> Iterator[str]:
     folder.mkdir()
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))
 
-    class Durable(PostgresServer):  # type: ignore[misc]
+    class Durable(PostgresServer):
         def ensure_pgdata_inited(self) -> None:
             super().ensure_pgdata_inited()
             with (self.pgdata / "postgresql.conf").open("a", encoding="utf-8") as config:

@@ -217,7 +217,7 @@ async def _while_busy(place: Place) -> list[Figure]:
         while not selling.done():  # one alone is over before the tenth sale
             backups.append(await _backup(place, url))
         backing_up = await selling
-    told = {
+    told: dict[str, tuple[Sold, dict[str, Any]]] = {
         f"a catch-up of {behind:,} events": (catching_up, {"applied_meanwhile": applied}),
         f"a rebuild from {behind:,} events": (rebuilding, {}),
         "backups one after the other": (
