@@ -1,10 +1,10 @@
 """(f) A read model built anew from the log.
 
 `cards` has applied a log of sales, half of the events, and its own events about them, the other
-half; then each of its read models is rebuilt over the API, one after the other, while the service
-runs on, and somebody asks for a household's timeline all the time: the old model answers until the
-new one is swapped in. The time is given for a million events: what the target names, whatever the
-length of the log in this run.
+half; then its read models are rebuilt over the API, all from one reading of the log, while the
+service runs on, and somebody asks for a household's timeline all the time: the old model answers
+until the new one is swapped in. The time is given for a million events: what the target names,
+whatever the length of the log in this run.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ async def _engine(
                 raise RuntimeError("the log was not applied in time")
             await asyncio.sleep(0.5)
         asking = asyncio.create_task(_ask(cards, homes))
-        seconds = {p.name: await _rebuild(cards, p.name) for p in SERVICE.projections}
+        seconds = await _rebuild(cards)
         asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asking
         answers = ANSWERS.pop(cards.port, [])
     kafka.kill()
     place.drop(url)
-    total = sum(seconds.values())
+    total = max(seconds.values())
     return [
         at_most(
             f"{engine}: all read models of cards, for a million events",
@@ -70,7 +70,7 @@ async def _engine(
             "s",
             WITHIN,
             events=count,
-            seconds={name: round(s, 2) for name, s in seconds.items()},
+            answering_after_s={name: round(s, 2) for name, s in seconds.items()},
             events_per_s=round(count / total),
         ),
         at_most(
@@ -101,19 +101,24 @@ async def _ask(cards: Served, homes: list[str]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _rebuild(cards: Served, name: str) -> float:
+async def _rebuild(cards: Served) -> dict[str, float]:
+    """After how many seconds each of the service's own read models answered anew."""
     line = Line(cards.port, token(Role.ADMINISTRATOR))
-    path = f"/cards/api/projections/{name}"
+    path = "/cards/api/projections"
     begun = time.monotonic()
     status, answer = await line.ask("POST", f"{path}/rebuild")
     if status != 202:
-        raise RuntimeError(f"the rebuild of {name} did not begin: {status} {answer[:200]!r}")
+        raise RuntimeError(f"the rebuild did not begin: {status} {answer[:200]!r}")
+    seconds: dict[str, float] = {}
     while True:
         _, answer = await line.ask("GET", path)
-        progress = json.loads(answer)["progress"]
-        if progress and progress["done"]:
+        items = json.loads(answer)["items"]
+        for one in items:
+            if one["progress"] and one["progress"]["done"]:
+                seconds.setdefault(one["name"], time.monotonic() - begun)
+                if one["progress"]["failed"]:
+                    raise RuntimeError(f"a rebuild failed: {one}")
+        if len(seconds) == len(items):
             line.close()
-            if progress["failed"]:
-                raise RuntimeError(f"the rebuild of {name} failed: {progress['failed']}")
-            return time.monotonic() - begun
+            return seconds
         await asyncio.sleep(0.05)

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from contracts.activities import ActivityCreated
 from messaging import NotYet, Policies, Projection, ProjectionTransaction, Received, Service
 from messaging.envelope import Record, decode
-from messaging.rebuild import Progress, Rebuild, TakenOver
+from messaging.rebuild import Progress, Rebuild, TakenOver, begin_together, rebuild
 from messaging.tables import inbox, metadata_with_messaging, place, projection
 from messaging.testing import Bench
 from messaging.transaction import Transaction
@@ -42,7 +42,14 @@ lines = sa.Table(
         postgresql_where=sa.text("number > 1"),
     ),
 )
+tally = sa.Table(
+    "tally",
+    METADATA,
+    sa.Column("activity_id", sa.String(40), primary_key=True),
+    sa.Column("events", sa.Integer, nullable=False),
+)
 POLICIES = Policies()
+TALLY = Projection("tally", version=1, tables=(tally,))
 LINES = Projection("lines", version=2, tables=(lines,))
 
 
@@ -73,6 +80,12 @@ def line(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
     )
 
 
+@TALLY.on(ActivityCreated)
+def counted(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
+    row = {"activity_id": received.event.activity_id, "events": 1}
+    p.add(p.table(tally), row, key=("activity_id",))
+
+
 SERVICE = Service(
     name="network",
     prefix="/network",
@@ -80,7 +93,7 @@ SERVICE = Service(
     metadata=METADATA,
     topics=("network.events",),
     policies=POLICIES,
-    projections=(LINES,),
+    projections=(LINES, TALLY),
 )
 
 
@@ -174,6 +187,80 @@ async def test_after_a_swap_the_schema_is_what_it_was_to_the_last_name(
         assert schema(bench) == before
     bench.deliver(created(clock, "4"))
     assert titles(bench) == {"a": "124", "b": "3"}
+    bench.rebuild_equals()
+
+
+class ReadOnce(BenchLog):
+    """Notes from where it is read."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.asked: list[dict[tuple[str, int], int]] = []
+
+    async def read(
+        self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        self.asked.append(starts)
+        async for batch in super().read(starts, ends):
+            yield batch
+
+
+def spoil(bench: Bench) -> None:
+    bench.store.write_now(lambda c: c.execute(sa.update(lines).values(titles="spoilt")) and None)
+    bench.store.write_now(lambda c: c.execute(sa.update(tally).values(events=-1)) and None)
+
+
+async def test_several_read_the_log_once(bench: Bench, clock: FixedClock) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"), created(clock, "3", "b"))
+    spoil(bench)
+    log = ReadOnce(bench)
+    wanted = {LINES: Progress(), TALLY: Progress()}
+    await begin_together(bench.store, wanted, log, owner="me")
+    assert log.asked == [{}]
+    read = len(bench.log)
+    assert {(p.records, p.total, p.done) for p in wanted.values()} == {(read, read, False)}
+    bench.deliver(created(clock, "4"))
+    for read_model, progress in wanted.items():
+        await rebuild(bench.store, read_model, log, progress, owner="me")
+    assert all(starts for starts in log.asked[1:]), "nothing is read again from the beginning"
+    assert titles(bench) == {"a": "124", "b": "3"}
+    bench.rebuild_equals()
+
+
+async def test_one_that_is_taken_over_leaves_the_others(bench: Bench, clock: FixedClock) -> None:
+    bench.deliver(created(clock, "1"))
+    spoil(bench)
+
+    class Overtaking(BenchLog):
+        async def read(
+            self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+        ) -> AsyncIterator[Sequence[Record]]:
+            other = Rebuild(bench.store, LINES, BenchLog(bench), Progress(), "another")
+            await bench.store.write(other.begin)
+            async for batch in super().read(starts, ends):
+                yield batch
+
+    wanted = {LINES: Progress(), TALLY: Progress()}
+    await begin_together(bench.store, wanted, Overtaking(bench), owner="me")
+    assert wanted[LINES].failed == "TakenOver"
+    await rebuild(bench.store, TALLY, BenchLog(bench), wanted[TALLY], owner="me")
+    found = bench.read(lambda c: c.execute(sa.select(tally)).all())
+    assert [tuple(row) for row in found] == [("a", 1)]
+    assert titles(bench) == {"a": "spoilt"}
+
+
+async def test_one_that_was_begun_before_goes_on_from_there(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"))
+    work = await rebuilt(bench)
+    bench.store.write_now(lambda c: work._filler.fill(c, [decode(bench.log[0])]))
+    log = ReadOnce(bench)
+    wanted = {LINES: Progress(), TALLY: Progress()}
+    await begin_together(bench.store, wanted, log, owner="me")
+    assert log.asked == [], "the one that is left has nobody to share a reading with"
+    for read_model, progress in wanted.items():
+        await rebuild(bench.store, read_model, log, progress, owner="me")
     bench.rebuild_equals()
 
 

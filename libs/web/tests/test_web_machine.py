@@ -64,7 +64,13 @@ def as_coordinator(client: Client) -> Client:
 
 
 READING = ("/projections", "/projections/titles", "/jobs", "/clock")
-ACTING = ("/log/replay", "/log/reread", "/log/compare", "/projections/titles/rebuild")
+ACTING = (
+    "/log/replay",
+    "/log/reread",
+    "/log/compare",
+    "/projections/titles/rebuild",
+    "/projections/rebuild",
+)
 
 
 @pytest.mark.parametrize("role", [Role.TILL, Role.RECEPTION, Role.FAMILY, Role.CASE_WORKER])
@@ -209,6 +215,24 @@ async def test_a_read_model_is_built_anew_and_its_progress_is_seen(client: Clien
     assert [one["name"] for one in answer.json()["items"]][1:] == ["titles"]
     assert (await client.get("/sample/api/projections/none")).status_code == 404
     assert (await client.post("/sample/api/projections/none/rebuild")).status_code == 404
+
+
+async def test_all_read_models_are_built_anew_at_once(client: Client) -> None:
+    client.parts.engine.bus = FakeBus()  # type: ignore[assignment]
+    await client.store.write(lambda c: c.execute(sa.insert(titles).values(activity_id="left over")))
+    page = await client.page("/sample/machine")
+    await page.form("rebuild-all").submit()
+
+    async def done() -> bool:
+        items = (await client.get("/sample/api/projections")).json()["items"]
+        return all(one["state"] == "live" and one["progress"]["done"] for one in items)
+
+    await eventually_async(done, why="the rebuilds")
+    assert await client.read(lambda c: c.execute(sa.select(titles)).all()) == []
+    answer = await client.post("/sample/api/projections/rebuild")
+    assert answer.status_code == 202
+    assert {one["state"] for one in answer.json()["items"]} == {"building"}
+    await eventually_async(done, why="the rebuilds")
 
 
 async def test_a_broken_read_model_is_named_and_needs_the_bus(client: Client) -> None:

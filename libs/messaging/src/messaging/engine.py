@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -333,26 +333,55 @@ class Engine:
         chosen = [p for p in self.service.all_projections if p.name == name]
         if not chosen:
             raise NotFound("projection.unknown", N_("There is no such read model."))
+        self._begin_rebuilds(chosen)
+        return self._rebuilds[name]
+
+    def begin_rebuilds(self) -> None:
+        """Begin the rebuild of all projections, from one reading of the log; those that are being
+        rebuilt go on by themselves.
+
+        Raises:
+            Refusal: there is no bus to read from.
+        """
+        self._begin_rebuilds(self.service.all_projections)
+
+    def _begin_rebuilds(self, chosen: Sequence[Projection]) -> None:
         if self.bus is None:
             raise Refusal(
                 "bus.away",
                 N_("The message bus is not connected."),
                 N_("Connect it and try again."),
             )
-        running = self._rebuilds.get(name)
-        if running is not None and not running.done:
-            return running
-        progress = rebuild.Progress()
-        self._rebuilds[name] = progress
-        self._spawn(partial(self._rebuild, self.bus, chosen[0], progress), f"rebuild {name}")
-        return progress
+        running = {name for name, progress in self._rebuilds.items() if not progress.done}
+        wanted = {p: rebuild.Progress() for p in chosen if p.name not in running}
+        if wanted:
+            self._rebuilds |= {p.name: progress for p, progress in wanted.items()}
+            names = " ".join(p.name for p in wanted)
+            self._spawn(partial(self._rebuild_together, self.bus, wanted), f"rebuild {names}")
 
     async def rebuild_what_must(self, bus: Bus) -> None:
         """Build what this build wants anew, or what was broken."""
         live = await self.store.read(partial(live_projections, service=self.service))
-        for read_model in self.service.all_projections:
-            if read_model not in live:
-                progress = self._rebuilds.setdefault(read_model.name, rebuild.Progress())
+        wanted = {
+            p: self._rebuilds.setdefault(p.name, rebuild.Progress())
+            for p in self.service.all_projections
+            if p not in live
+        }
+        await self._rebuild_together(bus, wanted)
+
+    async def _rebuild_together(
+        self, bus: Bus, wanted: Mapping[Projection, rebuild.Progress]
+    ) -> None:
+        """Where their reading of the log in common did not get to, each goes on by itself."""
+        if len(wanted) > 1:
+            try:
+                async with bus.reader() as reader:
+                    await rebuild.begin_together(self.store, wanted, reader, owner=self.ids.new())
+            except Exception as error:
+                names = [p.name for p in wanted]
+                log.warning("projection.rebuild_waits", projection=names, error=error)
+        for read_model, progress in wanted.items():
+            if not progress.done:
                 await self._rebuild(bus, read_model, progress)
 
     async def _rebuild(self, bus: Bus, read_model: Projection, progress: rebuild.Progress) -> None:
@@ -362,7 +391,7 @@ class Engine:
                 async with bus.reader() as reader:
                     await rebuild.rebuild(self.store, read_model, reader, progress, owner=owner)
             except rebuild.TakenOver:
-                progress.done, progress.failed = True, "TakenOver"
+                progress.is_taken_over()
                 log.info("projection.rebuilt_elsewhere", projection=read_model.name)
                 return
             except Exception as error:

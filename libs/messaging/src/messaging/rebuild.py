@@ -12,7 +12,7 @@ until the swap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.envelope import Item
-from messaging.filling import Filler, Log, fill, fill_with, read_items, recorded
+from messaging.filling import SLICE, Filler, Log, fill, fill_with, read_items, recorded
 from messaging.outcome import BEGINNING, Partition, Place
 from messaging.reactions import Projection
 from messaging.service import Service
@@ -54,6 +54,10 @@ class Progress:
     done: bool = False
     failed: str = ""
     failures: int = 0
+
+    def is_taken_over(self) -> None:
+        """Another process does it."""
+        self.done, self.failed = True, "TakenOver"
 
 
 class TakenOver(Exception):  # noqa: N818 - it names what happened
@@ -90,6 +94,46 @@ async def rebuild(
     progress.done = True
 
 
+async def begin_together(
+    store: Store, wanted: Mapping[Projection, Progress], source: Log, *, owner: str
+) -> None:
+    """Fill the shadows of those that are at their beginning from one reading of the log, up to the
+    live places; `rebuild` goes on with each from there. Reading and decoding are most of the work.
+    One that another process takes over meanwhile is done, as far as this process goes.
+    """
+    works = [Rebuild(store, p, source, progress, owner) for p, progress in wanted.items()]
+    for work in works:
+        await store.write(work.begin)
+    works = [work for work in works if work.at_beginning]
+    topics = sorted({topic for work in works for topic in work.topics})
+    if len(works) < 2:
+        return
+    there = await source.ends(topics)
+    live = await store.read(lambda c: live_places(c, topics))
+    ends = {name: at.offset + 1 for name, at in live.items() if name in there}
+    for work in works:
+        work.expect(sum(end for (topic, _), end in ends.items() if topic in work.topics))
+    async for items in read_items(source, {}, ends):
+        for work in works:
+            if not work.progress.done:
+                await work.take([i for i in items if i.record.topic in work.topics])
+
+
+def live_places(
+    connection: sa.Connection, topics: Sequence[str], *, lock: bool = False
+) -> dict[Partition, Place]:
+    """How far the live side is; with `lock` it stays there for the rest of the transaction."""
+    query = (
+        sa.select(place)
+        .where(place.c.side == "in", place.c.topic.in_(topics))
+        .order_by(place.c.topic, place.c.partition)
+    )
+    rows = connection.execute(query.with_for_update() if lock else query)
+    return {
+        (r.topic, r.partition): Place(r.record_offset, r.event_id, r.stamp, r.era) for r in rows
+    }
+
+
 class Rebuild:
     """The steps of `rebuild`."""
 
@@ -98,11 +142,12 @@ class Rebuild:
     ) -> None:
         self._store = store
         self._source = source
-        self._progress = progress
+        self.progress = progress
         self._owner = owner
         self._shadow = Shadow(read_model)
         self._filler = Filler(self._shadow)
-        self._topics = sorted({e.TOPIC for e in read_model.events})
+        self._size = SLICE
+        self.topics = sorted({e.TOPIC for e in read_model.events})
         self._note = f"rebuild.{read_model.name}"
 
     def begin(self, connection: sa.Connection) -> None:
@@ -111,24 +156,43 @@ class Rebuild:
         self._shadow.create(connection)
         self._filler.open(connection)
 
+    @property
+    def at_beginning(self) -> bool:
+        """Whether nothing of the log was read yet."""
+        return not self._filler.reached
+
+    def expect(self, records: int) -> None:
+        """About how many records there are."""
+        self.progress.total = records
+
+    async def take(self, items: Sequence[Item]) -> None:
+        """Fill with what was read for several, unless another process has taken it over."""
+        try:
+            self._size = await fill_with(
+                self._store, self._filler, items, write=self._own, size=self._size
+            )
+            self._count(len(items))
+        except TakenOver:
+            self.progress.is_taken_over()
+
     async def round(self) -> bool:
         """Fill up to the live places, and swap when little is left; whether it was swapped."""
-        live = await self._store.read(self._live)
-        there = await self._source.ends(self._topics)
+        live = await self._store.read(partial(live_places, topics=self.topics))
+        there = await self._source.ends(self.topics)
         for name in await self._elsewhere(there):
             await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
         ends = {name: at.offset + 1 for name, at in live.items() if name in there}
         await fill(
             self._store, self._filler, self._source, ends, write=self._own, progress=self._count
         )
-        ends = await self._source.ends(self._topics)
+        ends = await self._source.ends(self.topics)
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
         left = sum(max(0, end - starts.get(name, 0)) for name, end in ends.items())
-        self._progress.total = self._progress.records + left
+        self.progress.total = self.progress.records + left
         if left > MOST:
             return False
         tail = await self._read(starts, ends)
-        live = await self._store.read(self._live)
+        live = await self._store.read(partial(live_places, topics=self.topics))
         passed = [item for item in tail if _has_passed(live, item)]
         await fill_with(self._store, self._filler, passed, write=self._own)
         tail = [item for item in tail if not _has_passed(live, item)]
@@ -153,7 +217,7 @@ class Rebuild:
         self, live: Mapping[Partition, Place], ends: dict[Partition, int]
     ) -> list[Item]:
         """The records between `ends`, which is moved, and the live places."""
-        there = await self._source.ends(self._topics)
+        there = await self._source.ends(self.topics)
         starts = {name: ends.get(name, 0) for name in there}
         further = {
             name: at.offset + 1
@@ -164,7 +228,7 @@ class Rebuild:
         return await self._read(starts, further)
 
     def _count(self, records: int) -> None:
-        self._progress.records += records
+        self.progress.records += records
 
     def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
         """`work` unless another process has taken it over."""
@@ -198,17 +262,6 @@ class Rebuild:
                 found.append(name)
         return found
 
-    def _live(self, connection: sa.Connection, *, lock: bool = False) -> dict[Partition, Place]:
-        query = (
-            sa.select(place)
-            .where(place.c.side == "in", place.c.topic.in_(self._topics))
-            .order_by(place.c.topic, place.c.partition)
-        )
-        rows = connection.execute(query.with_for_update() if lock else query)
-        return {
-            (r.topic, r.partition): Place(r.record_offset, r.event_id, r.stamp, r.era) for r in rows
-        }
-
     def _finish(
         self,
         connection: sa.Connection,
@@ -219,7 +272,7 @@ class Rebuild:
         """With the live places locked nothing is settled: what they have passed is applied, and
         what lies behind them and was settled before the log was read again. Then the swap."""
         self._check_owner(connection)
-        live = self._live(connection, lock=True)
+        live = live_places(connection, self.topics, lock=True)
         if any(at.offset >= ends.get(name, 0) for name, at in live.items()):
             tail = [*tail, *more(live)]
         if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):

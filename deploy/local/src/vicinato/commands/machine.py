@@ -63,30 +63,45 @@ def compare(service: Service) -> None:
 
 def rebuild(
     service: Service,
-    projection: Annotated[str, typer.Argument(help="The name of a read model.")],
+    projection: Annotated[
+        str, typer.Argument(help="The name of a read model; without it, all of the service.")
+    ] = "",
 ) -> None:
-    """Build a read model anew from the log, and wait until it answers. The old one answers until
-    then; Ctrl-C stops the waiting, not the building."""
+    """Build a read model anew from the log, or all from one reading of it, and wait until they
+    answer. The old ones answer until then; Ctrl-C stops the waiting, not the building."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         signed_in("rebuild") as api,
         Progress(*columns, TimeElapsedColumn(), console=Console()) as bar,
     ):
-        task = bar.add_task(f"{service} {projection}", total=None)
-        seen = api.call("POST", service, f"projections/{projection}/rebuild")
-        while seen["state"] == "building":
-            _show(bar, task, seen)
+        path = f"projections/{projection}" if projection else "projections"
+        begun = api.call("POST", service, f"{path}/rebuild")
+        tasks = {
+            one["name"]: bar.add_task(f"{service} {one['name']}", total=None)
+            for one in begun.get("items", [begun])
+        }
+        while True:
+            seen = api.call("GET", service, path)
+            models = [one for one in seen.get("items", [seen]) if one["name"] in tasks]
+            for one in models:
+                _show(bar, tasks[one["name"]], one)
+            if all(one["state"] != "building" for one in models):
+                break
             time.sleep(LOOK_EVERY)
-            seen = api.call("GET", service, f"projections/{projection}")
-        _show(bar, task, seen)
-    failed = seen["progress"] and seen["progress"]["failed"]
-    if failed or seen["state"] != "live":
+    told = ", ".join(f"{one['name']} ({why})" for one in models if (why := _missing(one)))
+    if told:
         raise CommandError(
             Exit.REFUSED,
-            f"{projection} was not built: {failed or seen['state']}; see vicinato logs {service}.",
-            f"{projection} non è stato ricostruito; i dettagli con vicinato logs {service}.",
+            f"Not built: {told}; see vicinato logs {service}.",
+            f"Non ricostruito: {told}; i dettagli con vicinato logs {service}.",
         )
-    print(f"{projection} is built anew and answers.")
+    print(f"{', '.join(tasks)}: built anew, and answering.")
+
+
+def _missing(seen: dict[str, Any]) -> str:
+    """Why a read model is not what was asked for; "" when it is."""
+    failed = seen["progress"]["failed"] if seen["progress"] else ""
+    return str(failed or ("" if seen["state"] == "live" else seen["state"]))
 
 
 def _follow(service: str, doing: str, figure: str, *, begins_within: float = 0.0) -> None:

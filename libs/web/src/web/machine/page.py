@@ -47,6 +47,11 @@ def router(path: str) -> APIRouter:
         await read_models.begun(call, name)
         return call.redirect(path)
 
+    @made.post(f"{path}/projections/rebuild")
+    async def rebuild_all(call: Administrator) -> Response:
+        await read_models.all_begun(call)
+        return call.redirect(path)
+
     @made.post(f"{path}/jobs/revive")
     async def revive(call: Administrator) -> Response:
         form = await call.form(jobs.JobName)

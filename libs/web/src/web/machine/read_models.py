@@ -60,6 +60,11 @@ def router(api: str) -> APIRouter:
         """Build it anew from the log; one that is being built goes on."""
         return await begun(call, name)
 
+    @made.post(f"{api}/projections/rebuild", status_code=202)
+    async def rebuild_all(call: Administrator) -> Page[ReadModel]:
+        """Build all of them anew, from one reading of the log."""
+        return Page(items=await all_begun(call))
+
     return made
 
 
@@ -89,6 +94,16 @@ async def begun(call: Call, name: str) -> ReadModel:
         return await shown(call, name)
 
     return await call.once(begin)
+
+
+async def all_begun(call: Call) -> list[ReadModel]:
+    """Begin to rebuild all that are not being rebuilt. Raises Refusal without a bus."""
+
+    async def begin() -> Page[ReadModel]:
+        call.parts.engine.begin_rebuilds()
+        return Page(items=await listed(call))
+
+    return (await call.once(begin)).items
 
 
 def _states(connection: sa.Connection) -> dict[tuple[str, int], State]:
