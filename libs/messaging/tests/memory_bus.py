@@ -215,6 +215,9 @@ class FusedLock:
     async def release(self) -> None:
         await self._lock.release()
 
+    async def keep(self) -> None:
+        await self._lock.keep()
+
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         self._fuse.pass_by()
         answer = await self._lock.write(work)

@@ -51,6 +51,9 @@ CHECK_BUSY = 300.0
 QUIET = 3.0
 """Idle is who sent nothing for so long: a look takes a tenth of a second, in which facts wait."""
 
+KEEP_EVERY = 15.0
+"""How often an idle relay says that it is there (`relay_lock.IDLE`)."""
+
 POLL = 1.0
 """For what other processes committed: another replica, or a command line."""
 
@@ -92,6 +95,7 @@ class Relay:
         self._places: dict[Partition, Place] = {}
         self._checked = 0.0
         self._sent_at = 0.0
+        self._kept_at = 0.0
         self._blocked_at = 0.0
         self._at_once = at_once
         self._compare = False
@@ -153,6 +157,9 @@ class Relay:
         if now - self._checked >= (CHECK_IDLE if idle else CHECK_BUSY):
             await self.reconcile()
         elif sent < MOST_IN_A_TURN:
+            if idle and now - self._kept_at >= KEEP_EVERY:
+                await self._lock.keep()
+                self._kept_at = now
             if self._compare and self._comparing is None:
                 self._comparing = asyncio.create_task(self._compare_beside())
             with contextlib.suppress(TimeoutError):

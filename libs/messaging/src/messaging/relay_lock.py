@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from runtime.patience import Patience
 from runtime.store import Store, database_address
 
 T = TypeVar("T")
@@ -25,6 +26,11 @@ RELAY = 0x7265_6C61_79
 """The number of the advisory lock; each service has its own database."""
 
 TRY_EVERY = 1.0
+
+IDLE = 90.0
+"""Seconds after which the server ends a session that says nothing, and frees its lock. A process
+that is gone with its machine, or behind something that does not pass its end on, would hold it
+until the server's TCP gives up, two hours later (seen: `make chaos`)."""
 
 
 class RelayLock(Protocol):
@@ -36,13 +42,16 @@ class RelayLock(Protocol):
     async def write(self, work: Work[T]) -> T:
         """One transaction, through the holder."""
 
+    async def keep(self) -> None:
+        """Say that the holder is there: more often than every `IDLE` seconds."""
+
     async def release(self) -> None:
         """Let another take over."""
 
 
-def relay_lock(store: Store) -> RelayLock:
-    """The lock that fits the store."""
-    return _Session(store) if store.dialect == "postgresql" else _File(store)
+def relay_lock(store: Store, *, idle: float = IDLE) -> RelayLock:
+    """The lock that fits the store; `idle` seconds of silence are the end of a session."""
+    return _Session(store, idle) if store.dialect == "postgresql" else _File(store)
 
 
 class _File:
@@ -64,6 +73,9 @@ class _File:
     async def write(self, work: Work[T]) -> T:
         return await self._store.write(work)
 
+    async def keep(self) -> None:
+        """The file is this process's as long as it runs."""
+
     async def release(self) -> None:
         if self._held is not None:
             os.close(self._held)
@@ -71,13 +83,18 @@ class _File:
 
 
 class _Session:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, idle: float) -> None:
         self._engine = sa.create_engine(
             database_address(store.url),
             poolclass=sa.NullPool,
             hide_parameters=True,
-            connect_args={"connect_timeout": 10, "options": "-c timezone=UTC"},
+            connect_args={
+                "connect_timeout": 10,
+                "options": f"-c timezone=UTC -c idle_session_timeout={round(idle * 1000)}"
+                f" -c idle_in_transaction_session_timeout={round(idle * 1000)}",
+            },
         )
+        self._patience = Patience(self._engine)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sa.Connection | None = None
 
@@ -120,8 +137,12 @@ class _Session:
                 self._close()
             raise
 
+    async def keep(self) -> None:
+        await self._run(lambda: self._write(lambda connection: connection.scalar(sa.select(1))))
+
     async def release(self) -> None:
         await self._run(self._close)
+        self._patience.close()
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown(wait=False)
@@ -136,4 +157,8 @@ class _Session:
     async def _run(self, work: Callable[[], T]) -> T:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._watched, work)
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        with self._patience.watched():
+            return work()
