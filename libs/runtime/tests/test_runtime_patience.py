@@ -127,3 +127,19 @@ def test_work_that_goes_on_is_not_hung_up(wire: tuple[Wire, str]) -> None:
             assert store.read_now(one) == 1
     finally:
         store.close_now()
+
+
+def test_locks_of_who_is_gone_end_before_anybody_gives_up_on_them() -> None:
+    """A process that was killed in the middle of a transaction, and nobody told the server."""
+
+    def milliseconds(connection: sa.Connection, name: str) -> int:
+        asked = sa.text("SELECT setting::int FROM pg_settings WHERE name = :name AND unit = 'ms'")
+        return int(connection.scalar(asked, {"name": name}))
+
+    with postgresql_database() as url:
+        store = Store(url)
+        for ask in (store.write_now, store.read_now):
+            idle = ask(lambda c: milliseconds(c, "idle_in_transaction_session_timeout"))
+            waited = ask(lambda c: milliseconds(c, "lock_timeout"))
+            assert 0 < idle < waited
+        store.close_now()

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from runtime.patience import Patience
-from runtime.store import Store, database_address
+from runtime.store import IDLE_IN_TRANSACTION_TIMEOUT_MS, Store, database_address
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -91,7 +91,7 @@ class _Session:
             connect_args={
                 "connect_timeout": 10,
                 "options": f"-c timezone=UTC -c idle_session_timeout={round(idle * 1000)}"
-                f" -c idle_in_transaction_session_timeout={round(idle * 1000)}",
+                f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}",
             },
         )
         self._patience = Patience(self._engine)

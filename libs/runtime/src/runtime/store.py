@@ -57,7 +57,9 @@ Work = Callable[[sa.Connection], T]
 BUSY_TIMEOUT_MS = 5_000
 LOCK_TIMEOUT_MS = 30_000
 STATEMENT_TIMEOUT_MS = 300_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 300_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 25_000
+"""Shorter than a lock is waited for: a process that is gone behind something that does not pass its
+end on (a proxy, a machine without power) leaves a transaction open, and its locks, until then."""
 
 
 @dataclass(frozen=True)
