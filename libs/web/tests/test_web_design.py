@@ -222,7 +222,7 @@ def test_several_series_have_a_legend_and_one_has_none() -> None:
     assert one.legend == []
     assert two.legend == [("Present", "a"), ("Absent", "b")]
     assert two.head == ("Week", "Present", "Absent")
-    assert two.rows == [("1", "3", "0"), ("2", "4", "1")]
+    assert two.rows == [("2", "4", "1"), ("1", "3", "0")], "the newest first"
 
 
 def test_a_drawing_is_mirrored_from_right_to_left() -> None:

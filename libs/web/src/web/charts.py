@@ -94,7 +94,8 @@ def line(
     *,
     shown: Shown | None = None,
 ) -> Chart:
-    """A course over time, from the first label to the last; at most six labels are written."""
+    """A course over time, from the first label to the last; at most six labels are written. The
+    table begins with the last: one looks for it, and the table may be higher than the chart."""
     say = shown or _number(to)
     draw = _Drawing(to, 260)
     most = _round_up(max((v for values in series.values() for v in values), default=0))
@@ -106,7 +107,8 @@ def line(
     every = math.ceil(len(labels) / 6) or 1
     for at in range(0, len(labels), every):
         draw.text(58 + step * at, 242, labels[at], "middle")
-    return Chart(title, draw.svg(), *_table(head, labels, series, say))
+    titles, rows, legend = _table(head, labels, series, say)
+    return Chart(title, draw.svg(), titles, rows[::-1], legend)
 
 
 def donut(
