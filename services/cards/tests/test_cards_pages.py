@@ -114,6 +114,14 @@ async def test_an_empty_registration_keeps_the_page(client: Client) -> None:
     assert "Something has to be corrected" in page
 
 
+@pytest.mark.parametrize("sent", [{"members": "x"}, {"members.0": "x", "members.1": "y"}])
+async def test_members_that_are_none_are_refused(client: Client, sent: dict[str, str]) -> None:
+    form = (await client.page("/cards/households/new")).form("register")
+    typed = {"action": "register", "_csrf": form.values["_csrf"], "_nonce": form.values["_nonce"]}
+    answer = await client.post("/cards/households/new", data=typed | sent)
+    assert answer.status_code == 422
+
+
 async def test_the_one_box_finds_by_name_phone_number_and_scan(client: Client) -> None:
     here = await registered(client, "Amina", phone="+393331234567")
     await registered(client, "Bruno")

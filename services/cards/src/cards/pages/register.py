@@ -36,7 +36,10 @@ class Registration(HouseholdNew):
     @model_validator(mode="before")
     @classmethod
     def _of_one_family(cls, typed: dict[str, Any]) -> dict[str, Any]:
-        first, *others = typed.get("members") or [{}]
+        members = typed.get("members")
+        if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
+            return typed  # refused as it is
+        first, *others = members or [{}]
         name = first.get("family_name", "")
         named = [{**m, "family_name": m.get("family_name") or name} for m in others]
         return {**typed, "members": [first, *named]}
