@@ -22,7 +22,7 @@ from benchmarks.served import Line, Served, served
 from cards.app import SERVICE
 from messaging.bus import Bus
 from web.roles import Role
-from web.testing import token
+from web.testing import published_key, token
 
 EVENTS = 100_000
 MILLION = 1_000_000
@@ -48,6 +48,10 @@ async def _engine(
     # Of its own: a relay takes in what it finds in its topics and does not know.
     kafka = place.new_kafka(f"kafka-{engine}")
     await facts.send(Bus(kafka.bootstrap, "shop", kafka.secret("shop")), "shop.events", made)
+    # The keys are a read model as well: after its rebuild it knows what the log knows.
+    key = facts.messages([published_key()], "identity")
+    identity = Bus(kafka.bootstrap, "identity", kafka.secret("identity"))
+    await facts.send(identity, "identity.events", key)
     with served("cards", url, kafka) as cards:
         begun = time.monotonic()
         while facts.settled(url, own=True) < count:
@@ -111,7 +115,9 @@ async def _rebuild(cards: Served) -> dict[str, float]:
         raise RuntimeError(f"the rebuild did not begin: {status} {answer[:200]!r}")
     seconds: dict[str, float] = {}
     while True:
-        _, answer = await line.ask("GET", path)
+        status, answer = await line.ask("GET", path)
+        if status != 200:
+            raise RuntimeError(f"the read models did not answer: {status} {answer[:200]!r}")
         items = json.loads(answer)["items"]
         for one in items:
             if one["progress"] and one["progress"]["done"]:

@@ -76,8 +76,10 @@ BOUNDS: dict[str, str] = {
     ),
     "i": (
         "Searching for the beginning of very many words made a list of all households that match "
-        "(120 ms of processor for one letter of 100,000 households); it goes through them in their "
-        "order now and stops when the page is full (5 ms)."
+        "(120 ms of processor for one letter); it goes through them in their order now and stops "
+        "when the page is full. A family's activities were looked for among everybody of the "
+        "centre on SQLite (104 ms), which the first run with the stores of all six services "
+        "showed; 6 ms by its household. The slowest now are the metrics, which count what waits."
     ),
     "j": (
         "The line: a page is painted when its style sheet is there, three round trips after the "

@@ -28,6 +28,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
+from contracts.identity import KeyPublished
 from messaging import Service, Transaction, tables
 from runtime.clock import Clock, SystemClock
 from runtime.ids import Ids
@@ -85,14 +86,19 @@ def token(
     return mint(key, key_id, claims)
 
 
+def published_key() -> KeyPublished:
+    """What a house would hear about the key of ``token``."""
+    return KeyPublished(
+        key_id=KEY_ID,
+        public_key=public_text(PRIVATE_KEY.public_key()),
+        not_before=LONG_AGO,
+        not_after=FAR_AWAY,
+    )
+
+
 def publish_key(connection: sa.Connection) -> None:
     """Make the store believe tokens of ``token``."""
-    row = {
-        "key_id": KEY_ID,
-        "public_key": public_text(PRIVATE_KEY.public_key()),
-        "not_before": LONG_AGO,
-        "not_after": FAR_AWAY,
-    }
+    row = published_key().model_dump(exclude={"algorithm"})
     upsert(connection, tables.auth_key, [row], key=("key_id",))
 
 
