@@ -18,7 +18,7 @@ from identity import store
 from identity.domain import keys
 from identity.sealing import seal
 from messaging import Transaction
-from messaging.tables import auth_key, auth_revoked
+from messaging.tables import auth_key
 from runtime.logging import get_logger
 from runtime.store import upsert
 from web.tokens import public_text
@@ -156,10 +156,12 @@ def turn(tx: Transaction) -> str:
 
 
 def forget_ended(tx: Transaction) -> None:
-    """Delete private parts that sign no more, and what checks no token any more."""
+    """Delete private parts that sign no more.
+
+    Public keys and ended sessions stay, here as in every service: `auth` is a read model, and one
+    that forgot something by itself would differ from its rebuild.
+    """
     before = tx.now - GONE_AFTER
     tx.connection.execute(
         sa.delete(store.signing_key).where(store.signing_key.c.signs_until <= before)
     )
-    tx.connection.execute(sa.delete(auth_key).where(auth_key.c.not_after <= before))
-    tx.connection.execute(sa.delete(auth_revoked).where(auth_revoked.c.until <= before))
