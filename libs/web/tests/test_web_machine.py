@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from contracts.activities import ActivityCreated
 from messaging import Projection, ProjectionTransaction, Received, Transaction, tables
 from messaging.envelope import Record
+from messaging.rebuild import Progress
 from runtime.clock import Clock, ClockGuard, FixedClock
 from runtime.scheduler import JOB, Job, Jobs, schedule
 from runtime.testing import eventually_async
@@ -233,6 +234,17 @@ async def test_all_read_models_are_built_anew_at_once(client: Client) -> None:
     assert answer.status_code == 202
     assert {one["state"] for one in answer.json()["items"]} == {"building"}
     await eventually_async(done, why="the rebuilds")
+
+
+async def test_one_that_was_built_before_and_broke_is_built_again(client: Client) -> None:
+    engine = client.parts.engine
+    engine._rebuilds["titles"] = Progress(done=True)
+    state = tables.projection.c.state
+    broken = sa.update(tables.projection).where(tables.projection.c.name == "titles")
+    await client.store.write(lambda c: c.execute(broken.values({state: "broken"})))
+    await engine.rebuild_what_must(FakeBus())  # type: ignore[arg-type]
+    items = (await client.get("/sample/api/projections")).json()["items"]
+    assert [one["state"] for one in items if one["name"] == "titles"] == ["live"]
 
 
 async def test_a_broken_read_model_is_named_and_needs_the_bus(client: Client) -> None:

@@ -362,11 +362,13 @@ class Engine:
     async def rebuild_what_must(self, bus: Bus) -> None:
         """Build what this build wants anew, or what was broken."""
         live = await self.store.read(partial(live_projections, service=self.service))
-        wanted = {
-            p: self._rebuilds.setdefault(p.name, rebuild.Progress())
-            for p in self.service.all_projections
-            if p not in live
-        }
+        wanted: dict[Projection, rebuild.Progress] = {}
+        for read_model in self.service.all_projections:
+            if read_model not in live:
+                progress = self._rebuilds.get(read_model.name)
+                if progress is None or progress.done:  # one that was done before broke since
+                    progress = self._rebuilds[read_model.name] = rebuild.Progress()
+                wanted[read_model] = progress
         await self._rebuild_together(bus, wanted)
 
     async def _rebuild_together(
