@@ -134,14 +134,19 @@ def named(page: Page, row: int, name: str) -> None:
     page.keyboard.type(name)
 
 
-def test_a_register_is_a_tap_for_each_who_is_missing(house: House, visit: Windows) -> None:
+def expected(house: House, children: int, name: str) -> str:
+    """A session that begins in an hour, for which so many children are signed up."""
     session = house.session(12, in_days=1 / 24)
     family = house.household(
-        *({"given_name": f"Bimbo{n}", "family_name": "Prova"} for n in range(8))
+        *({"given_name": f"{name}{n}", "family_name": "Prova"} for n in range(children))
     )
-    for member in family["members"]:
-        body = {"person_id": member["id"]}
-        house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+    body = {"person_ids": [member["id"] for member in family["members"]]}
+    house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+    return session
+
+
+def test_a_register_is_a_tap_for_each_who_is_missing(house: House, visit: Windows) -> None:
+    session = expected(house, 8, "Bimbo")
     page = visit("/activities/today", by="educator", width=PHONE)
     with takes(page, taps=4, pages=2):
         page.locator(f"main a[href*='{session}']").first.click()
@@ -154,13 +159,7 @@ def test_a_register_is_a_tap_for_each_who_is_missing(house: House, visit: Window
 
 
 def test_ticking_everybody_is_undone(house: House, visit: Windows) -> None:
-    session = house.session(12, in_days=1 / 24)
-    family = house.household(
-        *({"given_name": f"Bimba{n}", "family_name": "Prova"} for n in range(5))
-    )
-    for member in family["members"]:
-        body = {"person_id": member["id"]}
-        house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+    session = expected(house, 5, "Bimba")
     page = visit(f"/activities/sessions/{session}/register", by="educator")
     page.get_by_role("checkbox", name="Bimba2").click()
     page.get_by_role("button", name="Everybody is there").click()

@@ -52,7 +52,7 @@ SLICE = timedelta(milliseconds=20)
 
 MOST = 200
 """Items of one transaction, some 50 ms: whoever comes in its middle waits for what is left of it.
-More at once would be faster by a twentieth."""
+More at once would be faster, by a fifth on PostgreSQL (`docs/benchmarks.md`, b)."""
 
 SMALLEST = 16
 """Items of a batch that is divided because others wait: what is looked up for more would be thrown
