@@ -2,4 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from itertools import chain
+
+import pytest
+
 pytest_plugins = ["runtime.testing", "vicinato.testing"]
+
+CHAINS = ("house", "pages", "planted", "upgrade")
+"""Groups of tests that one worker runs one after another, the longest first."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest chains first, one on each worker, then some short tests, then the rest.
+
+    A worker is given its next test while it runs one, and nobody takes it away again: a chain that
+    is given out late, or behind another, is what everybody waits for. In between, all stay in the
+    random order they came in.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    chains: dict[str, list[pytest.Item]] = {name: [] for name in CHAINS}
+    others: list[pytest.Item] = []
+    alone: list[pytest.Item] = []
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group is None:
+            alone.append(item)
+        else:
+            chains.get(group.args[0], others).append(item)
+    begun = list(chains.values())
+    items[:] = chain(*begun[:workers], alone[:workers], *begun[workers:], others, alone[workers:])

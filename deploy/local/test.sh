@@ -28,7 +28,8 @@ printf '== tests\n'
 colour=no
 [ -t 1 ] && colour=yes
 {
-	$bin/python -m pytest -n "${WORKERS:-3}" --dist loadgroup -m "not chaos" -q --color "$colour"
+	$bin/python -m pytest -n "${WORKERS:-4}" --dist loadgroup --no-loadscope-reorder \
+		-m "not chaos" -q --color "$colour"
 	echo $? >"$kept/ended"
 } | tee "$kept/tests"
 [ "$(cat "$kept/ended")" = 0 ] || failed="$failed tests"
