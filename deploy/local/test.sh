@@ -28,7 +28,7 @@ printf '== tests\n'
 colour=no
 [ -t 1 ] && colour=yes
 {
-	$bin/python -m pytest -n "${WORKERS:-4}" --dist loadgroup --no-loadscope-reorder \
+	$bin/python -m pytest -n "${WORKERS:-3}" --dist loadgroup --no-loadscope-reorder \
 		-m "not chaos" -q --color "$colour"
 	echo $? >"$kept/ended"
 } | tee "$kept/tests"
