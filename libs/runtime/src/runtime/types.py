@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,9 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a time without a zone cannot be stored")
         value = value.astimezone(UTC)
-        if dialect.name == "sqlite":
-            return value.isoformat(timespec="microseconds")[:-6] + "Z"
-        return value
+        return _text(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -52,6 +51,12 @@ class UtcDateTime(TypeDecorator[datetime]):
             value = datetime.fromisoformat(value)
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
+
+
+@lru_cache(maxsize=1_000)
+def _text(utc: datetime) -> str:
+    """The same few moments come again and again: those of a batch's rows."""
+    return utc.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 class Json(TypeDecorator[Any]):
