@@ -29,7 +29,7 @@ from messaging.attempt import Outcome
 from messaging.bus import Bus
 from messaging.consumer import MAX_RECORDS, Subscription
 from messaging.envelope import Record, decode
-from messaging.settle import Settler
+from messaging.settle import MOST, Settler
 from messaging.turn import Turn
 from runtime.clock import SystemClock
 from runtime.ids import SystemIds
@@ -147,7 +147,7 @@ def _without_a_bus(url: str, records: Sequence[Record]) -> float:
     begun = time.perf_counter()
     for start in range(0, len(records), MAX_RECORDS):
         items = [decode(record) for record in records[start : start + MAX_RECORDS]]
-        settler.settle_all(store.write_now, items)
+        settler.settle_all(store.write_now, items, most=MOST[store.dialect])
     rate = len(records) / (time.perf_counter() - begun)
     store.close_now()
     return rate

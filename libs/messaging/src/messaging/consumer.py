@@ -23,7 +23,7 @@ from messaging.attempt import Outcome, Partition
 from messaging.bus import Bus, asked_to_stop, ended, record_of
 from messaging.envelope import Item, decode
 from messaging.follow import Follow
-from messaging.settle import Settler
+from messaging.settle import MOST, Settler
 from messaging.turn import Turn
 from runtime.logging import get_logger
 from runtime.store import Store
@@ -246,6 +246,7 @@ class Subscription:
             return self._settler.settle_all(
                 self._store.write_now,
                 items,
+                most=MOST[self._store.dialect],
                 waiting=lambda: self._store.waiting,
                 told=self._tell,
             )

@@ -50,9 +50,10 @@ Write = Callable[[Callable[[sa.Connection], T]], T]
 SLICE = timedelta(milliseconds=20)
 """How long a batch may hold the store while somebody else waits for it (DESIGN §3.4)."""
 
-MOST = 200
-"""Items of one transaction, some 50 ms: whoever comes in its middle waits for what is left of it.
-More at once would be faster, by a fifth on PostgreSQL (`docs/benchmarks.md`, b)."""
+MOST = {"sqlite": 200, "postgresql": 500}
+"""Items of one transaction, by engine. On SQLite it holds the whole store, for some 50 ms, and
+whoever comes in its middle waits for what is left of it. On PostgreSQL it holds rows, and more at
+once is faster by a fifth (`docs/benchmarks.md`, b)."""
 
 SMALLEST = 16
 """Items of a batch that is divided because others wait: what is looked up for more would be thrown
@@ -83,13 +84,14 @@ class Settler:
         write: Write[Outcome],
         items: Sequence[Item],
         *,
+        most: int = MOST["sqlite"],
         waiting: Callable[[], int] = lambda: 0,
         told: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> dict[Partition, int]:
         """Settle items in order, in as few transactions as their failures allow.
 
-        `write` runs work in one transaction; `waiting` says whether others want the store; `told`
-        is called after each commit. Returns where to seek.
+        `write` runs work in one transaction, `most` items in each; `waiting` says whether others
+        want the store; `told` is called after each commit. Returns where to seek.
 
         Raises what is transient; then nothing of the open batch is kept, and the same items may be
         given again: those that were settled before it are passed over.
@@ -98,7 +100,7 @@ class Settler:
             self.expected.pop(self._forgotten.pop(), None)
         seeks: dict[Partition, int] = {}
         queue = [_Chunk(self._after_places(items))]
-        size = MOST
+        size = most
         while queue:
             chunk = queue.pop(0).without(seeks)
             if len(chunk.items) > size:
@@ -122,7 +124,7 @@ class Settler:
                 queue.insert(0, chunk.part(outcome.done, None))
                 size = max(SMALLEST, 2 * outcome.done)
             else:
-                size = min(MOST, max(size, 2 * len(chunk.items)))
+                size = min(most, max(size, 2 * len(chunk.items)))
         return seeks
 
     def _settle_chunk(
