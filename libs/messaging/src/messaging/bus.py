@@ -128,13 +128,18 @@ class Reader:
 
     async def partitions(self, topic: str) -> list[int]:
         """The partitions of a topic. Raises BusAway when it is not there."""
+        return (await self._partitions([topic]))[topic]
+
+    async def _partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
+        """Asked together: each question costs a tenth of a second."""
         async with asyncio.timeout(READ_TIMEOUT):
             # `partitions_for_topic` only knows subscribed topics; this asks for all, as `topics()`.
             cluster = await self._consumer._client.fetch_all_metadata()
-        found = cluster.partitions_for_topic(topic)
-        if not found:
-            raise BusAway(f"the topic {topic} is not there")
-        return sorted(found)
+        found = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        for topic, partitions in found.items():
+            if not partitions:
+                raise BusAway(f"the topic {topic} is not there")
+        return found
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is there and the one after the last."""
@@ -172,8 +177,8 @@ class Reader:
         """The offset after the last record, of every partition of these topics."""
         there = [
             TopicPartition(topic, partition)
-            for topic in topics
-            for partition in await self.partitions(topic)
+            for topic, partitions in (await self._partitions(topics)).items()
+            for partition in partitions
         ]
         async with asyncio.timeout(READ_TIMEOUT):
             ends = await self._consumer.end_offsets(there)

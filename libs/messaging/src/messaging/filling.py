@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -24,9 +25,11 @@ from messaging.tables import inbox, place, set_aside
 from runtime.rows import those_of
 from runtime.store import Store, insert_ignore, upsert
 
-SLICE = 500
-SLICE_SECONDS = 0.02
+SLICE = {"sqlite": 250, "postgresql": 1_000}
+"""Items that are worked on at once, by engine: SQLite's writers wait for them, some 10 ms."""
 
+SLICE_SECONDS = 0.02
+"""How long a transaction may keep others from the store that want it."""
 
 Write = Callable[[Callable[[sa.Connection], None]], Callable[[sa.Connection], None]]
 
@@ -206,8 +209,22 @@ def recorded(connection: sa.Connection, column: sa.Column[str], values: Sequence
 async def read_items(
     source: Log, starts: dict[Partition, int], ends: dict[Partition, int]
 ) -> AsyncIterator[list[Item]]:
-    """Records between places, decoded beside the event loop."""
-    async for batch in source.read(starts, ends):
+    """Records between places, decoded beside the event loop; the next are fetched while whoever
+    asked works on the last."""
+    batches = _decoding(source.read(starts, ends))
+    coming = asyncio.ensure_future(anext(batches, None))
+    try:
+        while (items := await coming) is not None:
+            coming = asyncio.ensure_future(anext(batches, None))
+            yield items
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+        await batches.aclose()
+
+
+async def _decoding(records: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[list[Item]]:
+    async for batch in records:
         yield await asyncio.to_thread(_decoded, batch)
 
 
@@ -226,32 +243,36 @@ async def fill(
 ) -> None:
     """Read from where the shadow stands up to `ends`. `write` wraps what is done in each
     transaction."""
-    size = SLICE
     starts = {name: at.offset + 1 for name, at in filler.reached.items()}
     async for items in read_items(source, starts, ends):
-        size = await fill_with(store, filler, items, write=write, size=size)
+        await fill_with(store, filler, items, write=write)
         progress(len(items))
 
 
-async def fill_with(
-    store: Store, filler: Filler, items: Sequence[Item], *, write: Write, size: int = SLICE
-) -> int:
-    """Fill with items in slices that let others write between; the size that did so at last."""
+async def fill_with(store: Store, filler: Filler, items: Sequence[Item], *, write: Write) -> None:
+    """Fill with items in transactions that let others write between."""
+    await in_turns(store, items, lambda part: write(lambda c: filler.fill(c, part)))
+
+
+async def in_turns(
+    store: Store,
+    items: Sequence[Item],
+    work: Callable[[Sequence[Item]], Callable[[sa.Connection], None]],
+) -> None:
+    """`work` on all items, slice by slice, in transactions that end when others want the store and
+    have waited long enough. While nobody does they are as large as may be: what a thousand events
+    change lies on fewer pages than twice what five hundred do."""
+    size = SLICE[store.dialect]
+
+    def some(connection: sa.Connection, at: int) -> int:
+        begun = time.monotonic()
+        while at < len(items):
+            work(items[at : at + size])(connection)
+            at += size
+            if store.waiting and time.monotonic() - begun > SLICE_SECONDS:
+                break
+        return at
+
     at = 0
     while at < len(items):
-        part = items[at : at + size]
-        spent = await store.write(_timed(write(lambda c, part=part: filler.fill(c, part))))  # type: ignore[misc]
-        at += len(part)
-        size = max(20, min(SLICE, int(size * SLICE_SECONDS / max(spent, 0.001))))
-    return size
-
-
-def _timed(work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], float]:
-    """How long it held the store, without the time that it queued."""
-
-    def timed(connection: sa.Connection) -> float:
-        begun = time.monotonic()
-        work(connection)
-        return time.monotonic() - begun
-
-    return timed
+        at = await store.write(partial(some, at=at))

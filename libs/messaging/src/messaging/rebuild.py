@@ -20,7 +20,15 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.envelope import Item
-from messaging.filling import SLICE, Filler, Log, fill, fill_with, read_items, recorded
+from messaging.filling import (
+    Filler,
+    Log,
+    fill,
+    fill_with,
+    in_turns,
+    read_items,
+    recorded,
+)
 from messaging.outcome import BEGINNING, Partition, Place
 from messaging.reactions import Projection
 from messaging.service import Service
@@ -113,10 +121,16 @@ async def begin_together(
     ends = {name: at.offset + 1 for name, at in live.items() if name in there}
     for work in works:
         work.expect(sum(end for (topic, _), end in ends.items() if topic in work.topics))
+
+    def take(connection: sa.Connection, part: Sequence[Item]) -> None:
+        for work in works:
+            work.take(connection, [i for i in part if i.record.topic in work.topics])
+
     async for items in read_items(source, {}, ends):
+        await in_turns(store, items, lambda part: partial(take, part=part))
         for work in works:
             if not work.progress.done:
-                await work.take([i for i in items if i.record.topic in work.topics])
+                work.count(sum(item.record.topic in work.topics for item in items))
 
 
 def live_places(
@@ -146,7 +160,6 @@ class Rebuild:
         self._owner = owner
         self._shadow = Shadow(read_model)
         self._filler = Filler(self._shadow)
-        self._size = SLICE
         self.topics = sorted({e.TOPIC for e in read_model.events})
         self._note = f"rebuild.{read_model.name}"
 
@@ -165,15 +178,20 @@ class Rebuild:
         """About how many records there are."""
         self.progress.total = records
 
-    async def take(self, items: Sequence[Item]) -> None:
+    def count(self, records: int) -> None:
+        """So many were read."""
+        self.progress.records += records
+
+    def take(self, connection: sa.Connection, items: Sequence[Item]) -> None:
         """Fill with what was read for several, unless another process has taken it over."""
+        if self.progress.done:
+            return
         try:
-            self._size = await fill_with(
-                self._store, self._filler, items, write=self._own, size=self._size
-            )
-            self._count(len(items))
+            self._check_owner(connection)
         except TakenOver:
             self.progress.is_taken_over()
+        else:
+            self._filler.fill(connection, items)
 
     async def round(self) -> bool:
         """Fill up to the live places, and swap when little is left; whether it was swapped."""
@@ -183,7 +201,7 @@ class Rebuild:
             await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
         ends = {name: at.offset + 1 for name, at in live.items() if name in there}
         await fill(
-            self._store, self._filler, self._source, ends, write=self._own, progress=self._count
+            self._store, self._filler, self._source, ends, write=self._own, progress=self.count
         )
         ends = await self._source.ends(self.topics)
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
@@ -227,9 +245,6 @@ class Rebuild:
         ends |= further
         return await self._read(starts, further)
 
-    def _count(self, records: int) -> None:
-        self.progress.records += records
-
     def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
         """`work` unless another process has taken it over."""
 
@@ -246,19 +261,15 @@ class Rebuild:
     async def _elsewhere(self, there: Mapping[Partition, int]) -> list[Partition]:
         """Partitions whose log is not the one that the shadow was read from, or is gone."""
         found = [name for name in self._filler.reached if name not in there]
-        for name, at in self._filler.reached.items():
-            if name in found:
+        asked = {name: at for name, at in self._filler.reached.items() if name in there}
+        starts = {name: at.offset for name, at in asked.items()}
+        read = await self._read(starts, {name: offset + 1 for name, offset in starts.items()})
+        lies = {(item.record.topic, item.record.partition): item for item in read}
+        for name, at in asked.items():
+            item = lies.get(name)
+            if item is None and name[0] in COMPACTED:
                 continue
-            records = [
-                i
-                async for items in read_items(
-                    self._source, {name: at.offset}, {name: at.offset + 1}
-                )
-                for i in items
-            ]
-            if name[0] in COMPACTED and not records:
-                continue
-            if not records or not _is_at(records[0], at):
+            if item is None or not _is_at(item, at):
                 found.append(name)
         return found
 

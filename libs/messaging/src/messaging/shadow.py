@@ -28,11 +28,12 @@ def differences(
     shadow.create(connection)
     topics = {e.TOPIC for e in read_model.events}
     part: list[Item] = []
+    size = SLICE[connection.dialect.name]
     for record in records:
         if record.topic not in topics:
             continue
         part.append(decode(record))
-        if len(part) == SLICE:
+        if len(part) == size:
             filler.fill(connection, part)
             part = []
     filler.fill(connection, part)
