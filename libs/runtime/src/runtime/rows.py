@@ -222,7 +222,7 @@ class _Prepared:
 
     text: str
     names: tuple[str, ...]
-    processes: dict[str, Process]
+    processes: Mapping[str, Process]
     defaults: dict[str, Any]
 
     def column(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
