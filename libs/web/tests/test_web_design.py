@@ -229,8 +229,8 @@ def test_a_drawing_is_mirrored_from_right_to_left() -> None:
     rows = [("a", 10)]
     straight = charts.bars(ENGLISH, "", ("", ""), rows).svg
     mirrored = charts.bars(ARABIC, "", ("", ""), rows).svg
-    assert 'x="0.0" y="13.0" text-anchor="start"' in straight
-    assert f'x="{charts.WIDTH}.0" y="13.0" text-anchor="end"' in mirrored
+    assert 'x="0.0" y="14.0" text-anchor="start"' in straight
+    assert f'x="{charts.WIDTH}.0" y="14.0" text-anchor="end"' in mirrored
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,19 @@ def test_money_and_moments_follow_the_language_and_the_centre() -> None:
     assert all(formats.moment(to.of(language), NOW) for language in LANGUAGES)
 
 
+def test_a_language_has_its_name_in_the_readers() -> None:
+    to = Translations()
+    assert [formats.tongue(to.of("it"), code) for code in ("ar", "zh", "si")] == [
+        "arabo",
+        "cinese",
+        "singalese",
+    ]
+    assert formats.tongue(to.of("ar"), "it") == "الإيطالية"
+    assert formats.tongue(to.of("it"), "pt-BR") == "portoghese brasiliano"
+    assert formats.tongue(to.of("it"), "fr-XX") == "francese"
+    assert formats.tongue(to.of("it"), "qqq") == "qqq"
+
+
 def test_the_language_is_chosen_by_weight() -> None:
     assert choose("", accept="de;q=1, ar;q=0.5, es;q=0.9") == "es"
     assert choose("xx", "fr", accept="es") == "fr"

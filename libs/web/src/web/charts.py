@@ -48,14 +48,14 @@ def bars(
 ) -> Chart:
     """One bar for each row, its name above and its figure at its end; not below zero."""
     say = shown or _number(to)
-    draw = _Drawing(to, 44 * len(rows) or 1)
+    draw = _Drawing(to, 52 * len(rows) or 1)
     most = max((value for _, value in rows), default=0) or 1
     for at, (name, value) in enumerate(rows):
-        top = 44 * at
+        top = 52 * at
         length = max(2.0, 310 * max(value, 0) / most)
-        draw.text(0, top + 13, name, "start")
-        draw.rect(0, top + 19, length, 16, "tone-a", radius=5)
-        draw.text(length + 8, top + 32, say(value), "start", "value")
+        draw.text(0, top + 14, name, "start")
+        draw.rect(0, top + 22, length, 16, "tone-a", radius=5)
+        draw.text(length + 8, top + 36, say(value), "start", "value")
     return Chart(title, draw.svg(), head, [(name, say(value)) for name, value in rows])
 
 
@@ -72,15 +72,17 @@ def columns(
     say = shown or _number(to)
     draw = _Drawing(to, 260)
     most = _round_up(max((v for values in series.values() for v in values), default=0))
-    _grid(draw, most, say)
-    step = (WIDTH - 44) / max(len(labels), 1)
+    left = _grid(draw, most, say)
+    step = (WIDTH - left) / max(len(labels), 1)
     wide = min(34.0, step * 0.76 / max(len(series), 1))
     for at, label in enumerate(labels):
-        middle = 44 + step * (at + 0.5)
-        left = middle - wide * len(series) / 2
+        middle = left + step * (at + 0.5)
+        first = middle - wide * len(series) / 2
         for nth, values in enumerate(series.values()):
             high = 200 * max(values[at], 0) / most
-            draw.rect(left + wide * nth, 220 - high, wide - 2, high, f"tone-{_tone(nth)}", radius=4)
+            draw.rect(
+                first + wide * nth, 220 - high, wide - 2, high, f"tone-{_tone(nth)}", radius=4
+            )
         draw.text(middle, 242, label, "middle")
     return Chart(title, draw.svg(), *_table(head, labels, series, say))
 
@@ -99,14 +101,14 @@ def line(
     say = shown or _number(to)
     draw = _Drawing(to, 260)
     most = _round_up(max((v for values in series.values() for v in values), default=0))
-    _grid(draw, most, say)
-    step = (WIDTH - 76) / max(len(labels) - 1, 1)
+    left = _grid(draw, most, say) + 14
+    step = (WIDTH - left - 18) / max(len(labels) - 1, 1)
     for nth, values in enumerate(series.values()):
-        points = [(58 + step * at, 220 - 200 * max(v, 0) / most) for at, v in enumerate(values)]
+        points = [(left + step * at, 220 - 200 * max(v, 0) / most) for at, v in enumerate(values)]
         draw.path(points, f"tone-{_tone(nth)}")
     every = math.ceil(len(labels) / 6) or 1
     for at in range(0, len(labels), every):
-        draw.text(58 + step * at, 242, labels[at], "middle")
+        draw.text(left + step * at, 242, labels[at], "middle")
     titles, rows, legend = _table(head, labels, series, say)
     return Chart(title, draw.svg(), titles, rows[::-1], legend)
 
@@ -154,10 +156,10 @@ class _Drawing:
             ).format(kind, left, y, width, height, radius)
         )
 
-    def rule(self, y: float, kind: str) -> None:
-        first, last = (0, self._width - 44) if self._mirrored else (44, self._width)
+    def rule(self, left: float, y: float, kind: str) -> None:
+        first, last = (0.0, self._width - left) if self._mirrored else (left, float(self._width))
         self._marks.append(
-            Markup('<path class="{}" d="M{} {:.1f}H{}"/>').format(kind, first, y, last)
+            Markup('<path class="{}" d="M{:.1f} {:.1f}H{:.1f}"/>').format(kind, first, y, last)
         )
 
     def path(self, points: Sequence[tuple[float, float]], tone: str) -> None:
@@ -208,11 +210,15 @@ class _Drawing:
         )
 
 
-def _grid(draw: _Drawing, most: int, say: Shown) -> None:
-    for part in range(5):
+def _grid(draw: _Drawing, most: int, say: Shown) -> float:
+    """The scale, and how far from the edge the drawing begins: behind the longest figure."""
+    figures = [say(most * part // 4) for part in range(5)]
+    left = 16.0 + 9 * max(map(len, figures))
+    for part, figure in enumerate(figures):
         y = 220 - 50 * part
-        draw.rule(y, "axis" if part == 0 else "grid")
-        draw.text(36, y + 5, say(most * part // 4), "end")
+        draw.rule(left, y, "axis" if part == 0 else "grid")
+        draw.text(left - 8, y + 5, figure, "end")
+    return left
 
 
 def _table(

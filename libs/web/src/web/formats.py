@@ -74,6 +74,13 @@ def longday(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> st
     return dates.format_date(_local(value, zone), format="full", locale=to.locale)
 
 
+def tongue(to: Translator, code: str) -> str:
+    """The name of a language in the reader's: ``ar`` is ``arabo``; a code that CLDR does not know
+    stays as it is."""
+    names = to.locale.languages
+    return str(names.get(code.replace("-", "_")) or names.get(code.partition("-")[0]) or code)
+
+
 def initials(name: str) -> str:
     """One or two letters by which a person is known again beside the name: ``AB``.
 

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from network.domain.words import AREAS
 from network.models import NeedCounts
 
-CELL, GAP, LEFT, TOP = 44, 4, 150, 110
+CELL, GAP, LEFT, TOP, RIGHT = 44, 4, 150, 110, 60
 HATCH = Markup(
     '<defs><pattern id="hidden" width="6" height="6" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="currentColor" '
@@ -23,19 +23,19 @@ def heat_table(counts: NeedCounts, say: Callable[[str], str]) -> Markup:
     if not counts.zones:
         return Markup("")
     most = max(shown, default=1)
-    width = LEFT + len(counts.areas) * (CELL + GAP)
+    width = LEFT + len(counts.areas) * (CELL + GAP) + RIGHT
     height = TOP + len(counts.zones) * (CELL + GAP)
     parts = [
-        Markup('<svg class="heat" viewBox="0 0 {} {}" direction="ltr" aria-hidden="true">').format(
-            width, height
-        ),
+        Markup(
+            '<svg class="heat" width="{}" viewBox="0 0 {} {}" direction="ltr" aria-hidden="true">'
+        ).format(width, width, height),
         HATCH,
     ]
     for column, area in enumerate(counts.areas):
         x = LEFT + column * (CELL + GAP) + CELL // 2
         parts.append(
             Markup(
-                '<text x="{x}" y="{y}" transform="rotate(-45 {x} {y})" font-size="13" '
+                '<text x="{x}" y="{y}" transform="rotate(-45 {x} {y})" font-size="14" '
                 'fill="currentColor">{label}</text>'
             ).format(x=x, y=TOP - 8, label=escape(say(AREAS.get(area, area))))
         )
@@ -43,7 +43,7 @@ def heat_table(counts: NeedCounts, say: Callable[[str], str]) -> Markup:
         y = TOP + number * (CELL + GAP)
         parts.append(
             Markup(
-                '<text x="{x}" y="{y}" font-size="13" text-anchor="end" fill="currentColor">'
+                '<text x="{x}" y="{y}" font-size="14" text-anchor="end" fill="currentColor">'
                 "{label}</text>"
             ).format(x=LEFT - 8, y=y + CELL // 2 + 4, label=_short(zone))
         )
