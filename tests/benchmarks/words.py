@@ -29,8 +29,8 @@ BOUNDS: dict[str, str] = {
         "cores, and the slowest sales wait for one of them. On PostgreSQL the work of a write "
         "takes some six times as long as on SQLite: each statement goes to the server and back. "
         "The look at the log that an idle relay takes every 30 s, some 0.1 s, waits for three "
-        "quiet seconds, and a transaction of the consumer takes 200 events at most: whoever sells "
-        "meanwhile waits for one of them."
+        "quiet seconds, and a transaction of the consumer takes 200 events at most on SQLite: "
+        "whoever sells meanwhile waits for one of them."
     ),
     "b": (
         "Processor time of one thread. A profile of SQLite, some 220 µs for an event besides its "
@@ -68,9 +68,9 @@ BOUNDS: dict[str, str] = {
         "that each has seen, the timeline and its index). They are filled from one reading of the "
         "log and in one transaction; one after the other, as it was at first, each of them read "
         "and decoded it again. Asking the broker for topics and partitions one at a time cost "
-        "half a second for each read model; asked together it is a tenth. On SQLite the swap "
-        "drops the old table and makes the indexes of the new one in its transaction, which "
-        "holds the store for as long as the tables are large. The time for a million is "
+        "half a second for each read model; asked together it is a tenth of a second. On SQLite "
+        "the swap drops the old table and makes the indexes of the new one in its transaction, "
+        "which holds the store for as long as the tables are large. The time for a million is "
         "multiplied from this run's length, with what is the same for any length."
     ),
     "g": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,8 @@ from alembic.migration import MigrationContext
 
 from contracts.activities import ActivityCreated
 from messaging import NotYet, Policies, Projection, ProjectionTransaction, Received, Service
-from messaging.envelope import Record, decode
+from messaging.envelope import Item, Record, decode
+from messaging.filling import Filler
 from messaging.rebuild import Progress, Rebuild, TakenOver, begin_together, rebuild
 from messaging.tables import inbox, metadata_with_messaging, place, projection
 from messaging.testing import Bench
@@ -224,6 +226,43 @@ async def test_several_read_the_log_once(bench: Bench, clock: FixedClock) -> Non
         await rebuild(bench.store, read_model, log, progress, owner="me")
     assert all(starts for starts in log.asked[1:]), "nothing is read again from the beginning"
     assert titles(bench) == {"a": "124", "b": "3"}
+    bench.rebuild_equals()
+
+
+async def test_nothing_is_fetched_any_more_when_a_rebuild_has_failed(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"))
+    spoil(bench)
+
+    class Endless(BenchLog):
+        given_up = False
+
+        async def read(
+            self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+        ) -> AsyncIterator[Sequence[Record]]:
+            async for batch in super().read(starts, ends):
+                yield batch
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.given_up = True
+
+    def full(_filler: Filler, _connection: sa.Connection, _items: Sequence[Item]) -> None:
+        raise OSError("no space left")
+
+    log = Endless(bench)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Filler, "fill", full)
+        with pytest.raises(OSError, match="no space"):
+            await begin_together(
+                bench.store, {LINES: Progress(), TALLY: Progress()}, log, owner="me"
+            )
+        assert log.given_up
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    await rebuild(bench.store, LINES, BenchLog(bench), Progress(), owner="me")
+    await rebuild(bench.store, TALLY, BenchLog(bench), Progress(), owner="me")
+    assert titles(bench) == {"a": "1"}
     bench.rebuild_equals()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -208,9 +209,9 @@ def recorded(connection: sa.Connection, column: sa.Column[str], values: Sequence
 
 async def read_items(
     source: Log, starts: dict[Partition, int], ends: dict[Partition, int]
-) -> AsyncIterator[list[Item]]:
+) -> AsyncGenerator[list[Item]]:
     """Records between places, decoded beside the event loop; the next are fetched while whoever
-    asked works on the last."""
+    asked works on the last. Close it (``aclosing``): nothing may be fetched any more by then."""
     batches = _decoding(source.read(starts, ends))
     coming = asyncio.ensure_future(anext(batches, None))
     try:
@@ -219,7 +220,7 @@ async def read_items(
             yield items
     finally:
         coming.cancel()
-        await asyncio.wait({coming})
+        await asyncio.gather(coming, return_exceptions=True)
         await batches.aclose()
 
 
@@ -244,9 +245,10 @@ async def fill(
     """Read from where the shadow stands up to `ends`. `write` wraps what is done in each
     transaction."""
     starts = {name: at.offset + 1 for name, at in filler.reached.items()}
-    async for items in read_items(source, starts, ends):
-        await fill_with(store, filler, items, write=write)
-        progress(len(items))
+    async with aclosing(read_items(source, starts, ends)) as batches:
+        async for items in batches:
+            await fill_with(store, filler, items, write=write)
+            progress(len(items))
 
 
 async def fill_with(store: Store, filler: Filler, items: Sequence[Item], *, write: Write) -> None:

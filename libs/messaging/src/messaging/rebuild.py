@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -126,11 +127,12 @@ async def begin_together(
         for work in works:
             work.take(connection, [i for i in part if i.record.topic in work.topics])
 
-    async for items in read_items(source, {}, ends):
-        await in_turns(store, items, lambda part: partial(take, part=part))
-        for work in works:
-            if not work.progress.done:
-                work.count(sum(item.record.topic in work.topics for item in items))
+    async with aclosing(read_items(source, {}, ends)) as batches:
+        async for items in batches:
+            await in_turns(store, items, lambda part: partial(take, part=part))
+            for work in works:
+                if not work.progress.done:
+                    work.count(sum(item.record.topic in work.topics for item in items))
 
 
 def live_places(
@@ -229,7 +231,8 @@ class Rebuild:
             return False
 
     async def _read(self, starts: dict[Partition, int], ends: dict[Partition, int]) -> list[Item]:
-        return [i async for items in read_items(self._source, starts, ends) for i in items]
+        async with aclosing(read_items(self._source, starts, ends)) as batches:
+            return [i async for items in batches for i in items]
 
     async def _passed(
         self, live: Mapping[Partition, Place], ends: dict[Partition, int]
