@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -174,6 +176,12 @@ async def rebuilt(bench: Bench, owner: str = "me") -> Rebuild:
     return work
 
 
+def read(bench: Bench, work: Rebuild, *records: Record) -> None:
+    """The rebuild goes on by these, in one transaction."""
+    items = [decode(record) for record in records]
+    bench.store.write_now(lambda c: work._filler.fill(c, items))
+
+
 async def test_after_a_swap_the_schema_is_what_it_was_to_the_last_name(
     bench: Bench, clock: FixedClock
 ) -> None:
@@ -293,7 +301,7 @@ async def test_one_that_was_begun_before_goes_on_from_there(
 ) -> None:
     bench.deliver(created(clock, "1"), created(clock, "2"))
     work = await rebuilt(bench)
-    bench.store.write_now(lambda c: work._filler.fill(c, [decode(bench.log[0])]))
+    read(bench, work, bench.log[0])
     log = ReadOnce(bench)
     wanted = {LINES: Progress(), TALLY: Progress()}
     await begin_together(bench.store, wanted, log, owner="me")
@@ -374,14 +382,95 @@ async def test_what_was_tried_again_comes_before_what_came_after_it(
     World.known = False
     bench.deliver(created(clock, "1"), created(clock, "later"), created(clock, "3"))
     work = await rebuilt(bench)
-    filler = work._filler
-    bench.store.write_now(lambda c: filler.fill(c, [decode(r) for r in bench.log]))
+    read(bench, work, *bench.log)
     World.known = True
     clock.advance(timedelta(minutes=2))
     bench.retry()
     bench.deliver(created(clock, "4"))
     assert await work.round()
     assert titles(bench) == {"a": "1later34"}
+
+
+def said_in(
+    bench: Bench, clock: FixedClock, *where: tuple[str, int], activity: str = "a"
+) -> list[Record]:
+    """One event of a key for each title, appended to the log of a partition (one that was added
+    takes over keys); nobody has read them yet."""
+    return [
+        bench.append(replace(bench.record(created(clock, title, activity)), partition=partition))
+        for title, partition in where
+    ]
+
+
+def settle(bench: Bench, *records: Record) -> None:
+    """The live side reads on from a seek at the beginning of each partition."""
+    for record in records:
+        if (record.topic, record.partition) not in bench.settler.expected:
+            bench.settler.settle_all(bench._write, [decode(record)])
+        bench.settler.settle_all(bench._write, [decode(record)])
+
+
+async def test_what_waited_for_another_partition_comes_behind_it_here_too(
+    bench: Bench, clock: FixedClock
+) -> None:
+    """The live side passes 2 while it waits for 1, which is settled before the rebuild reads it."""
+    one, two, three = said_in(bench, clock, ("1", 0), ("2", 1), ("3", 1))
+    settle(bench, two)
+    work = await rebuilt(bench)
+    read(bench, work, two)
+    settle(bench, one, three)
+    assert titles(bench) == {"a": "123"}
+    read(bench, work, three)
+    read(bench, work, one)
+    assert await work.round()
+    assert titles(bench) == {"a": "123"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_however_far_it_reads_in_each_partition_keys_keep_their_order(
+    bench: Bench, clock: FixedClock, seed: int
+) -> None:
+    """The live side reads partitions as it likes, sets aside what waits or is not possible yet, and
+    a rebuild reads behind it as it likes, and is killed now and then."""
+    dice = random.Random(seed)
+    World.known = False
+    for n in range(24):
+        title = dice.choice([str(n % 10)] * 9 + ["later"])
+        said_in(bench, clock, (title, dice.randrange(3)), activity=dice.choice("ab"))
+    live, shadow = [0, 0, 0], [0, 0, 0]
+    logs = [[r for r in bench.log if r.partition == n] for n in range(3)]
+    work = await rebuilt(bench)
+    for _ in range(60):
+        n = dice.randrange(3)
+        step = dice.choice(["live", "live", "shadow", "shadow", "retry", "kill", "known"])
+        if step == "live":
+            some = logs[n][live[n] : live[n] + dice.randrange(1, 4)]
+            live[n] += len(some)
+            settle(bench, *some)
+        elif step == "shadow":
+            some = logs[n][shadow[n] : min(live[n], shadow[n] + dice.randrange(1, 4))]
+            shadow[n] += len(some)
+            read(bench, work, *some)
+        elif step == "retry":
+            clock.advance(timedelta(minutes=2))
+            bench.retry()
+        elif step == "kill":
+            work = await rebuilt(bench)
+            shadow = [0, 0, 0]
+            for (_, number), at in work._filler.reached.items():
+                shadow[number] = at.offset + 1
+        elif n == 0:
+            World.known = True
+    World.known = True
+    for n, log in enumerate(logs):
+        settle(bench, *log[live[n] :])
+    for _ in range(6):
+        clock.advance(timedelta(minutes=30))
+        bench.retry()
+    assert bench.set_aside() == []
+    expected = titles(bench)
+    assert await work.round()
+    assert titles(bench) == expected
 
 
 async def test_while_the_log_is_read_again_nothing_is_swapped(

@@ -2,7 +2,8 @@
 
 An event that the live side has passed was either settled (then it has its effect in the shadow, in
 the order of ``previous``) or set aside (then it is held: as soon as it is not set aside any more
-the live model has had its effect, and the shadow gets it before anything that came after it).
+the live model has had its effect, and the shadow gets it before anything that came after it, but
+behind its own previous, which may lie in a partition that is still to be read here).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from messaging.outcome import Partition, Place
 from messaging.reactions import ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
-from runtime.rows import those_of
+from runtime.rows import among, listed, those_of
 from runtime.store import Store, insert_ignore, upsert
 
 SLICE = {"sqlite": 250, "postgresql": 1_000}
@@ -83,11 +84,12 @@ class Filler:
         named = sorted(ids | {i.previous for i in items if i.previous})
         seen = recorded(connection, self.shadow.seen.c.event_id, named)
         unseen = [name for name in named if name not in seen and name not in ids]
-        # One that the live side does not know either never came; nobody waits for it here.
-        awaited = recorded(connection, inbox.c.event_id, unseen) | ids
         apart = recorded(connection, set_aside.c.event_id, sorted(ids))
-        # Asked after `apart`: whoever was settled behind one that is held comes behind it here.
-        self._let_go(connection, p)
+        # What follows is asked after `apart`: whoever is not in it was settled behind its previous,
+        # which is known by now, and comes behind one that is held here as well. One that the live
+        # side does not know either never came; nobody waits for it here.
+        awaited = recorded(connection, inbox.c.event_id, unseen) | ids
+        behind = self._let_go(connection, p)
         fresh: list[str] = []
         for item in items:
             if item.id in seen or isinstance(item.content, Marker):
@@ -100,8 +102,9 @@ class Filler:
                 one = ready.pop()
                 if one.id in seen:
                     continue
-                if one.id in apart:
+                if one.id in apart or one.previous in behind:
                     self._hold(connection, one)
+                    behind |= {one.id} - apart
                 else:
                     self._apply(p, one)
                 seen.add(one.id)
@@ -151,18 +154,27 @@ class Filler:
             table=self.shadow.held,
         )
 
-    def _let_go(self, connection: sa.Connection, p: ProjectionTransaction) -> None:
-        """Apply what was held and is not set aside any more."""
-        held = self.shadow.held
-        rows = connection.execute(
-            sa.select(held).where(~sa.exists().where(set_aside.c.event_id == held.c.event_id))
-        ).all()
-        if not rows:
-            return
+    def _let_go(self, connection: sa.Connection, p: ProjectionTransaction) -> set[str]:
+        """Apply what was held and is not set aside any more; the ids of those that still cannot be,
+        because what came before them was settled and is still to be read here."""
+        held, seen = self.shadow.held, self.shadow.seen.c.event_id
+        apart = sa.exists().where(set_aside.c.event_id == held.c.event_id)
+        free = {
+            row.event_id: row.previous
+            for row in connection.execute(sa.select(held.c.event_id, held.c.previous).where(~apart))
+        }
+        if not free:
+            return set()
+        before = {previous for previous in free.values() if previous} - free.keys()
+        before -= recorded(connection, seen, sorted(before))
+        behind = _following(recorded(connection, inbox.c.event_id, sorted(before)), free)
+        ready = listed(connection, sorted(free.keys() - behind))
+        of_ready = among(connection.dialect.name, held.c.event_id)
+        rows = connection.execute(sa.select(held).where(of_ready), ready)
         for item in _chained({row.event_id: aside.item_of(row) for row in rows}):
             self._apply(p, item)
-        gone = [row.event_id for row in rows]
-        connection.execute(sa.delete(held).where(held.c.event_id.in_(gone)))
+        connection.execute(sa.delete(held).where(of_ready), ready)
+        return behind
 
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
         if isinstance(item.content, Received):
@@ -200,6 +212,21 @@ def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
             if one.id not in done:
                 done.add(one.id)
                 yield one
+
+
+def _following(ids: Iterable[str], previous: Mapping[str, str | None]) -> set[str]:
+    """All that come after these, directly or not."""
+    after: dict[str, list[str]] = {}
+    for name, before in previous.items():
+        if before:
+            after.setdefault(before, []).append(name)
+    found: set[str] = set()
+    ahead = list(ids)
+    while ahead:
+        new = [name for name in after.get(ahead.pop(), []) if name not in found]
+        found.update(new)
+        ahead += new
+    return found
 
 
 def recorded(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> set[str]:
