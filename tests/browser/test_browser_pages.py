@@ -10,7 +10,18 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Page, expect
 from scene import PAGES
-from window import DESK, LOCALES, PHONE, ZOOMED, Windows, barriers, moving, sideways, small
+from window import (
+    DESK,
+    LOCALES,
+    PHONE,
+    ZOOMED,
+    Windows,
+    astray,
+    barriers,
+    moving,
+    sideways,
+    small,
+)
 
 pytestmark = [
     pytest.mark.kafka,
@@ -41,6 +52,8 @@ def faults(page: Page, width: int, light: Light) -> Iterator[str]:
     dark is neither."""
     page.emulate_media(color_scheme=light, reduced_motion="reduce", contrast="no-preference")
     yield from tight(page)
+    for heading in astray(page):
+        yield f"{page.url}: not over its figures: {heading}"
     for element in moving(page):
         yield f"{page.url}: moves: {element}"
     page.set_viewport_size({"width": width, "height": 800})
@@ -98,10 +111,13 @@ def test_nobody_is_kept_out_of_what_a_form_answers(
     assert found == []
 
 
-def test_the_measures_see_a_barrier_and_what_is_too_wide_too_low_or_moves(visit: Windows) -> None:
+def test_the_measures_see_a_barrier_and_what_is_too_wide_too_low_astray_or_moves(
+    visit: Windows,
+) -> None:
     page = visit("/identity/sign-in", width=PHONE)
     page.emulate_media(reduced_motion="reduce")
     assert (barriers(page), sideways(page), moving(page), small(page)) == ([], 0, [], [])
+    assert astray(page) == []
     page.evaluate(
         """() => {
             const wide = document.createElement("div");
@@ -120,3 +136,12 @@ def test_the_measures_see_a_barrier_and_what_is_too_wide_too_low_or_moves(visit:
         }"""
     )
     assert len(small(page)) == len(moving(page)) == 1
+    page.evaluate(
+        """() => {
+            const table = document.createElement("table");
+            table.innerHTML = "<thead><tr><th>Cost</th></tr></thead>" +
+                "<tr><td class=number>1</td></tr>";
+            document.querySelector("main").append(table);
+        }"""
+    )
+    assert astray(page) == ["<th>Cost</th>"]

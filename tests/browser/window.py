@@ -194,6 +194,19 @@ def small(page: Page) -> list[str]:
     return found
 
 
+def astray(page: Page) -> list[str]:
+    """Columns of a table whose heading does not stand over its figures."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("td.number")].flatMap(cell => {
+            const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
+            const same = !head || !head.offsetParent ||
+                getComputedStyle(head).textAlign === getComputedStyle(cell).textAlign;
+            return same ? [] : [head.outerHTML];
+        })"""
+    )
+    return sorted(set(found))
+
+
 def moving(page: Page) -> list[str]:
     """What moves for longer than an eye sees, or glides while the page scrolls."""
     found: list[str] = page.evaluate(

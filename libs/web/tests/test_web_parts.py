@@ -166,6 +166,8 @@ def test_money_and_moments_follow_the_language_and_the_centre() -> None:
     to = Translations()
     assert formats.money(to.of("it"), 123450) == "1.234,50\u00a0€"
     assert formats.money(to.of("en"), 123450) == "€1,234.50"
+    assert formats.percent(to.of("it"), 15) == "15%"
+    assert formats.percent(to.of("fr"), 100) == "100\u00a0%"
     summer = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
     assert formats.moment(to.of("it"), summer) == "2 lug 2026, 00:30"
     assert formats.day(to.of("it"), date(2026, 7, 1)) == "1 lug 2026"

@@ -35,6 +35,11 @@ def number(to: Translator, value: int | float | Decimal) -> str:
     return numbers.format_decimal(value, locale=to.locale)
 
 
+def percent(to: Translator, value: int) -> str:
+    """A share in hundredths: 15 is ``15%``, in French ``15 %``."""
+    return numbers.format_percent(Decimal(value) / 100, locale=to.locale)
+
+
 def points(to: Translator, value: int) -> str:
     """Whole points with their word: ``1 punto``, ``120 punti``."""
     shown = number(to, value)

@@ -126,6 +126,7 @@ def _environment(package: str) -> Environment:
         weekday=_timed(formats.weekday),
         longday=_timed(formats.longday),
         euros=euros,
+        percent=_said(formats.percent),
         tongue=_said(formats.tongue),
         initials=formats.initials,
     )
