@@ -1,4 +1,4 @@
-"""``make screenshots``: every main page on a phone, a tablet and a desk, bright and dark,
+"""``make screenshots``: every page on a phone, a tablet and a desk, bright and dark,
 in Italian and in Arabic, in ``screenshots/`` with an index page.
 
 ``ONLY=till,desk`` keeps the pages whose role or address holds one of the words; ``WIDTHS=360``,

@@ -1,5 +1,5 @@
 """What the pages are looked at with: families, sales, sign-ups, referrals, among them the awkward
-ones, and the main pages by role."""
+ones, and all pages by role."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from house import CENTRE, House, unique
 LONG_NAME = "Massimiliano Ferdinando Alessandro Maria Quattrocchi-Buonaventura"
 
 PAGES = {
-    "": ["/identity/welcome", "/today", "/identity/sign-in", "/activities/poster/{centre}"],
+    "": [
+        "/identity/welcome",
+        "/identity/sign-in",
+        "/activities/open/{centre}",
+        "/activities/poster/{centre}",
+        "/activities/wall/{centre}",
+        "/shop/open/{centre}",
+    ],
     "till": [
         "/identity/",
         "/shop/till",
@@ -23,6 +30,9 @@ PAGES = {
         "/shop/sales/{sale}/refund",
         "/shop/products",
         "/shop/products/{product}",
+        "/shop/products/{product}/edit",
+        "/shop/products/new",
+        "/shop/producers",
         "/shop/nowhere",
     ],
     "reception": [
@@ -35,26 +45,46 @@ PAGES = {
         "/cards/households/{family}/change",
         "/activities/households/{family}",
         "/notifications/messages",
+        "/notifications/messages/{message}",
+        "/notifications/calls",
     ],
     "coordinator": [
         "/identity/",
         "/cards/overview",
         "/cards/households/{family}",
+        "/cards/households/{family}/erase",
         "/cards/rules",
+        "/cards/uncovered",
         "/cards/set-aside",
         "/cards/machine",
         "/identity/accounts",
+        "/identity/accounts/{account}",
+        "/identity/accounts/new",
         "/identity/account",
+        "/identity/account/sessions",
+        "/identity/account/tokens",
+        "/identity/account/tokens/{token}",
         "/identity/centre/words",
         "/network/needs",
+        "/network/organisations/{organisation}",
+        "/network/organisations/{organisation}/edit",
+        "/network/organisations/{organisation}/services/{service}",
+        "/network/organisations/{organisation}/services/new",
+        "/network/organisations/new",
+        "/network/audit",
+        "/network/rules",
         "/shop/till",
+        "/shop/point-value",
     ],
     "educator": [
         "/activities/",
         "/activities/sessions/{session}",
         "/activities/sessions/{session}/register",
         "/activities/today",
+        "/activities/registers",
         "/activities/activities",
+        "/activities/activities/{activity}",
+        "/activities/activities/{activity}/sessions/new",
         "/activities/activities/new",
     ],
     "case_worker": [
@@ -66,6 +96,7 @@ PAGES = {
     "family": [
         "/identity/",
         "/cards/me",
+        "/cards/me/card",
         "/activities/",
         "/activities/sessions/{session}",
         "/notifications/inbox",
@@ -73,9 +104,10 @@ PAGES = {
     ],
     "newcomer": ["/cards/me", "/activities/", "/notifications/inbox"],
     "partner": ["/network/referrals", "/network/referrals/{referral}"],
+    "producer": ["/shop/producer"],
     "foundation": ["/identity/", "/identity/centre", "/identity/centres", "/identity/centres/new"],
 }
-"""The main pages; `{…}` is filled from what `quarter` gives."""
+"""All pages; `{…}` is filled from what `quarter` gives."""
 
 
 def quarter(house: House) -> dict[str, Any]:
@@ -120,6 +152,14 @@ def quarter(house: House) -> dict[str, Any]:
     house.quiet()
     product = house.product(1290, 5)
     sale = house.sell(product, card=family["card"], cash=790, points=50)
+    workshop = house.post(
+        "/shop/api/producers", {"name": unique("Orto"), "fee_percent": 15}, by="coordinator"
+    )["id"]
+    jam = {"name": unique("Marmellata"), "price_cents": 450, "producer_id": workshop}
+    jam_id = house.post("/shop/api/products", jam, by="coordinator")["id"]
+    delivered = {"reason": "delivery", "quantity": 8}
+    house.post(f"/shop/api/products/{jam_id}/stock-movements", delivered, by="coordinator")
+    house.sell(jam_id, card=None, cash=450)
     starts = house.clock.now() + timedelta(hours=1)
     activity = house.post(
         "/activities/api/activities",
@@ -141,6 +181,11 @@ def quarter(house: House) -> dict[str, Any]:
     organisation = house.post(
         "/network/api/organisations",
         {"name": unique("Cooperativa «Il Melograno»"), "areas": ["elderly"]},
+        by="coordinator",
+    )["id"]
+    service = house.post(
+        f"/network/api/organisations/{organisation}/services",
+        {"name": "Compagnia a casa", "area": "elderly", "languages": ["it", "ar"]},
         by="coordinator",
     )["id"]
     referral = house.post(
@@ -172,11 +217,12 @@ def quarter(house: House) -> dict[str, Any]:
         },
     )
     account, new, partner = unique("famiglia"), unique("nuova"), unique("partner")
-    foundation = unique("fondazione")
+    foundation, producer = unique("fondazione"), unique("orto")
     house.account(foundation, ["administrator"], centre_id="")
     house.account(account, ["family"], household_id=family["id"])
     house.account(new, ["family"], household_id=newcomer["id"])
     house.account(partner, ["partner"], organisation_id=organisation)
+    house.account(producer, ["producer"], producer_id=workshop)
     house.quiet()
     return {
         "centre": CENTRE,
@@ -187,12 +233,24 @@ def quarter(house: House) -> dict[str, Any]:
         "product": product,
         "till": house.till,
         "sale": sale["id"],
+        "activity": activity["id"],
         "session": session,
+        "organisation": organisation,
+        "service": service,
         "referral": referral,
+        "message": _first(house, "/notifications/api/messages", "coordinator"),
+        "account": _first(house, "/identity/api/accounts", "coordinator"),
+        "token": _first(house, "/identity/api/tokens", "coordinator"),
         "accounts": {
             "family": account,
             "newcomer": new,
             "partner": partner,
+            "producer": producer,
             "foundation": foundation,
         },
     }
+
+
+def _first(house: House, path: str, by: str) -> str:
+    """The id of the first of a list."""
+    return str(house.get(path, by=by)["items"][0]["id"])

@@ -1,10 +1,12 @@
-"""Every main page, by role, in Italian on a bright desk and in Arabic on a dark phone, with more
+"""Every page, by role, in Italian on a bright desk and in Arabic on a dark phone, with more
 contrast and without motion: nobody is kept out by a grave barrier (axe), what is pressed is large
 enough, and nothing has to be scrolled sideways, at 200 % neither."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,6 +16,7 @@ from window import (
     DESK,
     LOCALES,
     PHONE,
+    TABLET,
     ZOOMED,
     Windows,
     astray,
@@ -39,7 +42,7 @@ LOOKS: tuple[tuple[str, int, Light], ...] = (("it", DESK, "light"), ("ar", PHONE
 
 def tight(page: Page) -> Iterator[str]:
     """At each width, 200 % among them: what is too wide, and targets too small for a thumb."""
-    for width in (PHONE, ZOOMED, DESK):
+    for width in (PHONE, ZOOMED, TABLET, DESK):
         page.set_viewport_size({"width": width, "height": 800})
         if over := sideways(page):
             yield f"{page.url} at {width}: {over} pixels too wide"
@@ -65,6 +68,31 @@ def faults(page: Page, width: int, light: Light) -> Iterator[str]:
             yield f"{page.url} with more contrast: {barrier}"
 
 
+RULES = Path(__file__).parents[1] / "security" / "routes.rules"
+"""All routes of all services, as `tests/security` holds them against the applications."""
+
+NO_PAGES = re.compile(
+    r".*/(api|live|\.well-known)/.*|.*/(metrics|livez|readyz|openapi\.json|asyncapi\.json)"
+    # They lead to another page.
+    r"|/(identity|cards|activities)|/(cards|network|shop)/|/identity/(renew|today)"
+    # Looked at below, with all that is on it; and in libs/web, where an event is set aside.
+    r"|/cards/design|/cards/set-aside/.*"
+)
+
+
+def test_every_page_is_looked_at() -> None:
+    looked_at = [path.split("?")[0] for paths in PAGES.values() for path in paths]
+    routes = re.findall(r"^GET (\S+)", RULES.read_text("utf-8"), re.MULTILINE)
+    pages = {route.replace("{prefix}", "/cards") for route in routes}
+    missing = [
+        page
+        for page in sorted(pages)
+        if not NO_PAGES.fullmatch(page)
+        and not any(re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", page), path) for path in looked_at)
+    ]
+    assert missing == []
+
+
 @pytest.mark.parametrize("role", PAGES)
 def test_nobody_is_kept_out_of_a_page(visit: Windows, quarter: dict[str, Any], role: str) -> None:
     who = quarter["accounts"].get(role, role)
@@ -73,7 +101,11 @@ def test_nobody_is_kept_out_of_a_page(visit: Windows, quarter: dict[str, Any], r
     for language, width, light in LOOKS:
         visit.speak(page, language)
         for path in PAGES[role]:
-            page.goto(path.format_map(quarter))
+            address = path.format_map(quarter)
+            answer = page.goto(address)
+            assert answer is not None
+            assert answer.url.endswith(address)
+            assert answer.status == (404 if address == "/shop/nowhere" else 200)
             expect(page.locator("html")).to_have_attribute("lang", language)
             expect(page.locator("html")).to_have_attribute("dir", DIRECTIONS[language])
             found += faults(page, width, light)

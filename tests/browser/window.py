@@ -25,7 +25,7 @@ SOON = 18_000
 
 expect.set_options(timeout=10_000)
 
-PHONE, DESK = 360, 1280
+PHONE, TABLET, DESK = 360, 820, 1280
 ZOOMED = 640
 """A desk at 200 %: half as many pixels for the same page."""
 LOCALES = {"en": "en-GB", "it": "it-IT", "ar": "ar", "es": "es-ES", "fr": "fr-FR"}

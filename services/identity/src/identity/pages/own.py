@@ -256,6 +256,7 @@ async def _tokens(call: Call, paging: Paging, form: Form[NewToken]) -> Response:
         form.status,
         page=await _sessions(call, paging, Use.API),
         form=form,
+        labels=labels.SCOPES,
         choices=[(scope, call.say(labels.SCOPES[scope])) for scope in may],
         longest=API_LONGEST.days,
         here=TOKENS,
