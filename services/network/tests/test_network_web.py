@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -625,3 +626,11 @@ def test_the_picture_shows_no_number_and_escapes_what_people_typed() -> None:
     assert "<script>" not in picture
     assert ">12<" not in picture
     assert picture.count("url(#hidden)") == 1
+    lefts = [int(left) for left in re.findall(r'<rect x="(\d+)"', picture)]
+    assert lefts == sorted(lefts)
+    width = int(re.findall(r'width="(\d+)"', picture)[0])
+    mirrored = heat_table(counts, str, mirrored=True)
+    assert [
+        width - int(left) - int(wide)
+        for left, wide in re.findall(r'<rect x="(\d+)" y="\d+" width="(\d+)"', mirrored)
+    ] == lefts

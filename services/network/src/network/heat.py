@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from network.domain.words import AREAS
 from network.models import NeedCounts
@@ -17,14 +17,19 @@ HATCH = Markup(
 )
 
 
-def heat_table(counts: NeedCounts, say: Callable[[str], str]) -> Markup:
-    """An SVG without any number that the table does not show; empty when there is nothing."""
+def heat_table(counts: NeedCounts, say: Callable[[str], str], *, mirrored: bool = False) -> Markup:
+    """An SVG without any number that the table does not show; empty when there is nothing.
+    ``mirrored`` is for readers from right to left."""
     shown = [value for row in counts.cells for value in row if value]
     if not counts.zones:
         return Markup("")
     most = max(shown, default=1)
     width = LEFT + len(counts.areas) * (CELL + GAP) + RIGHT
     height = TOP + len(counts.zones) * (CELL + GAP)
+
+    def across(x: int) -> int:
+        return width - x if mirrored else x
+
     parts = [
         Markup(
             '<svg class="heat" width="{}" viewBox="0 0 {} {}" direction="ltr" aria-hidden="true">'
@@ -32,25 +37,28 @@ def heat_table(counts: NeedCounts, say: Callable[[str], str]) -> Markup:
         HATCH,
     ]
     for column, area in enumerate(counts.areas):
-        x = LEFT + column * (CELL + GAP) + CELL // 2
+        x = across(LEFT + column * (CELL + GAP) + CELL // 2)
+        label = say(AREAS.get(area, area))
         parts.append(
-            Markup(
-                '<text x="{x}" y="{y}" transform="rotate(-45 {x} {y})" font-size="14" '
-                'fill="currentColor">{label}</text>'
-            ).format(x=x, y=TOP - 8, label=escape(say(AREAS.get(area, area))))
+            _text(x, TOP - 8, label, "end" if mirrored else "start", 45 if mirrored else -45)
         )
     for number, (zone, row) in enumerate(zip(counts.zones, counts.cells, strict=True)):
         y = TOP + number * (CELL + GAP)
-        parts.append(
-            Markup(
-                '<text x="{x}" y="{y}" font-size="14" text-anchor="end" fill="currentColor">'
-                "{label}</text>"
-            ).format(x=LEFT - 8, y=y + CELL // 2 + 4, label=_short(zone))
-        )
+        anchor = "start" if mirrored else "end"
+        parts.append(_text(across(LEFT - 8), y + CELL // 2 + 4, _short(zone), anchor))
         for column, value in enumerate(row):
-            parts.append(_cell(LEFT + column * (CELL + GAP), y, value, most))
+            left = LEFT + column * (CELL + GAP)
+            parts.append(_cell(across(left + CELL) if mirrored else left, y, value, most))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
+
+
+def _text(x: int, y: int, said: str, anchor: str, turned: int = 0) -> Markup:
+    """A label at a point, turned around it by so many degrees."""
+    turn = Markup(' transform="rotate({} {} {})"').format(turned, x, y) if turned else ""
+    return Markup(
+        '<text x="{}" y="{}"{} font-size="14" text-anchor="{}" fill="currentColor">{}</text>'
+    ).format(x, y, turn, anchor, said)
 
 
 def _cell(x: int, y: int, value: int | None, most: int) -> Markup:

@@ -50,7 +50,7 @@ async def _page(call: Call, form: Form[Any], year: int | None) -> Response:
         form.status,
         form=form,
         counts=counts,
-        picture=heat_table(counts, call.say),
+        picture=heat_table(counts, call.say, mirrored=call.to.direction == "rtl"),
         zones=await call.query(lambda c: queries.zones(c, centre)),
         recorded=call.request.query_params.get("recorded") == "1",
     )

@@ -1,0 +1,90 @@
+"""What other services told: the timeline, sign-ups, referrals, centres."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from cards import store
+from cards.projections import LIVE_SIGNUPS, OPEN_REFERRALS
+from web.paging import Page, Paging
+
+
+class Happened(BaseModel):
+    """A row of the timeline."""
+
+    event_id: str
+    at: datetime
+    kind: str
+    facts: dict[str, Any]
+
+
+class SignUpSeen(BaseModel):
+    """A live sign-up of a household."""
+
+    session_id: str
+    title: str
+    starts_at: datetime
+    state: str
+
+
+def timeline(connection: sa.Connection, household_id: str, paging: Paging) -> Page[Happened]:
+    """Everything that happened around a household, the latest first."""
+    table = store.timeline
+    return paging.read(
+        connection,
+        sa.select(table).where(table.c.household_id == household_id),
+        by=(table.c.at, table.c.event_id),
+        show=lambda row: Happened(event_id=row.event_id, at=row.at, kind=row.kind, facts=row.facts),
+        newest_first=True,
+    )
+
+
+def signups(
+    connection: sa.Connection, household_id: str, since: datetime, most: int = 10
+) -> list[SignUpSeen]:
+    """Live sign-ups of sessions from a moment on, the soonest first."""
+    table = store.signup_seen
+    rows = connection.execute(
+        sa.select(table.c.session_id, table.c.title, table.c.starts_at, table.c.state)
+        .where(
+            table.c.household_id == household_id,
+            table.c.starts_at >= since,
+            table.c.state.in_(LIVE_SIGNUPS),
+        )
+        .order_by(table.c.starts_at, table.c.signup_id)
+        .limit(most)
+    )
+    return [SignUpSeen.model_validate(dict(row)) for row in rows.mappings()]
+
+
+def open_referrals(connection: sa.Connection, household_id: str) -> int:
+    """How many referrals of a household wait for an answer or an outcome."""
+    table = store.referral_seen
+    return (
+        connection.scalar(
+            sa.select(sa.func.count()).where(
+                table.c.household_id == household_id, table.c.state.in_(OPEN_REFERRALS)
+            )
+        )
+        or 0
+    )
+
+
+def centres(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Ids and names of all centres, for those who work for the whole foundation."""
+    table = store.centre_seen
+    rows = connection.execute(
+        sa.select(table.c.centre_id, table.c.name).order_by(table.c.name, table.c.centre_id)
+    )
+    return [(centre_id, name) for centre_id, name in rows]
+
+
+def centre_name(connection: sa.Connection, centre_id: str) -> str:
+    """The name of a centre; "" while it was not heard of."""
+    table = store.centre_seen
+    found = connection.scalar(sa.select(table.c.name).where(table.c.centre_id == centre_id))
+    return str(found or "")
