@@ -24,7 +24,6 @@ from benchmarks import bare, facts, plain
 from benchmarks.figures import Figure, ratio
 from benchmarks.place import Place
 from cards.app import SERVICE
-from messaging import rebuild
 from messaging.attempt import Outcome
 from messaging.bus import Bus
 from messaging.consumer import MAX_RECORDS, Subscription
@@ -61,7 +60,6 @@ async def _engine(place: Place, engine: str, records: Sequence[Record]) -> None:
     template = place.new_store(SERVICE, engine)
     store = Store(template)
     facts.fill_cards(store, HOUSEHOLDS)
-    store.write_now(lambda c: rebuild.declare(c, SERVICE))
     store.close_now()
     bus, count = place.bus("cards"), len(records)
     few = max(200, count // PER_EVENT_SHARE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from benchmarks import applied, facts, grown, sold, visible
 from benchmarks.figures import Figure, percentile, ratio
@@ -28,6 +29,8 @@ PART_WITHIN = 1200.0
 async def run(place: Place) -> list[Figure]:
     """Grown against empty, engine by engine."""
     size = grown.Size.of(min(1.0, SHARE * place.scale))
+    # However small, those whom the events name are there.
+    size = replace(size, households=max(visible.HOUSEHOLDS, size.households))
     small = grown.Size(visible.HOUSEHOLDS, 0, 0)
     await facts.send(
         place.bus("shop"),
