@@ -119,7 +119,13 @@ class Place:
         return self.copy(self._url(template), name)
 
     def copy(self, url: str, name: str = "") -> str:
-        """A copy of a store that nobody has open."""
+        """A copy of a store that nobody has open, on the disk: a large one is still being written
+        there for a minute, and whoever commits then waits for it."""
+        url = self._copied(url, name)
+        os.sync()
+        return url
+
+    def _copied(self, url: str, name: str) -> str:
         self._count += 1
         name = name or f"copy_{self._count}"
         address = sa.make_url(url)

@@ -177,7 +177,17 @@ def lived(planted: House, household: dict[str, Any]) -> Found:
 
 
 @pytest.fixture(scope="module")
-def erased(planted: House, household: dict[str, Any], lived: Found) -> Found:
+def yesterday(planted: House, lived: Found, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup that was taken while everybody was still there."""
+    path = tmp_path_factory.mktemp("backups") / "yesterday"
+    done = planted.command("backup", str(path))
+    assert done.returncode == 0, done.stderr
+    assert in_files(path, ALL), "it has the people of that day"
+    return path
+
+
+@pytest.fixture(scope="module")
+def erased(planted: House, household: dict[str, Any], lived: Found, yesterday: Path) -> Found:
     """The household is erased; an hour later its log is cleaned. A start empties what SQLite writes
     ahead, as does every hour."""
     compacts_soon(planted, people.TOPIC)
@@ -198,6 +208,27 @@ def test_who_is_erased_is_nowhere(erased: Found) -> None:
     assert not any(erased.rows.values())
     assert erased.bus == {}
     assert erased.files == {}
+
+
+@pytest.mark.chaos
+def test_who_is_erased_is_nowhere_when_the_backup_of_yesterday_comes_back(
+    planted: House, yesterday: Path, erased: Found
+) -> None:
+    """The stores that are put back hear of the erasure from the bus; an hour later no file has the
+    people any more."""
+    planted.stop()
+    done = planted.command("restore", str(yesterday))
+    assert done.returncode == 0, done.stdout + done.stderr
+    planted.start()
+    planted.quiet()
+    planted.clock.play(planted.clock.offset() + timedelta(minutes=71))
+    eventually(lambda: not on_the_bus(planted, ALL), within=120, why="nobody tells of them again")
+    planted.stop()
+    planted.start()
+    eventually(lambda: not in_files(planted.folder.root, ALL), within=60, why="no file has them")
+    found = _search(planted)
+    assert not any(found.rows.values())
+    assert found.bus == found.files == {}
 
 
 def test_people_are_found_where_they_may_be_and_nowhere_else(lived: Found) -> None:

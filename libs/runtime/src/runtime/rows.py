@@ -58,11 +58,11 @@ def listed(connection: sa.Connection, values: Iterable[str]) -> dict[str, str | 
 
 def those_of(
     connection: sa.Connection, column: sa.Column[str], values: Iterable[str]
-) -> sa.ScalarResult[str]:
+) -> Sequence[str]:
     """Which of these values a column holds. In one query: what is written between two would be
     seen out of order."""
     statement = _those_of(connection.dialect.name, column)
-    return connection.scalars(statement, listed(connection, values))
+    return connection.scalars(statement, listed(connection, values)).all()
 
 
 @lru_cache(maxsize=256)

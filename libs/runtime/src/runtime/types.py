@@ -48,7 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if isinstance(value, str):
-            value = datetime.fromisoformat(value)
+            return _moment(value)
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
 
@@ -57,6 +57,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 def _text(utc: datetime) -> str:
     """The same few moments come again and again: those of a batch's rows."""
     return utc.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+@lru_cache(maxsize=1_000)
+def _moment(text: str) -> datetime:
+    """The other way round, for the same reason: points of many households expire together."""
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 class Json(TypeDecorator[Any]):

@@ -384,17 +384,16 @@ class Ledger:
     def _load_households(self, connection: sa.Connection, ids: list[str]) -> None:
         for part in _chunks(ids):
             found = connection.execute(_HOUSEHOLDS, {"wanted": part})
-            for household_id, centre_id, erased_at in found:
+            for household_id, centre_id, erased_at in found.all():
                 self.households[household_id] = HouseholdRow(
                     household_id, centre_id, erased_at is not None
                 )
                 self.accounts[household_id] = HouseholdAccount()
             buckets = connection.execute(_BUCKETS, {"wanted": part})
-            for household_id, expires_at, balance, held in buckets:
-                if household_id in self.accounts:
-                    self.accounts[household_id].buckets[expires_at] = Bucket(
-                        expires_at, balance, held
-                    )
+            for household_id, expires_at, balance, held in buckets.all():
+                account = self.accounts.get(household_id)
+                if account is not None:
+                    account.buckets[expires_at] = Bucket(expires_at, balance, held)
 
     def _load_sales(self, connection: sa.Connection, ids: list[str]) -> None:
         for part in _chunks(ids):
