@@ -373,7 +373,7 @@ class _Reader(HTMLParser):
             self.root = has
         elif tag in ("script", "style"):
             self._silent += 1
-        elif tag == "form":
+        elif tag == "form" and has.get("method") != "dialog":  # that one only closes a dialog
             self._form = _FormRead(has)
             self.forms.append(self._form)
         elif tag == "a" and "href" in has:

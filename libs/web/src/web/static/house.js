@@ -7,6 +7,7 @@
 //   data-guard               a form that asks before what was typed is left behind
 //   data-tick="present"      ticks all boxes of that name in its form; pressed again, data-undo
 //   data-count="present"     a progress that follows the boxes of that name
+//   data-camera="f-code"     reads a code with the camera into that field and sends its form
 //   data-sound="done"        heard once, where sounds are wanted
 //   data-toast, data-menu    go by themselves; close when one turns away
 //   data-print               a button that prints the page
@@ -234,6 +235,47 @@
     form.addEventListener("submit", function () {
       window.clearTimeout(waiting);
       if (asking) asking.abort();
+    });
+  });
+
+  // ---- a camera instead of a scanner, where the browser itself reads codes
+
+  if ("BarcodeDetector" in window && navigator.mediaDevices) all("[data-camera]").forEach(function (button) {
+    var dialog = document.getElementById("camera");
+    var video = dialog.querySelector("video");
+    var away = dialog.querySelector("[data-away]");
+    var stream = null;
+
+    function missing(gone) { video.hidden = gone; away.hidden = !gone; }
+
+    function end() {
+      if (stream) stream.getTracks().forEach(function (track) { track.stop(); });
+      stream = video.srcObject = null;
+    }
+
+    function failed() { end(); missing(true); }
+
+    function look(detector) {
+      if (stream) detector.detect(video).then(function (codes) {
+        if (!stream) return;
+        if (!codes.length) { window.setTimeout(look, 150, detector); return; }
+        var field = document.getElementById(button.getAttribute("data-camera"));
+        field.value = codes[0].rawValue;
+        dialog.close();
+        field.form.requestSubmit();
+      }).catch(failed);
+    }
+
+    button.hidden = false;
+    dialog.addEventListener("close", end);
+    button.addEventListener("click", function () {
+      missing(false);
+      dialog.showModal();
+      navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(function (given) {
+        stream = video.srcObject = given;
+        if (!dialog.open) { end(); return; }
+        return video.play().then(function () { look(new window.BarcodeDetector()); });
+      }).catch(failed);
     });
   });
 
