@@ -62,10 +62,13 @@ def stop() -> None:
     folder = Folder(settings.load().data)
     if not folder.is_locked():
         raise not_running(folder)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(folder.holder(), signal.SIGTERM)
     deadline = time.monotonic() + 120
+    told = False
     while folder.is_locked():
+        if not told and (holder := folder.holder()):  # 0, as yet unnamed, would be all of us
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGTERM)
+            told = True
         if time.monotonic() > deadline:
             raise CommandError(
                 Exit.NOT_READY,
