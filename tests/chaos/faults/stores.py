@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -34,7 +34,9 @@ async def locked(site: Site, fault: Fault) -> None:
             path = site.folder.stores / f"{fault.target}.db"
             await asyncio.to_thread(_hold_file, path, fault.seconds)
         else:
-            await asyncio.to_thread(_hold_tables, site, fault.target, fault.seconds)
+            # A server that another fault brings down meanwhile lets go of the lock by itself.
+            with suppress(psycopg.OperationalError):
+                await asyncio.to_thread(_hold_tables, site, fault.target, fault.seconds)
 
 
 def _hold_file(path: Path, seconds: float) -> None:
