@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import os
 import sqlite3
 import threading
@@ -33,11 +32,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
 from runtime.rows import insert, insert_ignore, lock_rows, upsert, upsert_statement
+from runtime.types import json_text
 
 __all__ = [
     "Store",
@@ -302,12 +303,14 @@ class _SqliteFile:
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=busy_timeout_ms / 1000,
+                cached_statements=512,
             ),
             poolclass=sa.QueuePool,
             pool_size=size,
             max_overflow=0,
             hide_parameters=True,
-            json_serializer=_json,
+            json_serializer=json_text,
+            json_deserializer=from_json,
         )
 
         def connected(connection: sqlite3.Connection, _record: object) -> None:
@@ -363,8 +366,6 @@ def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,
-        json_serializer=_json,
+        json_serializer=json_text,
+        json_deserializer=from_json,
     )
-
-
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

