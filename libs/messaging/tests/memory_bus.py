@@ -21,6 +21,7 @@ from messaging.relay_lock import RelayLock
 
 T = TypeVar("T")
 
+MOST_IN_A_BATCH = 2
 READ_AT_ONCE = 3
 """Small, so that one look at a log takes several steps between which a crash can fall."""
 
@@ -141,20 +142,43 @@ class MemoryProducer:
     async def partitions_for(self, topic: str) -> set[int]:
         return set(range(len(self._log.topics[topic])))
 
-    async def send(
-        self, topic: str, *, value: Any, key: bytes, partition: int, headers: Any, **_: Any
+    def create_batch(self) -> MemoryBatch:
+        return MemoryBatch()
+
+    async def send_batch(
+        self, batch: MemoryBatch, topic: str, *, partition: int
     ) -> asyncio.Future[Answer]:
         self._log.fuse.pass_by()
         if partition >= len(self._log.topics[topic]):
             raise BusAway(f"{topic}/{partition}")
-        answer = self._log.append(topic, partition, key, value, headers)
+        answers = [
+            self._log.append(topic, partition, key, value, headers)
+            for key, value, headers in batch.records
+        ]
         self._log.fuse.pass_by()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        future.set_result(answer)
+        future.set_result(answers[0])
         return future
 
-    async def send_and_wait(self, topic: str, **rest: Any) -> Answer:
-        return await (await self.send(topic, **rest))
+    async def send_and_wait(
+        self, topic: str, *, value: Any, key: bytes, partition: int, headers: Any, **_: Any
+    ) -> Answer:
+        batch = self.create_batch()
+        batch.append(timestamp=0, key=key, value=value, headers=headers)
+        return await (await self.send_batch(batch, topic, partition=partition))
+
+
+class MemoryBatch:
+    """Small, so that a fuse may blow between two of them."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, Any, Any]] = []
+
+    def append(self, *, timestamp: int, key: bytes, value: Any, headers: Any) -> object | None:
+        if len(self.records) == MOST_IN_A_BATCH:
+            return None
+        self.records.append((key, value, headers))
+        return self.records[-1]
 
 
 class MemoryReader:

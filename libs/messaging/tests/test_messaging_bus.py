@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 
 from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
@@ -331,6 +337,32 @@ async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_pat
             await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")
 
 
+async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
+    house: House,
+) -> None:
+    """A batch that holds it is refused whole: what lay beside it must be there all the same."""
+    told = [("a", "1"), ("b", "2" * 600), ("c", "3"), ("b", "4"), ("a", "5")]
+
+    def at_once(tx: Transaction) -> None:
+        for activity, title in told:
+            tx.emit(
+                ActivityCreated(activity_id=activity, centre_id="c", title=title, created_at=tx.now)
+            )
+
+    async with house.running(HEARER) as hearer:
+        await asyncio.to_thread(_limit_records, house, "activities.events", 1_000)
+        async with house.running(TELLER) as teller:
+            await teller.transact(at_once, centre="c")
+            wanted = {"a": "15", "c": "3"}
+            await eventually_async(is_heard(hearer, wanted), within=30, why="the others pass")
+            assert teller.relay is not None
+            assert teller.relay.blocked == {("activities.events", "b")}
+        await asyncio.to_thread(_limit_records, house, "activities.events", 1_048_588)
+        async with house.running(TELLER):
+            wanted["b"] = "2" * 600 + "4"
+            await eventually_async(is_heard(hearer, wanted), within=30, why="b comes, in order")
+
+
 async def test_a_topic_made_anew_under_running_services_comes_back_whole(house: House) -> None:
     async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
         for n in range(6):
@@ -423,6 +455,14 @@ async def test_two_replicas_on_postgresql_while_everything_moves(house: House) -
                         )
                     )
                     assert deadlocks == 0
+
+
+def _limit_records(house: House, topic: str, most: int) -> None:
+    limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+    admin = house.kafka.admin()
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
 
 
 def _add_partitions(house: House, topic: str, count: int) -> None:

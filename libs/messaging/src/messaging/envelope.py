@@ -8,10 +8,10 @@ Headers: ``ce_specversion``, ``ce_id``, ``ce_type``, ``ce_source``, ``ce_time``,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import pydantic
 
@@ -264,10 +264,10 @@ def body_of(event: Event) -> bytes | None:
 
 
 def wire_headers(
-    headers: dict[str, Any], *, previous: str | None, cause: str | None, era: int
+    headers: Mapping[str, str], *, previous: str | None, cause: str | None, era: int
 ) -> list[tuple[str, bytes]]:
     """All headers as they are sent."""
-    wire = [(name, str(value).encode()) for name, value in headers.items()]
+    wire = [(name, value.encode()) for name, value in headers.items()]
     if previous:
         wire.append(("previous", previous.encode()))
     if cause:

@@ -21,14 +21,16 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
 
 from messaging import comparison, marks
 from messaging.adoption import Adoption
 from messaging.bus import Bus, BusAway, asked_to_stop, ended
 from messaging.envelope import wire_headers
 from messaging.outcome import Partition, Place
+from messaging.partitioner import partition_of
 from messaging.reconcile import SEND_TIMEOUT, Reconcile, stamp_of
 from messaging.relay_lock import RelayLock, relay_lock
 from messaging.service import Service
@@ -41,6 +43,9 @@ from runtime.store import Store
 log = get_logger()
 
 AT_ONCE = 1_000
+MOST_FLIGHTS = 2
+"""How many lots of rows may be with the broker, or wait to be marked, at a time."""
+
 MOST_IN_A_TURN = 20_000
 """Rows, before it is asked whether it is time for a look at the log."""
 
@@ -61,8 +66,6 @@ TRY_BLOCKED_EVERY = 60.0
 COMPARE_EVERY = timedelta(days=7)
 COMPARED = "outbox.compared"
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-_UNSENDABLE = (MessageSizeTooLargeError,)
 
 
 class LogCut(Exception):  # noqa: N818 - it names what happened
@@ -88,7 +91,6 @@ class Relay:
         self._clock = clock
         self._ids = ids
         self._lock: RelayLock = relay_lock(store)
-        self._partitioner = DefaultPartitioner()
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -232,32 +234,35 @@ class Relay:
         """Send what is unsent, the oldest first, and mark it, until nothing is left or
         `MOST_IN_A_TURN` is reached. How many rows were taken.
 
-        While a batch waits for its acknowledgements the next one is read, and the last is marked
-        while the next one is sent. A crash between leaves two batches sent and unmarked instead of
-        one: the next `reconcile` finds both in the log.
+        While some rows wait for their acknowledgements the next are read and sent, and those before
+        are marked. A crash between leaves all of them sent and unmarked: the next `reconcile` finds
+        them in the log.
         """
         taken = 0
-        marking: asyncio.Future[None] | None = None
+        flights: list[_Flight] = []
         reading: asyncio.Future[Sequence[Any]] | None = None
-        last: Sequence[Any] = ()
         rows = await self._unsent()
         try:
             while rows and taken < MOST_IN_A_TURN:
+                if len(flights) == MOST_FLIGHTS:
+                    await flights[0].landed
+                    del flights[0]
                 if len(rows) >= self._at_once:
-                    reading = asyncio.ensure_future(self._unsent(*last, *rows))
-                acknowledged = await self._send(rows)
-                places = self._advance(acknowledged)
-                self._places.update(places)
-                if marking is not None:
-                    await marking
-                marking = asyncio.ensure_future(self._mark(rows, acknowledged, places))
+                    there = [row for flight in flights for row in flight.rows]
+                    reading = asyncio.ensure_future(self._unsent(*there, *rows))
+                flight = await self._send(rows)
+                flight.landed = asyncio.ensure_future(self._land(flight, flights[-1:]))
+                flights.append(flight)
                 taken += len(rows)
-                last, rows = rows, await (reading or self._unsent(*rows))
-                reading = None
-            if marking is not None:
-                await marking
+                if reading is None:
+                    await flight.landed
+                rows, reading = await (reading or self._unsent()), None
+            for flight in flights:
+                await flight.landed
         finally:
-            beside = {one for one in (marking, reading) if one is not None}
+            for flight in flights:
+                flight.give_up()
+            beside = {one for one in (reading, *(f.landed for f in flights)) if one is not None}
             await asyncio.gather(*beside, return_exceptions=True)
         return taken
 
@@ -267,49 +272,72 @@ class Relay:
             lambda c: marks.unsent(c, blocked, self._at_once, underway=apart)
         )
 
-    async def _mark(
-        self, rows: Sequence[Any], acknowledged: list[marks.Sent], places: dict[Partition, Place]
-    ) -> None:
+    async def _send(self, rows: Iterable[Any]) -> _Flight:
+        """Hand rows to the client in order, without those of blocked keys.
+
+        They are put into batches here and not one by one by the client, which would make a future
+        for each (`docs/benchmarks.md`, c).
+        """
+        assert self._producer is not None
+        flight = _Flight()
+        filling: dict[Partition, _Batch] = {}
+        partitions: dict[str, list[int]] = {}
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                for row in rows:
+                    flight.rows.append(row)
+                    if self.blocked and (row.topic, row.key) in self.blocked:
+                        continue
+                    if row.topic not in partitions:
+                        partitions[row.topic] = await self._partitions_of(row.topic)
+                    key = row.key.encode()
+                    name = (row.topic, partition_of(key, partitions[row.topic]))
+                    batch = filling.get(name)
+                    if batch is None or not batch.add(row, key):
+                        if batch is not None:
+                            await self._post(batch, flight)
+                        batch = _Batch(name, self._era(name), self._producer.create_batch())
+                        filling[name] = batch
+                        batch.add(row, key)
+                for batch in filling.values():
+                    await self._post(batch, flight)
+        except BaseException:
+            flight.give_up()
+            raise
+        return flight
+
+    async def _post(self, batch: _Batch, flight: _Flight) -> None:
+        """Hand a batch to the client, behind what waits for the same partition."""
+        assert self._producer is not None
+        topic, partition = batch.name
+        answer = await self._producer.send_batch(batch.builder, topic, partition=partition)
+        flight.posted.append((batch, answer))
+
+    async def _land(self, flight: _Flight, before: Sequence[_Flight]) -> None:
+        """Wait for the acknowledgements of a flight and mark its rows, after those before it."""
+        acknowledged = await self._acknowledged(flight)
+        for earlier in before:
+            await earlier.landed
+        places = self._advance(acknowledged)
+        self._places.update(places)
         await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
         if len(acknowledged) <= 20:
-            _log_each(rows, acknowledged)
+            _log_each(flight.rows, acknowledged)
         else:
             log.info("events.sent", count=len(acknowledged))
 
-    async def _send(self, rows: Sequence[Any]) -> list[marks.Sent]:
-        """Send rows in order. One that does not fit the topic takes others of its batch with it:
+    async def _acknowledged(self, flight: _Flight) -> list[marks.Sent]:
+        """Where the rows of a flight lie. One that does not fit the topic takes its batch with it:
         those are sent again, each alone, and what then still fails blocks its key."""
-        sent: list[tuple[Any, int, int, asyncio.Future[Any]]] = []
-        again: list[Any] = []
-        acknowledged: list[marks.Sent] = []
         async with asyncio.timeout(SEND_TIMEOUT):
-            partitions = {t: await self._partitions_of(t) for t in {row.topic for row in rows}}
-            for row in rows:
-                if (row.topic, row.key) in self.blocked:
-                    continue
-                try:
-                    sent.append((row, *await self._send_one(row, partitions[row.topic])))
-                except _UNSENDABLE as error:
-                    self._block(row, error)
-            try:
-                for row, partition, stamp, future in sent:
-                    try:
-                        acknowledged.append(_sent(row, partition, stamp, await future))
-                    except _UNSENDABLE:
-                        again.append(row)
-            except BaseException:
-                for *_, future in sent:
-                    if not future.cancel() and not future.cancelled():
-                        future.exception()
-                raise
-            for row in again:
-                if (row.topic, row.key) in self.blocked:
-                    continue
-                try:
-                    partition, stamp, future = await self._send_one(row, partitions[row.topic])
-                    acknowledged.append(_sent(row, partition, stamp, await future))
-                except _UNSENDABLE as error:
-                    self._block(row, error)
+            acknowledged, refused = await flight.answers()
+        for row in refused:
+            alone = await self._send([row])
+            async with asyncio.timeout(SEND_TIMEOUT):
+                sent, too_large = await alone.answers()
+            acknowledged += sent
+            if too_large:
+                self._block(row)
         return acknowledged
 
     async def _partitions_of(self, topic: str) -> list[int]:
@@ -318,26 +346,6 @@ class Relay:
         if not partitions:
             raise BusAway(f"the topic {topic} is not there")
         return partitions
-
-    async def _send_one(
-        self, row: Any, partitions: list[int]
-    ) -> tuple[int, int, asyncio.Future[Any]]:
-        assert self._producer is not None
-        key = row.key.encode()
-        partition = partitions[0]
-        if len(partitions) > 1:
-            partition = self._partitioner(key, partitions, partitions)
-        era = self._era((row.topic, partition))
-        stamp = int(time.time() * 1000)
-        future = await self._producer.send(
-            row.topic,
-            value=row.body,
-            key=key,
-            partition=partition,
-            timestamp_ms=stamp,
-            headers=wire_headers(row.headers, previous=row.previous, cause=row.cause, era=era),
-        )
-        return partition, stamp, future
 
     def _advance(self, acknowledged: Iterable[marks.Sent]) -> dict[Partition, Place]:
         """The places after these acknowledgements. Raises LogCut when an offset did not grow."""
@@ -354,15 +362,15 @@ class Relay:
             for name, one in last.items()
         }
 
-    def _block(self, row: Any, error: KafkaError) -> None:
-        """A row that cannot be sent holds up its own key and no other, until it can."""
+    def _block(self, row: Any) -> None:
+        """A row that is too large for its topic holds up its own key and no other, until it can."""
         self.blocked.add((row.topic, row.key))
         self._blocked_at = time.monotonic()
         log.error(
             "relay.key_blocked",
             event_id=row.id,
             event_type=row.type,
-            reason=type(error).__name__,
+            reason=MessageSizeTooLargeError.__name__,
         )
 
     def _era(self, name: Partition) -> int:
@@ -370,8 +378,65 @@ class Relay:
         return place.era if place else 0
 
 
-def _sent(row: Any, partition: int, stamp: int, answer: Any) -> marks.Sent:
-    return marks.Sent(row.row, row.id, row.topic, partition, answer.offset, stamp_of(answer, stamp))
+class _Batch:
+    """Rows of one partition that travel together: the log takes all of them or none."""
+
+    def __init__(self, name: Partition, era: int, builder: BatchBuilder) -> None:
+        self.name = name
+        self.era = era
+        self.builder = builder
+        self.rows: list[Any] = []
+        self.stamps: list[int] = []
+
+    def add(self, row: Any, key: bytes) -> bool:
+        """Whether there was room for this row; there is for the first, however large it is."""
+        stamp = int(time.time() * 1000)
+        headers = wire_headers(row.headers, previous=row.previous, cause=row.cause, era=self.era)
+        if self.builder.append(timestamp=stamp, key=key, value=row.body, headers=headers) is None:
+            return False
+        self.rows.append(row)
+        self.stamps.append(stamp)
+        return True
+
+    def acknowledged(self, answer: RecordMetadata) -> list[marks.Sent]:
+        """Where the rows lie: one behind the other, from the offset of the answer."""
+        topic, partition = self.name
+        return [
+            marks.Sent(row.row, row.id, topic, partition, offset, stamp_of(answer, stamp))
+            for offset, (row, stamp) in enumerate(
+                zip(self.rows, self.stamps, strict=True), answer.offset
+            )
+        ]
+
+
+class _Flight:
+    """Rows that were sent together, until they are marked."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self.posted: list[tuple[_Batch, asyncio.Future[RecordMetadata]]] = []
+        self.landed: asyncio.Future[None]
+
+    async def answers(self) -> tuple[list[marks.Sent], list[Any]]:
+        """What was acknowledged, and the rows of batches that are too large for their topic."""
+        acknowledged: list[marks.Sent] = []
+        refused: list[Any] = []
+        try:
+            for batch, answer in self.posted:
+                try:
+                    acknowledged += batch.acknowledged(await answer)
+                except MessageSizeTooLargeError:
+                    refused += batch.rows
+        except BaseException:
+            self.give_up()
+            raise
+        return acknowledged, refused
+
+    def give_up(self) -> None:
+        """Nobody waits for these answers any more."""
+        for _, answer in self.posted:
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()
 
 
 def _log_each(rows: Sequence[Any], acknowledged: Sequence[marks.Sent]) -> None:
