@@ -18,6 +18,7 @@ from benchmarks import machine, report
 from benchmarks.figures import Figure
 from benchmarks.place import Place
 from runtime import logging
+from web import serve
 
 PARTS = {
     "a": "visible",
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     if scale is not None and not 0 < scale <= 10:
         parser.error(f"SCALE must be a number above 0 and at most 10, not {given.scale!r}")
     logging.configure("benchmarks", level="CRITICAL", stream=sys.stderr)
+    sys.setswitchinterval(serve.SWITCH)  # as services have it, for what runs in this process
     RESULTS.mkdir(parents=True, exist_ok=True)
     broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from messaging.attempt import Outcome
 from messaging.engine import Engine
@@ -54,14 +55,13 @@ def _settled(outcome: Outcome) -> None:
 
 
 def _note_sent() -> None:
-    plain = AIOKafkaProducer.send
+    plain = BatchBuilder.append
 
-    async def send(self: AIOKafkaProducer, topic: str, *arguments: Any, **more: Any) -> Any:
-        key = more.get("key") or b""
+    def append(self: BatchBuilder, *, key: bytes, **more: Any) -> Any:
         NOTED["sent"].setdefault(key.decode(), time.time())
-        return await plain(self, topic, *arguments, **more)
+        return plain(self, key=key, **more)
 
-    AIOKafkaProducer.send = send
+    BatchBuilder.append = append
 
 
 def _note_arrived() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import sys
@@ -175,6 +176,18 @@ class Place:
     def _administer(self, statement: str) -> None:
         with psycopg.connect(self.server(), autocommit=True) as connection:
             connection.execute(statement)
+
+
+@contextlib.contextmanager
+def as_if_begun() -> Iterator[None]:
+    """As a service is when it has started: the collector does not look at what is there already,
+    which in this process is also what the runs hold for each other."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

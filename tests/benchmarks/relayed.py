@@ -3,8 +3,9 @@
 The outbox holds sales, written before. The same rows are taken to a topic like it by
 
 * **ours**: `messaging.relay.Relay`, turn by turn, with its lock, its places and its marks;
-* **a bare producer**: `aiokafka` with the same settings, from rows in memory, sent in order,
-  nothing read and nothing marked;
+* **a bare producer**: `aiokafka` with the same settings, from rows in memory, sent one by one in
+  order as its documentation shows it, nothing read and nothing marked; and, for comparison, one
+  that fills its batches itself, as the relay does;
 * **faststream-outbox** on the same PostgreSQL, body and headers as they are, relayed by its own
   decorator's way to the same Kafka: once with one worker, which keeps the order as we do, and once
   with many, as fast as it goes.
@@ -17,10 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks import facts
 from benchmarks.figures import Figure, ratio
-from benchmarks.place import Place
+from benchmarks.place import Place, as_if_begun
 from messaging import marks
 from messaging.bus import Bus
 from messaging.envelope import body_of, headers_for, wire_headers
@@ -54,11 +57,14 @@ async def run(place: Place) -> list[Figure]:
         rows = _fill(store, count)
         bus = Bus(kafka.bootstrap, "shop", kafka.secret("shop"))
         await ours(store, bus, count)
-        pairs = []
+        pairs, filled = [], []
         for _ in range(place.rounds):
             bare = await bare_producer(bus, rows)
             pairs.append((bare, await ours(store, bus, count)))
+            full = await bare_producer(bus, rows, in_batches=True)
+            filled.append((full, await ours(store, bus, count)))
         figures.append(ratio(f"{engine}: of a bare producer", pairs, 0.5))
+        figures.append(ratio(f"{engine}: of one that fills its batches itself", filled, None))
         if engine == "postgresql":
             figures += await _rivals(place, store, bus, count)
         await store.close()
@@ -128,10 +134,11 @@ async def ours(store: Store, bus: Bus, count: int) -> float:
     await relay.connect()
     await store.write(all_unsent)
     try:
-        sent, begun = 0, time.perf_counter()
-        while more := await relay.turn():
-            sent += more
-        seconds = time.perf_counter() - begun
+        with as_if_begun():
+            sent, begun = 0, time.perf_counter()
+            while more := await relay.turn():
+                sent += more
+            seconds = time.perf_counter() - begun
     finally:
         await relay.disconnect()
         await relay._lock.release()
@@ -140,7 +147,7 @@ async def ours(store: Store, bus: Bus, count: int) -> float:
     return count / seconds
 
 
-async def bare_producer(bus: Bus, rows: Sequence[Any]) -> float:
+async def bare_producer(bus: Bus, rows: Sequence[Any], *, in_batches: bool = False) -> float:
     """Records per second of the same producer from rows in memory, acknowledged."""
     ready = [
         (
@@ -154,13 +161,34 @@ async def bare_producer(bus: Bus, rows: Sequence[Any]) -> float:
     await producer.start()
     try:
         await (await producer.send(OTHER, value=b"{}", key=b"warm"))
-        begun = time.perf_counter()
-        futures = [
-            await producer.send(OTHER, value=value, key=key, headers=headers)
-            for key, value, headers in ready
-        ]
-        for future in futures:
-            await future
-        return len(ready) / (time.perf_counter() - begun)
+        with as_if_begun():
+            begun = time.perf_counter()
+            if in_batches:
+                futures = await _in_batches(producer, ready)
+            else:
+                futures = [
+                    await producer.send(OTHER, value=value, key=key, headers=headers)
+                    for key, value, headers in ready
+                ]
+            for future in futures:
+                await future
+            return len(ready) / (time.perf_counter() - begun)
     finally:
         await producer.stop()
+
+
+async def _in_batches(producer: AIOKafkaProducer, ready: Sequence[Any]) -> list[Any]:
+    partitions = sorted(await producer.partitions_for(OTHER))
+    chosen = DefaultPartitioner()
+    filling = {partition: producer.create_batch() for partition in partitions}
+    futures = []
+    for key, value, headers in ready:
+        to = chosen(key, partitions, partitions)
+        if filling[to].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            futures.append(await producer.send_batch(filling[to], OTHER, partition=to))
+            filling[to] = producer.create_batch()
+            filling[to].append(timestamp=None, key=key, value=value, headers=headers)
+    for to, batch in filling.items():
+        if batch.record_count():
+            futures.append(await producer.send_batch(batch, OTHER, partition=to))
+    return futures
