@@ -1,0 +1,24 @@
+"""A store of the network on both engines, with two organisations and a household."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from messaging.testing import Bench
+from network.app import SERVICE
+from runtime.clock import FixedClock
+from runtime.ids import Ids
+from runtime.testing import store_of
+
+from .network_cases import prepare
+
+store_url = store_of(SERVICE.package, SERVICE.metadata)
+
+
+@pytest.fixture
+def bench(store_url: str, clock: FixedClock, ids: Ids) -> Iterator[Bench]:
+    with Bench(SERVICE, store_url, clock=clock, ids=ids) as made:
+        prepare(made)
+        yield made

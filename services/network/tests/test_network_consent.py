@@ -1,0 +1,189 @@
+"""Consent to a referral: given, missing, withdrawn, late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from contracts import Event
+from contracts.cards import (
+    ConsentGiven,
+    HouseholdChanged,
+    HouseholdErased,
+    Purpose,
+)
+from contracts.identity import CentreOpened
+from contracts.network import (
+    ReferralCancelled,
+)
+from contracts.people import PersonErased
+from messaging.testing import Bench, orders
+from network import store
+from network.app import SERVICE
+from network.domain.referral import Action
+from runtime.clock import FixedClock
+from runtime.ids import Ids
+from runtime.refusals import Refusal
+
+from .network_cases import (
+    AUSER,
+    CENTRE,
+    NOW,
+    STAFF,
+    ask,
+    consent,
+    described,
+    differences,
+    do,
+    read,
+    registered,
+    rows,
+    withdrawn,
+)
+
+
+def test_without_consent_it_is_refused_unless_a_reason_is_recorded(bench: Bench) -> None:
+    bench.deliver(registered("h2"))
+    with pytest.raises(Refusal, match=r"consent\.missing") as refused:
+        ask(bench, household_id="h2")
+    assert refused.value.field == "override_reason"
+    assert refused.value.next_step
+    assert rows(bench, store.referral) == []
+    referral = ask(bench, household_id="h2", override_reason="Minor in danger")
+    assert [row["action"] for row in rows(bench, store.audit)] == ["override"]
+    view = read(bench, STAFF, referral)
+    assert view.overridden
+    assert view.steps[0].override_reason == "Minor in danger"
+
+
+def test_consent_to_something_else_is_no_consent(bench: Bench) -> None:
+    bench.deliver(
+        registered("h2"),
+        ConsentGiven(household_id="h2", purpose=Purpose.MESSAGES, given_at=NOW),
+    )
+    with pytest.raises(Refusal, match=r"consent\.missing"):
+        ask(bench, household_id="h2")
+
+
+def test_an_override_where_consent_was_given_is_not_recorded_as_one(bench: Bench) -> None:
+    referral = ask(bench, override_reason="just in case")
+    assert not read(bench, STAFF, referral).overridden
+
+
+def test_withdrawing_consent_cancels_whatever_is_unfinished_and_nothing_else(
+    bench: Bench,
+) -> None:
+    bench.deliver(registered("h2"), consent("h2"))
+    waiting, working, finished, draft = ask(bench), ask(bench), ask(bench), ask(bench, draft=True)
+    other = ask(bench, household_id="h2")
+    for referral in (working, finished):
+        do(bench, AUSER, referral, Action.ACCEPT)
+    do(bench, AUSER, finished, Action.COMPLETE, outcome="met")
+    bench.deliver(withdrawn("h1", NOW + timedelta(hours=1)))
+    for referral in (waiting, working, draft):
+        view = read(bench, STAFF, referral)
+        assert (view.state, view.reason) == ("cancelled", "consent_withdrawn")
+    assert read(bench, STAFF, finished).state == "completed"
+    assert read(bench, STAFF, other).state == "requested"
+    told = bench.emitted(ReferralCancelled)
+    assert sorted(e.referral_id for e in told) == sorted([waiting, working])
+    assert {e.reason for e in told} == {"consent_withdrawn"}
+    with pytest.raises(Refusal, match=r"consent\.missing"):
+        ask(bench)
+    assert differences(bench) == []
+    bench.rebuild_equals()
+
+
+def test_what_was_rejected_is_not_asked_elsewhere_after_consent_was_withdrawn(
+    bench: Bench,
+) -> None:
+    referral = ask(bench)
+    do(bench, AUSER, referral, Action.REJECT, reason="no_capacity")
+    bench.deliver(withdrawn("h1", NOW + timedelta(hours=1)))
+    with pytest.raises(Refusal, match=r"consent\.missing"):
+        do(bench, STAFF, referral, Action.REROUTE, to_organisation_id="torri")
+    do(
+        bench,
+        STAFF,
+        referral,
+        Action.REROUTE,
+        to_organisation_id="torri",
+        override_reason="The court asked for it",
+    )
+    assert read(bench, STAFF, referral).overridden
+
+
+def test_a_withdrawal_told_late_stops_what_was_asked_meanwhile(
+    bench: Bench, clock: FixedClock
+) -> None:
+    clock.advance(timedelta(minutes=10))
+    meanwhile = ask(bench)
+    bench.deliver(withdrawn("h1", NOW + timedelta(minutes=5)))
+    assert read(bench, STAFF, meanwhile).state == "cancelled"
+
+
+def test_what_was_asked_under_a_newer_consent_goes_on_when_an_old_withdrawal_comes_late(
+    bench: Bench, clock: FixedClock
+) -> None:
+    old = ask(bench)
+    clock.advance(timedelta(hours=2))
+    bench.deliver(consent("h1", NOW + timedelta(hours=2)))
+    clock.advance(timedelta(minutes=1))
+    new = ask(bench)
+    bench.deliver(withdrawn("h1", NOW + timedelta(hours=1)))
+    assert read(bench, STAFF, old).state == "cancelled"
+    assert read(bench, STAFF, new).state == "requested"
+    assert differences(bench) == []
+
+
+def test_an_erased_household_has_nothing_going_and_nothing_written(bench: Bench) -> None:
+    referral = ask(bench)
+    bench.deliver(
+        HouseholdErased(household_id="h1", centre_id=CENTRE, erased_at=NOW + timedelta(days=1)),
+        PersonErased(person_id="p1"),
+    )
+    view = read(bench, STAFF, referral)
+    assert view.state == "cancelled"
+    assert all(not step.note for step in view.steps)
+    assert rows(bench, store.referral_text) == []
+    (person,) = rows(bench, store.person_known)
+    assert person["given_name"] == ""
+    bench.deliver(described("p1", "h1", revision=7))
+    (person,) = rows(bench, store.person_known)
+    assert person["given_name"] == ""
+    with pytest.raises(Refusal, match=r"household\.unknown"):
+        ask(bench, override_reason="whatever")
+
+
+def test_events_of_cards_give_the_same_in_every_order_that_keeps_keys(
+    store_url: str, clock: FixedClock, ids: Ids
+) -> None:
+    later = NOW + timedelta(hours=1)
+    events: list[Event] = [
+        registered("h1"),
+        consent("h1"),
+        withdrawn("h1", later),
+        HouseholdChanged(
+            household_id="h1",
+            centre_id=CENTRE,
+            holder_id="p-h1",
+            person_ids=(),
+            zone="south",
+            changed_at=later,
+        ),
+        described("p1", "h1"),
+        described("p1", "h1", revision=2),
+        CentreOpened(centre_id=CENTRE, name="Q", opened_at=NOW),
+    ]
+    seen: list[object] = []
+    tables = (store.household_seen, store.consent_seen, store.person_known, store.zone_seen)
+    with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
+        for order in list(orders(events, lambda e: (e.TOPIC, e.key)))[::17]:
+            bench.deliver(*order)
+            found = [rows(bench, table) for table in tables]
+            seen = seen or found
+            assert found == seen
+            bench.store.write_now(lambda c: [c.execute(sa.delete(table)) for table in tables])
+    assert seen[1] == [{"household_id": "h1", "given": False, "changed_at": later}]
