@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.testing import store_of
+from web.testing import Client
 
-from .identity_house import bench_on
+from .identity_house import bench_on, furnish, key_file
 
 store_url = store_of(SERVICE.package, SERVICE.metadata)
 
@@ -20,4 +22,13 @@ store_url = store_of(SERVICE.package, SERVICE.metadata)
 @pytest.fixture
 def bench(store_url: str, clock: FixedClock, ids: SequenceIds) -> Iterator[Bench]:
     with bench_on(store_url, clock, ids) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(tmp_path: Any, clock: FixedClock) -> AsyncIterator[Client]:
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    settings = {"identity_key_file": key_file(tmp_path)}
+    async with Client(SERVICE, url, clock=clock, settings=settings) as made:
+        await made.run(furnish)
         yield made

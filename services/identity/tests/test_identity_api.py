@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,14 +10,13 @@ import sqlalchemy as sa
 
 from contracts.identity import AccountCreated, CentreOpened, Role, SessionRevoked
 from identity import edge, store
-from identity.app import SERVICE
 from identity.domain import throttle
 from messaging.tables import idempotency, outbox
 from runtime.clock import FixedClock
 from web.testing import Client, token
 from web.tokens import key_id_of, public_key, verify
 
-from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, furnish, key_file, somebody
+from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, somebody
 
 TOKENS = "/identity/api/tokens"
 ACCOUNTS = "/identity/api/accounts"
@@ -27,15 +25,6 @@ CENTRES = "/identity/api/centres"
 BOSS = token(Role.ADMINISTRATOR, account="boss")
 LEAD = token(Role.COORDINATOR, centre=NORTH, account="lead")
 DESK = token(Role.RECEPTION, centre=NORTH, account="desk")
-
-
-@pytest.fixture
-async def client(tmp_path: Any, clock: FixedClock) -> AsyncIterator[Client]:
-    url = f"sqlite:///{tmp_path / 'identity.db'}"
-    settings = {"identity_key_file": key_file(tmp_path)}
-    async with Client(SERVICE, url, clock=clock, settings=settings) as made:
-        await made.run(furnish)
-        yield made
 
 
 async def person(client: Client, email: str, *roles: Role, **more: str) -> str:

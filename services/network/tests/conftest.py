@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from network.app import SERVICE
 from runtime.clock import FixedClock
 from runtime.ids import Ids
 from runtime.testing import store_of
+from web.testing import Client
 
+from .network_callers import filled
 from .network_cases import prepare
 
 store_url = store_of(SERVICE.package, SERVICE.metadata)
@@ -21,4 +24,12 @@ store_url = store_of(SERVICE.package, SERVICE.metadata)
 def bench(store_url: str, clock: FixedClock, ids: Ids) -> Iterator[Bench]:
     with Bench(SERVICE, store_url, clock=clock, ids=ids) as made:
         prepare(made)
+        yield made
+
+
+@pytest.fixture
+async def client(tmp_path: Path, clock: FixedClock, ids: Ids) -> AsyncIterator[Client]:
+    """The edge, on SQLite alone: the rules run on both engines beside it."""
+    async with Client(SERVICE, f"sqlite:///{tmp_path}/network.db", clock=clock, ids=ids) as made:
+        await filled(made, clock.now())
         yield made
