@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
     NewPartitions,
     ResourceType,
 )
+from structlog.testing import capture_logs
 
 from contracts.activities import ActivityCreated
 from contracts.network import NeedRecorded
@@ -337,13 +338,14 @@ async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_pat
             await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")
 
 
+@pytest.mark.parametrize("at_once", [1_000, 2])
 async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
-    house: House,
+    house: House, at_once: int
 ) -> None:
     """A batch that holds it is refused whole: what lay beside it must be there all the same."""
     told = [("a", "1"), ("b", "2" * 600), ("c", "3"), ("b", "4"), ("a", "5")]
 
-    def at_once(tx: Transaction) -> None:
+    def tell_all(tx: Transaction) -> None:
         for activity, title in told:
             tx.emit(
                 ActivityCreated(activity_id=activity, centre_id="c", title=title, created_at=tx.now)
@@ -351,12 +353,15 @@ async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
 
     async with house.running(HEARER) as hearer:
         await asyncio.to_thread(_limit_records, house, "activities.events", 1_000)
-        async with house.running(TELLER) as teller:
-            await teller.transact(at_once, centre="c")
-            wanted = {"a": "15", "c": "3"}
-            await eventually_async(is_heard(hearer, wanted), within=30, why="the others pass")
-            assert teller.relay is not None
-            assert teller.relay.blocked == {("activities.events", "b")}
+        with capture_logs() as logs:
+            async with house.running(TELLER) as teller:
+                assert teller.relay is not None
+                teller.relay._at_once = at_once
+                await teller.transact(tell_all, centre="c")
+                wanted = {"a": "15", "c": "3"}
+                await eventually_async(is_heard(hearer, wanted), within=30, why="the others pass")
+                assert teller.relay.blocked == {("activities.events", "b")}
+        assert "relay.log_cut" not in {line["event"] for line in logs}
         await asyncio.to_thread(_limit_records, house, "activities.events", 1_048_588)
         async with house.running(TELLER):
             wanted["b"] = "2" * 600 + "4"

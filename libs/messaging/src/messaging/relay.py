@@ -244,27 +244,48 @@ class Relay:
         rows = await self._unsent()
         try:
             while rows and taken < MOST_IN_A_TURN:
-                if len(flights) == MOST_FLIGHTS:
-                    await flights[0].landed
-                    del flights[0]
-                if len(rows) >= self._at_once:
+                full = len(rows) >= self._at_once
+                if full:
                     there = [row for flight in flights for row in flight.rows]
                     reading = asyncio.ensure_future(self._unsent(*there, *rows))
                 flight = await self._send(rows)
                 flight.landed = asyncio.ensure_future(self._land(flight, flights[-1:]))
                 flights.append(flight)
                 taken += len(rows)
-                if reading is None:
-                    await flight.landed
-                rows, reading = await (reading or self._unsent()), None
-            for flight in flights:
-                await flight.landed
+                rows = await reading if reading is not None else ()
+                reading = None
+                refused = await self._landed(flights, MOST_FLIGHTS - 1 if rows else 0)
+                if refused or not full:
+                    rows = await self._unsent()
+            await self._landed(flights, 0)
         finally:
             for flight in flights:
                 flight.give_up()
             beside = {one for one in (reading, *(f.landed for f in flights)) if one is not None}
             await asyncio.gather(*beside, return_exceptions=True)
         return taken
+
+    async def _landed(self, flights: list[_Flight], at_most: int) -> bool:
+        """Wait until no more flights than these are under way. Rows of one that was refused are
+        sent again, each alone, once nothing else is; whether there were any.
+
+        One that does not fit its topic takes its batch with it; what then still fails blocks its
+        key.
+        """
+        while len(flights) > at_most:
+            await flights[0].landed
+            if flights[0].refused:
+                for later in flights:
+                    await later.landed
+                for row in [row for flight in flights for row in flight.refused]:
+                    alone = await self._send([row])
+                    await self._land(alone, ())
+                    if alone.refused:
+                        self._block(row)
+                flights.clear()
+                return True
+            del flights[0]
+        return False
 
     async def _unsent(self, *underway: Any) -> Sequence[Any]:
         blocked, apart = tuple(self.blocked), [row.row for row in underway]
@@ -315,7 +336,8 @@ class Relay:
 
     async def _land(self, flight: _Flight, before: Sequence[_Flight]) -> None:
         """Wait for the acknowledgements of a flight and mark its rows, after those before it."""
-        acknowledged = await self._acknowledged(flight)
+        async with asyncio.timeout(SEND_TIMEOUT):
+            acknowledged = await flight.answers()
         for earlier in before:
             await earlier.landed
         places = self._advance(acknowledged)
@@ -325,20 +347,6 @@ class Relay:
             _log_each(flight.rows, acknowledged)
         else:
             log.info("events.sent", count=len(acknowledged))
-
-    async def _acknowledged(self, flight: _Flight) -> list[marks.Sent]:
-        """Where the rows of a flight lie. One that does not fit the topic takes its batch with it:
-        those are sent again, each alone, and what then still fails blocks its key."""
-        async with asyncio.timeout(SEND_TIMEOUT):
-            acknowledged, refused = await flight.answers()
-        for row in refused:
-            alone = await self._send([row])
-            async with asyncio.timeout(SEND_TIMEOUT):
-                sent, too_large = await alone.answers()
-            acknowledged += sent
-            if too_large:
-                self._block(row)
-        return acknowledged
 
     async def _partitions_of(self, topic: str) -> list[int]:
         assert self._producer is not None
@@ -415,22 +423,23 @@ class _Flight:
     def __init__(self) -> None:
         self.rows: list[Any] = []
         self.posted: list[tuple[_Batch, asyncio.Future[RecordMetadata]]] = []
+        self.refused: list[Any] = []
         self.landed: asyncio.Future[None]
 
-    async def answers(self) -> tuple[list[marks.Sent], list[Any]]:
-        """What was acknowledged, and the rows of batches that are too large for their topic."""
+    async def answers(self) -> list[marks.Sent]:
+        """What was acknowledged; `refused` are the rows of batches that hold one which is too large
+        for its topic."""
         acknowledged: list[marks.Sent] = []
-        refused: list[Any] = []
         try:
             for batch, answer in self.posted:
                 try:
                     acknowledged += batch.acknowledged(await answer)
                 except MessageSizeTooLargeError:
-                    refused += batch.rows
+                    self.refused += batch.rows
         except BaseException:
             self.give_up()
             raise
-        return acknowledged, refused
+        return acknowledged
 
     def give_up(self) -> None:
         """Nobody waits for these answers any more."""
