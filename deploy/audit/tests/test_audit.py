@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from types import ModuleType
 
 import pytest
 
+from messaging.catalogue import services
+from runtime import logging
 from vicinato.paths import deploy_folder
 
 
@@ -16,11 +19,13 @@ def tool(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 licences = tool("licences")
+log_events = tool("log_events")
 vulnerabilities = tool("vulnerabilities")
 
 
@@ -55,6 +60,20 @@ def test_what_only_development_needs_is_told_apart() -> None:
 )
 def test_an_expression_is_taken_when_each_part_is(expression: str, taken: bool) -> None:
     assert licences.is_taken(expression) is taken
+
+
+def test_every_line_of_the_logs_is_on_their_page() -> None:
+    page = (deploy_folder().parent / "docs" / "logs.md").read_text(encoding="utf-8")
+    assert page == log_events.page(), "run make docs"
+
+
+def test_no_key_is_logged_that_would_be_dropped() -> None:
+    for service in services():
+        assert service.package  # what a service allows besides is allowed once it is imported
+    for event, line in log_events.lines().items():
+        given = line.keys - {"exc_info"}
+        kept = logging.only_allowed(None, "info", dict.fromkeys(given, ""))
+        assert kept.keys() == given, f"{event} loses {given - kept.keys()}"
 
 
 FINE = {"name": "a", "version": "1", "vulns": []}

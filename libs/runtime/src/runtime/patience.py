@@ -68,7 +68,7 @@ class Patience:
             # After a hang-up the same work is given its time again, on another connection.
             if now - max(begun, hung_up) > self._seconds:
                 hung_up = now
-                log.error("store.silent", seconds=round(now - begun))
+                log.error("store.silent", age_s=round(now - begun))
                 self._hang_up()
 
     def _hang_up(self) -> None:

@@ -70,7 +70,7 @@ def time_out(tx: Transaction, job: Job) -> None:
 def _answered(tx: Transaction, answer: Answer, step: machine.Step) -> None:
     sale = store.locked_row(tx.connection, store.sale, answer.sale_id)
     if sale is None or sale["payment_id"] != answer.hold_id:
-        log.warning("shop.hold.without_sale", subject=answer.sale_id)
+        log.warning("shop.hold.without_sale", subject_id=answer.sale_id)
         return
     before = sale["state"]
     if sale["till_id"] == machine.UNKNOWN_TILL and before == machine.State.WAITING:
@@ -78,4 +78,4 @@ def _answered(tx: Transaction, answer: Answer, step: machine.Step) -> None:
         return
     after = advance(tx, sale, lambda now: step(now, sale["points"]))
     if before == machine.State.CANCELLED and isinstance(answer, HoldPlaced):
-        log.info("shop.hold.after_cancellation", subject=answer.sale_id, state=after.state.value)
+        log.info("shop.hold.after_cancellation", subject_id=answer.sale_id, state=after.state.value)

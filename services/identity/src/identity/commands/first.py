@@ -98,7 +98,9 @@ def make_first_administrator(tx: Transaction, file: Path) -> None:
     standing = Standing(frozenset({Role.ADMINISTRATOR}))
     try:
         email = email_of(first.email)
-        password = acceptable(first.password, email=email, roles=standing.roles)
+        password = acceptable(
+            first.password, email=email, roles=standing.roles, names=[first.centre_name]
+        )
         accounts.create_account(
             tx, HOUSE, NewAccount(email, HASHER.hash(password), standing), account_id=FIRST_ACCOUNT
         )
@@ -106,7 +108,7 @@ def make_first_administrator(tx: Transaction, file: Path) -> None:
             centres.open_centre(tx, HOUSE, NewCentre(first.centre_name, id=FIRST_CENTRE))
     except Refusal as refusal:
         raise SettingsError(f"{SETTING}: {refusal}") from None
-    log.info("identity.first_administrator.made", account_id=FIRST_ACCOUNT)
+    log.info("identity.first_administrator.made", subject_id=FIRST_ACCOUNT)
 
 
 def _read(file: Path) -> FirstAdministrator:

@@ -123,7 +123,7 @@ def seal_anew(tx: Transaction) -> None:
         raw = found if len(found) == RAW else seal().open(found)
         its_row = keys_here.c.id == key_id
         if raw is None:
-            log.warning("identity.key.dropped", key_id=key_id)
+            log.warning("identity.key.dropped", subject_id=key_id)
             tx.connection.execute(sa.delete(keys_here).where(its_row))
             continue
         again = seal().close(raw) if len(found) == RAW else seal().anew(found)
