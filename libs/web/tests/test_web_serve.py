@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -106,11 +108,19 @@ sys.exit(serve.main(["sample"]))
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_it_serves_and_ends_in_time_though_somebody_listens(tmp_path: Path) -> None:
+def alive(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The sample as a process of its own, and its port."""
     from web_sample.app import SERVICE
 
-    url = f"sqlite:///{tmp_path / 'served.db'}"
+    url = f"sqlite:///{folder / 'served.db'}"
     store = Store(url)
     store.write_now(SERVICE.metadata.create_all)
     store.write_now(publish_key)
@@ -130,9 +140,20 @@ def test_it_serves_and_ends_in_time_though_somebody_listens(tmp_path: Path) -> N
         stderr=subprocess.STDOUT,
         text=True,
     )
-    base = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: alive(base), within=30, why="the service to answer")
+        eventually(
+            lambda: alive(f"http://127.0.0.1:{port}"), within=30, why="the service to answer"
+        )
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_it_serves_and_ends_in_time_though_somebody_listens(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, port):
+        base = f"http://127.0.0.1:{port}"
         cookie = {"Cookie": f"token={token(Role.TILL, centre='c1')}"}
         with httpx.Client(base_url=base, headers=cookie, timeout=20) as client:
             client.get("/sample/hello?q=maria.rossi@example.org", headers={"Accept-Language": "it"})
@@ -145,13 +166,30 @@ def test_it_serves_and_ends_in_time_though_somebody_listens(tmp_path: Path) -> N
         assert '"route": "/sample/hello"' in said
         assert "maria.rossi" not in said
         assert "Traceback" not in said
-    finally:
-        process.kill()
-        process.wait()
 
 
-def alive(base: str) -> bool:
-    try:
-        return httpx.get(f"{base}/readyz").status_code == 200
-    except httpx.HTTPError:
-        return False
+AMBIGUOUS = [
+    ["Content-Length: 5", "Content-Length: 6"],
+    ["Content-Length: 5", "Transfer-Encoding: chunked"],
+    ["Transfer-Encoding: chunked", "Content-Length: 5"],
+    ["Content-Length: +5"],
+    ["Content-Length: 5, 6"],
+    ["Transfer-Encoding: chunked, identity"],
+    ["Transfer-Encoding : chunked"],
+]
+"""What one program may take for a short request and the next for a long one, in whose rest another
+request is hidden (RFC 9112, 6.3 and 11.2)."""
+
+
+def test_a_request_whose_end_is_not_certain_is_refused(tmp_path: Path) -> None:
+    hidden = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    with running(tmp_path) as (_, port):
+        for headers in AMBIGUOUS:
+            head = "\r\n".join(["POST /sample/things HTTP/1.1", "Host: a", *headers])
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+                line.sendall(f"{head}\r\n\r\n0\r\n\r\n{hidden}".encode())
+                answer = b""
+                while part := line.recv(65536):
+                    answer += part
+            assert answer.startswith(b"HTTP/1.1 400 "), (headers, answer[:80])
+            assert answer.count(b"HTTP/1.1") == 1, (headers, answer)

@@ -124,6 +124,31 @@ def test_the_most_common_passwords_are_refused(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "typed",
+    [
+        "Vicinato-2026!",
+        "AnnaRossi 1980",
+        "quarto.oggiaro.20157",
+        "Rossi@Reception9",
+        "prossimità1234",
+    ],
+)
+def test_a_password_of_names_that_everybody_knows_is_refused(typed: str) -> None:
+    with pytest.raises(Invalid, match=r"password\.of_the_place"):
+        acceptable(
+            typed,
+            email="anna.rossi.reception@example.org",
+            roles=[Role.TILL],
+            names=["Anna Rossi", "Quarto Oggiaro"],
+        )
+
+
+@pytest.mark.parametrize("typed", ["839201748392", "anna va al mare", "Rossi compra pane"])
+def test_such_names_may_stand_among_other_words(typed: str) -> None:
+    assert acceptable(typed, email="anna@example.org", roles=[Role.TILL], names=["Anna Rossi"])
+
+
+@pytest.mark.parametrize(
     "password", ["a" * 12, "كلمة سر طويلة", "一二三四五六七八九十十一", "🦔" * 12, "a" * LONGEST]
 )
 def test_any_characters_will_do(password: str) -> None:

@@ -71,7 +71,7 @@ async def make_account(body: AccountNew, call: Keepers) -> AccountShown:
     centre, reception families of its centre."""
     asker = edge.asker(call)
     email = email_of(body.email)
-    password = acceptable(body.password, email=email, roles=body.roles)
+    password = acceptable(body.password, email=email, roles=body.roles, names=[body.name])
     wanted = NewAccount(
         email=email,
         password_hash=await edge.HASHING.hash(password),
@@ -137,7 +137,10 @@ async def change_account(account_id: str, body: AccountPatch, call: Keepers) -> 
     password_hash = None
     if body.password is not None:
         password = acceptable(
-            body.password, email=email or before.email, roles=body.roles or before.roles
+            body.password,
+            email=email or before.email,
+            roles=body.roles or before.roles,
+            names=[body.name or before.name],
         )
         password_hash = await edge.HASHING.hash(password)
     change = Change(

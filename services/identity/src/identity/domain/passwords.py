@@ -1,5 +1,6 @@
-"""What a password must be: long, not the address itself, and none of the most common ones. Nothing
-about kinds of characters (NIST SP 800-63B: length helps, composition rules do not).
+"""What a password must be: long, not the address itself, not made of words that everybody here
+knows, and none of the most common ones. Nothing about kinds of characters (NIST SP 800-63B: length
+helps, composition rules do not).
 
 ``common_passwords.txt`` holds the beginnings of the SHA-256 of the 3,000 most common passwords of
 eight characters or more, and of all of twelve or more among the 30,000 most common (OWASP ASVS 5.0,
@@ -9,6 +10,7 @@ eight characters or more, and of all of twelve or more among the 30,000 most com
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -20,6 +22,15 @@ from runtime.refusals import N_, Invalid
 FOR_STAFF = 12
 FOR_FAMILIES = 8
 LONGEST = 128
+
+
+WORDS_OF_THE_HOUSE = ("vicinato", "prossimità", "prossimita", "centro")
+"""Together with the words of the address and of the names of person and centre: what somebody who
+knows the place would try (OWASP ASVS 5.0, 6.2.11; `docs/limits.md`)."""
+
+SHORTEST_WORD = 4
+LEFT = 4
+"""Letters that must be left of a password without these words."""
 
 
 def shortest_for(roles: Iterable[Role]) -> int:
@@ -37,8 +48,13 @@ def prepared(password: str) -> str:
     return unicodedata.normalize("NFKC", text).strip()
 
 
-def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
-    """The prepared form of a *new* password. Raises Invalid with the reason, field "password"."""
+def acceptable(
+    password: str, *, email: str, roles: Iterable[Role], names: Iterable[str] = ()
+) -> str:
+    """The prepared form of a *new* password. Raises Invalid with the reason, field "password".
+
+    ``names`` are those of the person and of the place.
+    """
     try:
         password.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -74,6 +90,13 @@ def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
             N_("Choose another one."),
             field="password",
         )
+    if _of_the_place(ready, [address, *names]):
+        raise Invalid(
+            "password.of_the_place",
+            N_("The password is made of names that everybody here knows."),
+            N_("Three or four other words in a row are easy to remember."),
+            field="password",
+        )
     if _mark(ready.casefold()) in _common():
         raise Invalid(
             "password.common",
@@ -82,6 +105,20 @@ def acceptable(password: str, *, email: str, roles: Iterable[Role]) -> str:
             field="password",
         )
     return ready
+
+
+def _of_the_place(password: str, names: Iterable[str]) -> bool:
+    """Whether next to nothing is left of its letters without the words of the place."""
+    known = {word for text in names for word in _WORDS.findall(prepared(text).casefold())}
+    letters = "".join(_WORDS.findall(password.casefold()))
+    left = letters
+    for word in sorted({*WORDS_OF_THE_HOUSE, *known}, key=len, reverse=True):
+        if len(word) >= SHORTEST_WORD:
+            left = left.replace(word, "")
+    return left != letters and len(left) < LEFT
+
+
+_WORDS = re.compile(r"[^\W\d_]+")
 
 
 @cache

@@ -157,7 +157,7 @@ async def end_sessions(account_id: str, call: Leads) -> Response:
 
 async def _create(call: Call, typed: NewForm) -> str:
     email = email_of(typed.email)
-    password = acceptable(typed.password, email=email, roles=typed.roles)
+    password = acceptable(typed.password, email=email, roles=typed.roles, names=[typed.name])
     wanted = NewAccount(
         email, await edge.HASHING.hash(password), typed.standing, typed.name, typed.language
     )
@@ -174,7 +174,7 @@ async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
     email = email_of(typed.email)
     password_hash = None
     if typed.password:
-        password = acceptable(typed.password, email=email, roles=typed.roles)
+        password = acceptable(typed.password, email=email, roles=typed.roles, names=[typed.name])
         password_hash = await edge.HASHING.hash(password)
     change = Change(
         roles=frozenset(typed.roles),

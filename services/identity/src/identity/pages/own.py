@@ -188,7 +188,7 @@ async def _choose(call: Call, typed: NewPassword) -> None:
             N_("Write the new password twice."),
             field="again",
         )
-    ready = acceptable(typed.password, email=me.email, roles=me.roles)
+    ready = acceptable(typed.password, email=me.email, roles=me.roles, names=[me.name])
     try:
         attempt = await edge.attempt(call, me.email, typed.current)
     except WrongSignIn:

@@ -1,0 +1,64 @@
+"""What is written about limits and cryptography is what the code does."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "limits.md"
+ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<limit>\d+) \| `(?P<where>[^`]+)` \|", re.MULTILINE)
+UNITS = {"days": timedelta(days=1), "hours": timedelta(hours=1), "minutes": timedelta(minutes=1)}
+
+
+def value_of(where: str) -> int:
+    """The number behind ``module:name``, with ``.attribute``, ``[key]`` and a unit of time."""
+    module, _, path = where.partition(":")
+    found: Any = importlib.import_module(module)
+    for key, name in re.findall(r"\[(\w+)\]|(\w+)", path):
+        if key:
+            found = found[next(one for one in found if one.value == key)]
+        elif isinstance(found, timedelta):
+            found = found / UNITS[name]
+        elif isinstance(found, type) and issubclass(found, pydantic.BaseModel):
+            found = found.model_fields[name].default
+        else:
+            found = getattr(found, name)
+    assert found == int(found)
+    return int(found)
+
+
+@pytest.mark.parametrize("row", ROW.findall(PAGE.read_text("utf-8")), ids=lambda row: row[2])
+def test_a_limit_is_what_the_page_says(row: tuple[str, str, str]) -> None:
+    what, limit, where = row
+    assert value_of(where) == int(limit), what
+
+
+def test_no_row_of_the_page_is_passed_over() -> None:
+    text = PAGE.read_text("utf-8")
+    assert len(ROW.findall(text)) == len(re.findall(r"^\| .+ \| `[\w.]+:", text, re.MULTILINE)) > 20
+
+
+def programs() -> list[Path]:
+    folders = [*ROOT.glob("libs/*/src"), *ROOT.glob("services/*/src"), ROOT / "deploy/local/src"]
+    return [p for f in folders for p in f.rglob("*.py") if "testing" not in str(p)]
+
+
+def test_all_cryptography_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    uses = re.compile(
+        r"^(import|from) (hashlib|hmac|secrets|cryptography|argon2|ssl)\b", re.MULTILINE
+    )
+    found = {
+        "/".join(path.parts[path.parts.index("src") + 1 :])
+        for path in programs()
+        if uses.search(path.read_text("utf-8"))
+    }
+    assert len(found) > 15
+    assert {name for name in found if f"`{name}`" not in page} == set()
