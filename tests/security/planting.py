@@ -20,7 +20,18 @@ from confluent_kafka.admin import (
 )
 from house import House
 
+from contracts import people
 from vicinato.kafka.broker import ADMIN
+
+PLACES: dict[str, set[str]] = {
+    "cards": {"person", "search_word", f"outbox of {people.TOPIC}"},
+    "activities": {"person_seen"},
+    "notifications": {"person_contact"},
+    "network": {"person_known", "referral_text"},
+    "identity": {"account"},
+    "shop": set(),
+}
+"""The tables in which names, dates, contacts and what was confided may lie (`docs/security.md`)."""
 
 
 def forms(word: str) -> set[bytes]:

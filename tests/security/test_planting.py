@@ -17,7 +17,7 @@ from house import CENTRE, PASSWORD, House, open_house
 from contracts import people
 from runtime.testing import eventually
 
-from .planting import Words, compacts_soon, in_files, in_rows, on_the_bus
+from .planting import PLACES, Words, compacts_soon, in_files, in_rows, on_the_bus
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("planted"), pytest.mark.timeout(600)]
 
@@ -31,14 +31,15 @@ REFUSED = ("Refusina", "Negatelli", "refusina@planted.example", "1871-05-05")
 GUESSED, GUESS = "stranger.guessing@planted.example", "xyzzy-never-a-password"
 SEARCHED = "Searchinella"
 
-STORES = {
-    "cards": ({"person", "search_word", f"outbox of {people.TOPIC}"}, PERSON),
-    "activities": ({"person_seen"}, PERSON),
-    "notifications": ({"person_contact"}, PERSON),
-    "network": ({"person_known", "referral_text"}, (*PERSON, NOTE)),
-    "identity": ({"account"}, (ACCOUNT, ACCOUNT_NAME)),
-    "shop": (set(), ()),
+WORDS_OF = {
+    "cards": PERSON,
+    "activities": PERSON,
+    "notifications": PERSON,
+    "network": (*PERSON, NOTE),
+    "identity": (ACCOUNT, ACCOUNT_NAME),
+    "shop": (),
 }
+STORES = {service: (PLACES[service], words) for service, words in WORDS_OF.items()}
 """Who may keep what, in which tables; a service may keep less."""
 
 ALL = Words([*PERSON, NOTE, ACCOUNT, ACCOUNT_NAME, *REFUSED, GUESSED, GUESS, PASSWORD, SEARCHED])

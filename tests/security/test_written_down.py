@@ -11,6 +11,8 @@ from typing import Any
 import pydantic
 import pytest
 
+from .planting import PLACES
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "limits.md"
 ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<limit>\d+) \| `(?P<where>[^`]+)` \|", re.MULTILINE)
@@ -62,3 +64,12 @@ def test_all_cryptography_is_on_its_page() -> None:
     }
     assert len(found) > 15
     assert {name for name in found if f"`{name}`" not in page} == set()
+
+
+def test_where_personal_data_lies_is_on_its_page() -> None:
+    """The places that `test_planting.py` searches are those of the page, and no others."""
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:personal|confided) \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE)
+    written = set(re.findall(r"`([^`]+)`", " ".join(rows)))
+    assert len(rows) == 2
+    assert written == {f"{of}: {table}" for of, tables in PLACES.items() for table in tables}
