@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from contracts.identity import SessionRevoked
 from messaging import tables
 from messaging.engine import Engine
 from messaging.envelope import Record, decode, wire_headers
+from runtime.clock import SteadyClock
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
 from vicinato.commands import machine
@@ -202,17 +203,18 @@ def test_reading_again_is_shown_until_it_is_done(
 
 
 class LateClock:
-    """A machine whose clock was set to another year."""
+    """A machine whose clock was set forward."""
 
     def now(self) -> datetime:
-        return datetime(2031, 1, 1, tzinfo=UTC)
+        return datetime.now(UTC) + timedelta(minutes=6)
 
 
 def test_a_doubted_date_is_shown_and_confirmed(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("clock") == 0
-    engine.guard._clock = LateClock()
+    assert isinstance(engine.clock, SteadyClock)
+    engine.guard._clock = engine.clock.under = LateClock()
     assert run("clock") == 1
     told = capsys.readouterr().out
     assert "jumped" in told

@@ -9,8 +9,17 @@ from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runtime.clock import ClockGuard, FixedClock, PlayedClock, SystemClock
+from runtime.clock import (
+    JUMP,
+    ClockGuard,
+    FixedClock,
+    PlayedClock,
+    SteadyClock,
+    SystemClock,
+)
 from runtime.ids import SequenceIds, SystemIds, derived
 
 START = datetime(2026, 11, 16, 9, tzinfo=UTC)
@@ -187,3 +196,74 @@ def test_a_derived_id_follows_from_its_parts() -> None:
     assert derived("a", "b") == derived("a", "b")
     assert len({derived("a", "b"), derived("b", "a"), derived("ab"), derived("a", "b", "")}) == 4
     assert derived("a") == "6487f73d-91d7-52e7-b68c-26331911655d", "for ever"
+
+
+def steady(machine: Machine) -> SteadyClock:
+    return SteadyClock(machine, monotonic=lambda: machine.ticks)
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=6), timedelta(hours=2), timedelta(days=400)])
+def test_what_happens_while_the_clock_is_back_is_not_written_into_the_past(back: timedelta) -> None:
+    machine = Machine()
+    clock = steady(machine)
+    machine.passes(timedelta(minutes=10))
+    machine.wall -= back
+    machine.passes(timedelta(seconds=30))
+    right = START + timedelta(minutes=10, seconds=30)
+    assert clock.now() == right
+    machine.wall += back
+    assert clock.now() == right, "right again, and nobody had to do anything"
+    machine.passes(timedelta(minutes=1))
+    assert clock.now() == machine.wall
+
+
+def test_a_clock_that_goes_forward_is_followed_and_back_to_what_is_right() -> None:
+    machine = Machine()
+    clock = steady(machine)
+    machine.wall += timedelta(days=50)
+    assert clock.now() == START + timedelta(days=50)
+    machine.passes(timedelta(minutes=1))
+    machine.wall -= timedelta(days=50)
+    assert clock.now() == START + timedelta(minutes=1)
+
+
+def test_staff_may_say_that_it_is_earlier() -> None:
+    machine = Machine()
+    clock = steady(machine)
+    guard = machine.guard(clock)
+    machine.wall -= timedelta(days=1)
+    assert guard.suspicious
+    assert clock.now() == START
+    assert guard.shown() == START - timedelta(days=1)
+    guard.confirm(NO_CONNECTION)
+    assert clock.now() == START - timedelta(days=1)
+
+
+def test_at_a_start_behind_it_is_as_late_as_the_store_has_seen() -> None:
+    machine = Machine()
+    machine.meta[ClockGuard.KEY] = START.isoformat()
+    machine.wall = datetime(2026, 1, 2, tzinfo=UTC)
+    clock = steady(machine)
+    guard = machine.guard(PlayedClock(Path("no such file"), under=clock))
+    guard.open(NO_CONNECTION)
+    machine.passes(timedelta(minutes=3))
+    assert clock.now() == START + timedelta(minutes=3)
+    machine.wall = START + timedelta(days=2)
+    assert clock.now() == machine.wall, "the machine has caught up"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 100_000), st.integers(-400 * 86_400, 400 * 86_400)), max_size=30
+    )
+)
+def test_it_never_goes_back_by_more_than_a_correction(steps: list[tuple[int, int]]) -> None:
+    """Whatever the machine's clock does, what it said while it was believed stays the past."""
+    machine = Machine()
+    clock = steady(machine)
+    true = START
+    for passes, jump in steps:
+        machine.passes(timedelta(seconds=passes))
+        true += timedelta(seconds=passes)
+        machine.wall += timedelta(seconds=jump)
+        assert clock.now() >= true - len(steps) * JUMP

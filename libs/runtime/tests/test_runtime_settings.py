@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from runtime.clock import PlayedClock, SystemClock
+from runtime.clock import PlayedClock, SteadyClock
 from runtime.settings import Settings, SettingsError, load, secret, settings_table
 from runtime.store import database_address
 
@@ -24,7 +24,7 @@ def test_what_is_named_is_taken_and_the_rest_has_defaults() -> None:
     settings = load("cards", {**GOOD, "VICINATO_PORT": "8101", "VICINATO_KAFKA": "a:9092,b:9092"})
     assert (settings.service, settings.port, settings.host) == ("cards", 8101, "127.0.0.1")
     assert settings.kafka == "a:9092,b:9092"
-    assert isinstance(settings.clock(), SystemClock)
+    assert isinstance(settings.clock(), SteadyClock)
 
 
 def test_an_empty_value_is_none() -> None:

@@ -36,6 +36,40 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+class SteadyClock:
+    """The clock of the machine, as long as it does not go back.
+
+    Where a machine's clock falls back (an empty battery, a wrong time server), what happens now
+    would be written into the past, and end at once when the clock is right again: a hold of 24
+    hours that was placed "400 days ago" (seen under `make chaos`). So this one goes on from where
+    it was until the machine's is believed anew, or has caught up. Forward it follows: a machine
+    that was paused was late, and is not wrong.
+    """
+
+    def __init__(
+        self, under: Clock | None = None, *, monotonic: Callable[[], float] | None = None
+    ) -> None:
+        self.under: Clock = under or SystemClock()
+        self._monotonic = monotonic or _since_boot
+        self._lock = threading.Lock()
+        self._believed = self.under.now()
+        self._ticks = self._monotonic()
+
+    def now(self) -> datetime:
+        with self._lock:
+            wall, ticks = self.under.now(), self._monotonic()
+            expected = self._believed + timedelta(seconds=ticks - self._ticks)
+            if abs(wall - expected) > JUMP:
+                return max(wall, expected)
+            self._believed, self._ticks = wall, ticks
+            return wall
+
+    def believe(self, moment: datetime) -> None:
+        """It is this late now, whatever the machine said before."""
+        with self._lock:
+            self._believed, self._ticks = moment, self._monotonic()
+
+
 class FixedClock:
     """A clock that moves only when it is told to; for tests. Safe to move from any thread."""
 
@@ -122,6 +156,7 @@ class ClockGuard:
     the clock is more than 5 minutes behind the latest time that the store saw, or more than 30 days
     ahead of it; until `confirm`, here or in another process on the same store (`heed`). Declared
     play (`PlayedClock`, `FixedClock`) is no jump, since the clock *under* the offset is watched.
+    A `SteadyClock` is told what to believe: at such a start the latest time that the store saw.
     `read` and `write` reach a key-value table of the store.
     """
 
@@ -136,7 +171,10 @@ class ClockGuard:
         write: WriteMeta,
         monotonic: Callable[[], float] = _since_boot,
     ) -> None:
-        self._clock: Clock = getattr(clock, "under", clock)
+        self._whole = clock
+        under: Clock = getattr(clock, "under", clock)
+        self._steady = next((c for c in (clock, under) if isinstance(c, SteadyClock)), None)
+        self._clock: Clock = under if self._steady is None else self._steady.under
         self._read = read
         self._write = write
         self._monotonic = monotonic
@@ -162,6 +200,13 @@ class ClockGuard:
             self._wall, self._ticks = wall, ticks
             return bool(self._reason)
 
+    def shown(self) -> datetime:
+        """What `confirm` takes for right: the time of the machine, with what is played on it."""
+        if self._steady is None:
+            return self._whole.now()
+        offset = self._whole.offset() if isinstance(self._whole, PlayedClock) else timedelta(0)
+        return self._clock.now() + offset
+
     def open(self, connection: sa.Connection) -> None:
         """At a start: compare with the latest time that the store saw."""
         stored = self._read(connection, self.KEY)
@@ -177,10 +222,12 @@ class ClockGuard:
                 self._reason = (
                     f"the clock is {_spoken(latest - now)} behind the last time of work here"
                 )
+                self._believe(latest)
             elif now > latest + FAR_AHEAD:
                 self._reason = (
                     f"the clock is {_spoken(now - latest)} ahead of the last time of work here"
                 )
+                self._believe(latest)
 
     def save(self, connection: sa.Connection) -> None:
         """Remember the time as seen, unless it is doubted. Once a minute is enough."""
@@ -192,6 +239,7 @@ class ClockGuard:
         with self._lock:
             self._wall, self._ticks = self._clock.now(), self._monotonic()
             self._reason = ""
+            self._believe(self._wall)
             self._write(connection, self.KEY, self._wall.isoformat())
             self._write(connection, self.CONFIRMED, self._wall.isoformat())
 
@@ -204,8 +252,14 @@ class ClockGuard:
         if stored is None:
             return
         with self._lock:
-            if abs(self._clock.now() - datetime.fromisoformat(stored)) <= JUMP:
+            now = self._clock.now()
+            if abs(now - datetime.fromisoformat(stored)) <= JUMP:
                 self._reason = ""
+                self._believe(now)
+
+    def _believe(self, moment: datetime) -> None:
+        if self._steady is not None:
+            self._steady.believe(moment)
 
 
 def _spoken(span: timedelta) -> str:

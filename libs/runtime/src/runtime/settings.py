@@ -24,7 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from runtime.clock import Clock, PlayedClock, SystemClock
+from runtime.clock import Clock, PlayedClock, SteadyClock
 from runtime.store import database_address
 
 PREFIX = "VICINATO_"
@@ -128,7 +128,8 @@ class Settings(BaseSettings):
 
     def clock(self) -> Clock:
         """The clock that these settings name."""
-        return SystemClock() if self.clock_file is None else PlayedClock(self.clock_file)
+        steady = SteadyClock()
+        return steady if self.clock_file is None else PlayedClock(self.clock_file, under=steady)
 
 
 S = TypeVar("S", bound=Settings)

@@ -61,7 +61,7 @@ class Pages:
                     "choosing": with_query(CENTRE, next=back_to(call)),
                     "theme": wishes.theme_of(call.request),
                     "sound": wishes.sounds(call.request),
-                    "now": call.parts.clock.now(),
+                    "now": call.parts.engine.guard.shown(),
                     "doubted": call.caller.has(*LEADS) and call.parts.engine.guard.suspicious,
                     **values,
                 }

@@ -23,7 +23,7 @@ log = get_logger()
 class ClockSeen(BaseModel):
     """What this service takes the time to be, and whether it trusts it."""
 
-    now: datetime
+    now: datetime = Field(description="what the machine says, and `confirm` takes for right")
     doubted: bool
     reason: str = Field(description="why it is doubted; empty when it is not")
     trusted: datetime | None = Field(description="the latest time that was trusted")
@@ -52,7 +52,7 @@ async def seen(call: Call) -> ClockSeen:
     doubted = guard.suspicious
     kept = await call.query(lambda connection: read_meta(connection, ClockGuard.KEY))
     return ClockSeen(
-        now=call.parts.clock.now(),
+        now=guard.shown(),
         doubted=doubted,
         reason=guard.reason,
         trusted=None if kept is None else datetime.fromisoformat(kept),
