@@ -59,8 +59,9 @@ _SENT = {
     "postgresql": 'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
     " FROM json_to_recordset(CAST(%(rows)s AS json))"
     ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r',
-    "sqlite": "UPDATE outbox SET \"partition\" = v.value ->> 'p', record_offset = v.value ->> 'o',"
-    " stamp = v.value ->> 's' FROM json_each(:rows) AS v WHERE outbox.\"row\" = v.value ->> 'r'",
+    "sqlite": "UPDATE outbox SET \"partition\" = json_extract(v.value, '$.p'),"
+    " record_offset = json_extract(v.value, '$.o'), stamp = json_extract(v.value, '$.s')"
+    " FROM json_each(:rows) AS v WHERE outbox.\"row\" = json_extract(v.value, '$.r')",
 }
 """In one statement: between two others may have their turn, and with a busy event loop beside it a
 row took a millisecond."""
