@@ -37,7 +37,7 @@ from messaging.reactions import (
     ReadModelFailed,
 )
 from messaging.service import Service
-from messaging.tables import inbox, outbox, place, projection, read_meta, set_aside
+from messaging.tables import inbox, meta, outbox, place, projection, read_meta, set_aside
 from messaging.transaction import Transaction
 from runtime import correlation, telemetry
 from runtime.clock import Clock
@@ -159,12 +159,12 @@ class Attempt:
         ids = {i.id for i in items}
         wanted = sorted(ids | {i.previous for i in items if i.previous})
         self.known.update(those_of(self.connection, inbox.c.event_id, wanted))
-        if connection_sets_aside(self.connection):
+        some_aside, self.adopted = self.connection.execute(_STANDING).one()
+        if some_aside:
             part = sorted(ids)
             self.aside_ids.update(those_of(self.connection, set_aside.c.event_id, part))
             waiting = _awaited_among(self.connection.dialect.name)
             self.awaited.update(self.connection.scalars(waiting, listed(self.connection, part)))
-        self.adopted = read_meta(self.connection, ADOPTED) is not None
         if self.adopted:
             self._note_reactions(ids)
         if not prefetch:
@@ -385,12 +385,12 @@ def connection_knows(connection: sa.Connection, event_id: str) -> bool:
     return bool(connection.scalar(sa.select(sa.exists().where(inbox.c.event_id == event_id))))
 
 
-def connection_sets_aside(connection: sa.Connection) -> bool:
-    """Whether anything is set aside at all: mostly nothing is, and two queries are saved."""
-    return bool(connection.scalar(_ANY_ASIDE))
-
-
-_ANY_ASIDE = sa.select(sa.exists().where(set_aside.c.event_id.is_not(None)))
+_STANDING = sa.select(
+    sa.exists().where(set_aside.c.event_id.is_not(None)).label("some_aside"),
+    sa.exists().where(meta.c.name == ADOPTED).label("adopted"),
+)
+"""Whether anything is set aside, and whether anything was adopted: mostly not, and three queries
+are saved."""
 
 
 @lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from messaging.attempt import Outcome, Partition
 from messaging.bus import Bus, asked_to_stop, ended, record_of
 from messaging.envelope import Item, decode
-from messaging.follow import Follow
+from messaging.follow import Follow, Looked
 from messaging.settle import MOST, Settler
 from messaging.turn import Turn
 from runtime.logging import get_logger
@@ -203,14 +203,18 @@ class Subscription:
                 self._patience = min(2 * self._patience, LONGEST_PATIENCE)
                 return
             if self._assigned and now >= self._look_at:
-                behind = await self._look() and not self._taking
+                looked = await self._look()
+                behind = looked.behind and not self._taking
                 # What came this moment is behind as well: only what stays is a fault.
                 if not behind or behind_since is None or self.progressed > behind_since:
                     behind_since = now if behind else None
                 elif now - behind_since > STUCK_AFTER:
                     log.warning("consumer.stuck", topic=",".join(self._topics))
                     return
-                self._look_at = now + (LOOK_WHEN_BEHIND if behind else LOOK_EVERY)
+                # Another log than the one known is filled by its writers now, and the client that
+                # read the old one may be deaf to it.
+                soon = behind or bool(looked.seeks)
+                self._look_at = now + (LOOK_WHEN_BEHIND if soon else LOOK_EVERY)
 
     # settling
 
@@ -302,20 +306,21 @@ class Subscription:
             async with asyncio.timeout(5):
                 await consumer.commit({tp: o for tp, o in settled.items() if tp in assigned})
 
-    async def _look(self) -> bool:
-        """Whether something is there that was not settled, after a look at every place."""
+    async def _look(self) -> Looked:
+        """Look at every place: whether something is there that was not settled, and where to read
+        on."""
         consumer = self._consumer
         if consumer is None:
-            return False
+            return Looked()
         try:
             async with self._bus.reader() as reader:
                 assigned = [(tp.topic, tp.partition) for tp in consumer.assignment()]
                 looked = await self._follow.look(reader, assigned)
         except Exception as error:
             log.warning("consumer.cannot_look", reason=type(error).__name__, error=error)
-            return False
+            return Looked()
         self._seek(looked.seeks)
-        return looked.behind
+        return looked
 
     def rewind(self) -> None:
         """Have every partition looked at again; the places in the store say from where."""

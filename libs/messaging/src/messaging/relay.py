@@ -255,7 +255,9 @@ class Relay:
                 rows = await reading if reading is not None else ()
                 reading = None
                 refused = await self._landed(flights, MOST_FLIGHTS - 1 if rows else 0)
-                if refused or not full:
+                if not full:
+                    break  # what was committed since has woken the relay
+                if refused:
                     rows = await self._unsent()
             await self._landed(flights, 0)
         finally:
