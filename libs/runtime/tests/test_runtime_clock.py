@@ -239,10 +239,11 @@ def test_staff_may_say_that_it_is_earlier() -> None:
     assert clock.now() == START - timedelta(days=1)
 
 
-def test_at_a_start_behind_it_is_as_late_as_the_store_has_seen() -> None:
+@pytest.mark.parametrize("year", [2000, 2026])
+def test_at_a_start_behind_it_is_as_late_as_the_store_has_seen(year: int) -> None:
     machine = Machine()
     machine.meta[ClockGuard.KEY] = START.isoformat()
-    machine.wall = datetime(2026, 1, 2, tzinfo=UTC)
+    machine.wall = datetime(year, 1, 2, tzinfo=UTC)
     clock = steady(machine)
     guard = machine.guard(PlayedClock(Path("no such file"), under=clock))
     guard.open(NO_CONNECTION)

@@ -210,23 +210,20 @@ class ClockGuard:
     def open(self, connection: sa.Connection) -> None:
         """At a start: compare with the latest time that the store saw."""
         stored = self._read(connection, self.KEY)
+        latest = None if stored is None else datetime.fromisoformat(stored)
         with self._lock:
             now = self._clock.now()
             if now < EARLIEST:
                 self._reason = f"the clock says {now:%Y-%m-%d}, before this product existed"
-                return
-            if stored is None:
-                return
-            latest = datetime.fromisoformat(stored)
-            if now < latest - JUMP:
+            elif latest is not None and now < latest - JUMP:
                 self._reason = (
                     f"the clock is {_spoken(latest - now)} behind the last time of work here"
                 )
-                self._believe(latest)
-            elif now > latest + FAR_AHEAD:
+            elif latest is not None and now > latest + FAR_AHEAD:
                 self._reason = (
                     f"the clock is {_spoken(now - latest)} ahead of the last time of work here"
                 )
+            if self._reason and latest is not None:
                 self._believe(latest)
 
     def save(self, connection: sa.Connection) -> None:
