@@ -136,16 +136,16 @@ def on_the_bus(house: House, words: Words) -> dict[str, set[str]]:
         consumer.assign(places)
         unread = {(place.topic, place.partition) for place in places}
         while unread:
-            for record in consumer.consume(500, timeout=10):
-                if record.error():
-                    unread.discard((record.topic(), record.partition()))
-                    continue
-                head = [
-                    name.encode() + b"=" + (value or b"") for name, value in record.headers() or ()
-                ]
-                data = b"\0".join([record.key() or b"", record.value() or b"", *head])
-                if there := words.within(data):
-                    found.setdefault(record.topic(), set()).update(there)
+            record = consumer.poll(10)
+            if record is None:
+                continue
+            if record.error():
+                unread.discard((record.topic(), record.partition()))
+                continue
+            head = [name.encode() + b"=" + (value or b"") for name, value in record.headers() or ()]
+            data = b"\0".join([record.key() or b"", record.value() or b"", *head])
+            if there := words.within(data):
+                found.setdefault(record.topic(), set()).update(there)
     finally:
         consumer.close()
     return found
