@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from house import PASSWORD, House, unique
-from playwright.sync_api import Page, expect
+from counter import Till, bread, scan
+from house import PASSWORD, House
+from playwright.sync_api import expect
 from window import PHONE, SOON, Windows, stayed, stays, tab_to
 
 pytestmark = [
@@ -20,47 +19,15 @@ pytestmark = [
 ]
 
 
-@dataclass(frozen=True)
-class Till:
-    """A till of its own and whoever stands at it."""
-
-    seller: str
-    name: str
-    path: str
-
-
-@pytest.fixture
-def till(house: House) -> Till:
-    name = unique("Banco")
-    made = house.post("/shop/api/tills", {"name": name}, by="coordinator")
-    seller = unique("cassa")
-    house.account(seller, ["till"])
-    return Till(seller, name, f"/shop/till/{made['id']}")
-
-
 @pytest.fixture
 def family(house: House) -> dict[str, Any]:
     return house.household()
-
-
-def bread(house: House, price_cents: int = 350) -> tuple[str, str]:
-    """A product as (barcode, name)."""
-    made = house.get(f"/shop/api/products/{house.product(price_cents, 5)}", by="till")
-    return str(made["barcode"]), str(made["name"])
 
 
 def give_points(house: House, family: dict[str, Any], points: int) -> None:
     path = f"/cards/api/households/{family['id']}/points/adjustments"
     house.post(path, {"points": points, "reason": "dotazione"}, by="coordinator")
     house.quiet()
-
-
-def scan(page: Page, code: str) -> None:
-    """What a scanner does: it types into the field that has the focus, and presses Enter."""
-    expect(page.locator("#f-code")).to_be_focused()
-    with page.expect_navigation():
-        page.keyboard.type(code)
-        page.keyboard.press("Enter")
 
 
 def test_a_sale_in_cash_shows_the_change_and_a_receipt(
@@ -187,44 +154,3 @@ def test_what_was_taken_out_by_a_wrong_press_is_put_back(
     page.get_by_role("button", name=f"Take out {name}").click()
     page.get_by_role("button", name="Put back").click()
     expect(line).to_contain_text("€10.50")
-
-
-READS = """window.BarcodeDetector = class {
-    async detect(video) { return video.videoWidth ? [{ rawValue: CODE }] : []; }
-};"""
-"""Chromium on a desk reads no codes in pictures: that is played here. The camera is its own."""
-
-
-def at_the_camera(visit: Windows, till: Till, code: str) -> Page:
-    page = visit("/identity/", by=till.seller, width=PHONE)
-    page.add_init_script(READS.replace("CODE", json.dumps(code)))
-    page.goto(till.path)
-    return page
-
-
-def test_the_camera_of_a_tablet_is_a_scanner(visit: Windows, house: House, till: Till) -> None:
-    barcode, name = bread(house)
-    page = at_the_camera(visit, till, barcode)
-    page.context.grant_permissions(["camera"])
-    with page.expect_navigation():
-        page.get_by_role("button", name="Use the camera").click()
-    expect(page.locator("#basket-title ~ ul")).to_contain_text(name)
-
-
-def test_where_the_camera_is_refused_the_number_is_typed(
-    visit: Windows, house: House, till: Till
-) -> None:
-    barcode, name = bread(house)
-    page = at_the_camera(visit, till, barcode)
-    page.get_by_role("button", name="Use the camera").click()
-    expect(page.get_by_role("alert")).to_contain_text("type the number under the code")
-    page.get_by_role("button", name="Close").click()
-    page.locator("#f-code").focus()
-    scan(page, barcode)
-    expect(page.locator("#basket-title ~ ul")).to_contain_text(name)
-
-
-def test_a_browser_that_reads_no_codes_offers_no_camera(visit: Windows, till: Till) -> None:
-    page = visit(till.path, by=till.seller, width=PHONE)
-    expect(page.locator("#f-code")).to_be_visible()
-    expect(page.locator("[data-camera]")).to_be_hidden()
