@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -13,7 +14,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import pytest
 import sqlalchemy as sa
 
+import runtime.store
 from runtime.failures import is_transient
+from runtime.patience import PATIENCE as PATIENCE_OF_STORES
 from runtime.store import Store
 from runtime.testing import postgresql_database
 
@@ -142,4 +145,40 @@ def test_locks_of_who_is_gone_end_before_anybody_gives_up_on_them() -> None:
             idle = ask(lambda c: milliseconds(c, "idle_in_transaction_session_timeout"))
             waited = ask(lambda c: milliseconds(c, "lock_timeout"))
             assert 0 < idle < waited
+            whole = ask(lambda c: milliseconds(c, "transaction_timeout"))
+            assert waited < whole < PATIENCE_OF_STORES * 1000
         store.close_now()
+
+
+FLUSH = b"H\x00\x00\x00\x04"
+"""A message of PostgreSQL's protocol that is sent in the middle of a request."""
+
+
+def test_locks_of_who_was_gone_in_the_middle_of_a_request_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime.store, "TRANSACTION_TIMEOUT_MS", 1_000)
+    monkeypatch.setattr(runtime.store, "IDLE_IN_TRANSACTION_TIMEOUT_MS", 500)
+    with postgresql_database() as url:
+        store = Store(url, writers=2)
+
+        def gone(connection: sa.Connection) -> None:
+            connection.execute(sa.text("CREATE TABLE held (n int)"))
+            os.write(connection.connection.fileno(), FLUSH)
+            holds.set()
+            released.wait(20)
+
+        def begin() -> None:
+            with contextlib.suppress(sa.exc.DBAPIError):
+                store.write_now(gone)
+
+        holds, released = threading.Event(), threading.Event()
+        held = threading.Thread(target=begin)
+        held.start()
+        try:
+            assert holds.wait(20)
+            store.write_now(lambda c: c.execute(sa.text("CREATE TABLE held (n int)")))
+        finally:
+            released.set()
+            held.join()
+            store.close_now()

@@ -17,7 +17,12 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from runtime.patience import Patience
-from runtime.store import IDLE_IN_TRANSACTION_TIMEOUT_MS, Store, database_address
+from runtime.store import (
+    IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    Store,
+    database_address,
+    limit_transactions,
+)
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -94,6 +99,7 @@ class _Session:
                 f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}",
             },
         )
+        limit_transactions(self._engine)
         self._patience = Patience(self._engine)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sa.Connection | None = None

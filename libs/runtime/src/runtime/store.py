@@ -29,7 +29,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -61,6 +61,12 @@ STATEMENT_TIMEOUT_MS = 300_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 25_000
 """Shorter than a lock is waited for: a process that is gone behind something that does not pass its
 end on (a proxy, a machine without power) leaves a transaction open, and its locks, until then."""
+
+TRANSACTION_TIMEOUT_MS = 40_000
+"""The same for a process that was gone in the middle of what it asked (seen: `make chaos`): between
+the messages of one request the server counts no idle time, and holds back the end of a statement's
+time. Longer than a lock is waited for, shorter than `runtime.patience.PATIENCE`: no work takes as
+long. From PostgreSQL 17 on."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ class Store:
             self._file = None
             self._write_engine = _postgresql_engine(address, write=True, size=writers)
             self._read_engine = _postgresql_engine(address, write=False, size=readers)
+            limit_transactions(self._write_engine)
+            limit_transactions(self._read_engine)
         self._patience = (
             None
             if self._file
@@ -260,6 +268,21 @@ def migration_engine(url: str) -> sa.Engine:
         file = _SqliteFile(Path(str(address.database)))
         return file.engine(STATEMENT_TIMEOUT_MS, write=True, foreign_keys=False)
     return _postgresql_engine(address, write=True, size=1)
+
+
+def limit_transactions(engine: sa.Engine) -> None:
+    """Have PostgreSQL end each transaction of this engine after `TRANSACTION_TIMEOUT_MS`."""
+
+    def connected(connection: Any, _record: object) -> None:
+        if connection.info.server_version >= _ENDS_TRANSACTIONS:
+            connection.autocommit = True
+            connection.execute(f"SET transaction_timeout = {TRANSACTION_TIMEOUT_MS}")
+            connection.autocommit = False
+
+    event.listen(engine, "connect", connected)
+
+
+_ENDS_TRANSACTIONS = 17_00_00
 
 
 def database_address(url: str) -> sa.URL:
