@@ -29,9 +29,11 @@ from messaging import (
     ProjectionTransaction,
     Received,
     Service,
+    consumer,
     marks,
     restoring,
 )
+from messaging.bus import Bus
 from messaging.engine import Engine
 from messaging.metrics import EngineMetrics
 from messaging.tables import inbox, metadata_with_messaging, outbox, set_aside
@@ -460,6 +462,46 @@ async def test_two_replicas_on_postgresql_while_everything_moves(house: House) -
                         )
                     )
                     assert deadlocks == 0
+
+
+async def test_a_replica_with_nothing_to_read_waits_for_its_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three partitions, four replicas: the spare one asks now and then and stays in the group, and
+    takes over what another leaves."""
+    asked: list[int] = []
+
+    async def members(bus: Bus, group: str) -> int:
+        asked.append(await members_of(bus, group))
+        return asked[-1]
+
+    members_of = Bus.members
+    monkeypatch.setattr(Bus, "members", members)
+    monkeypatch.setattr(consumer, "ASSIGNMENT_PATIENCE", 1.0)
+    with postgresql_database() as url:
+        house.databases = {HEARER.name: url}
+        async with AsyncExitStack() as stack, house.running(TELLER) as teller:
+            first = await stack.enter_async_context(house.running(HEARER))
+            async with AsyncExitStack() as others:
+                replicas = [
+                    first,
+                    *[await others.enter_async_context(house.running(HEARER)) for _ in range(3)],
+                ]
+                await eventually_async(
+                    lambda: all(one.connected for one in replicas) and asked[-2:] == [4, 4],
+                    within=60,
+                    why="one of four has nothing to read",
+                )
+                with capture_logs() as lines:
+                    more = len(asked) + 3
+                    await eventually_async(
+                        lambda: len(asked) >= more, within=30, why="it asks three times more"
+                    )
+                assert "consumer.no_assignment" not in [line["event"] for line in lines]
+            for n in range(12):
+                await tell(teller, f"a{n}", "x")
+            wanted = {f"a{n}": "x" for n in range(12)}
+            await eventually_async(is_heard(first, wanted), within=60, why="one reads for all")
 
 
 def _limit_records(house: House, topic: str, most: int) -> None:

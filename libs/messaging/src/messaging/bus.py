@@ -97,11 +97,23 @@ class Bus:
 
     async def cluster(self) -> str:
         """The id of the cluster; "" when the broker does not tell it."""
+        async with self._admin() as admin:
+            return str((await admin.describe_cluster()).get("cluster_id") or "")
+
+    async def members(self, group: str) -> int:
+        """How many members this consumer group has now."""
+        async with self._admin() as admin:
+            (answer,) = await admin.describe_consumer_groups([group])
+        ((_error, _group, _state, _protocol_type, _protocol, members, *_rest),) = answer.groups
+        return len(members)
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = AIOKafkaAdminClient(**self._options())
         try:
             async with asyncio.timeout(READ_TIMEOUT):
                 await admin.start()
-                return str((await admin.describe_cluster()).get("cluster_id") or "")
+                yield admin
         finally:
             await ended(admin.close())
 

@@ -37,8 +37,9 @@ seconds, and an idle house should rest."""
 
 LOOK_EVERY = 30.0
 LOOK_AFTER_ASSIGNMENT = 2.0
-ASSIGNMENT_PATIENCE = 10.0
-LONGEST_PATIENCE = 300.0
+ASSIGNMENT_PATIENCE = 12.0
+"""Longer than the group waits for a member that died (10 s), before it shares out anew."""
+
 LOOK_WHEN_BEHIND = 5.0
 STUCK_AFTER = 15.0
 """Seconds behind a log that can be read, without one batch: the consumer is made anew."""
@@ -100,7 +101,6 @@ class Subscription:
         self._follow = Follow(settler, store, turn)
         self._settled: dict[TopicPartition, int] = {}
         self._look_at = 0.0
-        self._patience = ASSIGNMENT_PATIENCE
         self._stopping = asyncio.Event()
         self.progressed = time.monotonic()
         self.working = False
@@ -183,25 +183,23 @@ class Subscription:
     async def _watch(self) -> None:
         """Look after the consumer; returns when it should be made anew.
 
-        An empty assignment that lasts is a fault that nobody reports, and so are records that are
-        there and do not come (aiokafka #1154). Where there are more replicas than partitions it is
-        no fault: patience grows.
+        An empty assignment that lasts is a fault that nobody reports, unless there are more
+        replicas than partitions; and so are records that are there and do not come (aiokafka
+        #1154).
         """
-        empty_since = assigned_since = time.monotonic()
+        empty_since = time.monotonic()
         behind_since: float | None = None
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()
-            assigned_since = assigned_since if self._assigned else now
             if self._assigned:
                 empty_since = now
-                if now - assigned_since > LONGEST_PATIENCE:
-                    self._patience = ASSIGNMENT_PATIENCE
                 await self._publish_offsets()
-            elif now - empty_since > self._patience:
-                log.warning("consumer.no_assignment", topic=",".join(self._topics))
-                self._patience = min(2 * self._patience, LONGEST_PATIENCE)
-                return
+            elif now - empty_since > ASSIGNMENT_PATIENCE:
+                if not await self._spare():
+                    log.warning("consumer.no_assignment", topic=",".join(self._topics))
+                    return
+                empty_since = now
             if self._assigned and now >= self._look_at:
                 looked = await self._look()
                 behind = looked.behind and not self._taking
@@ -321,6 +319,19 @@ class Subscription:
             return Looked()
         self._seek(looked.seeks)
         return looked
+
+    async def _spare(self) -> bool:
+        """Whether the group has more members than there are partitions: then one of them has
+        nothing to read."""
+        if not self._joined:
+            return False
+        try:
+            async with self._bus.reader() as reader:
+                partitions = len(await reader.ends(self._topics))
+            return await self._bus.members(self._group) > partitions
+        except Exception as error:
+            log.warning("consumer.cannot_look", reason=type(error).__name__, error=error)
+            return False
 
     def rewind(self) -> None:
         """Have every partition looked at again; the places in the store say from where."""
