@@ -43,6 +43,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from messaging.bus import Bus
 from runtime.testing import eventually_async
 from vicinato.kafka.broker import ADMIN
 from vicinato.kafka.provision import admin_client
@@ -76,7 +77,7 @@ async def may_read(kafka: TestKafka, user: str, topic: str, group: str | None = 
     )
     try:
         await consumer.start()
-        await consumer.getmany(timeout_ms=1500)
+        await consumer.getmany(timeout_ms=1500)  # or as soon as there is something
     except (*REFUSED, GroupAuthorizationFailedError):
         return False
     finally:
@@ -90,12 +91,28 @@ async def test_a_service_writes_its_own_topics_and_no_other(kafka: TestKafka, us
     assert allowed == {t.name for t in Topics.read() if t.writer == user}
 
 
+@pytest.fixture
+async def filled(kafka: TestKafka) -> None:
+    """Something to read on each topic."""
+    for topic in Topics.read():
+        assert await may_write(kafka, ADMIN, topic.name)
+
+
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("user", Topics.read().services)
 async def test_a_service_reads_its_own_and_the_declared_topics_and_no_other(
     kafka: TestKafka, user: str
 ) -> None:
     allowed = {t.name for t in Topics.read() if await may_read(kafka, user, t.name)}
     assert allowed == {t.name for t in Topics.read() if user in t.readers | {t.writer}}
+
+
+async def test_a_service_counts_the_members_of_its_own_group(kafka: TestKafka) -> None:
+    for user in Topics.read().services:
+        bus = Bus(kafka.bootstrap, user, kafka.secret(user))
+        assert await bus.members(user) == 0
+        with pytest.raises(GroupAuthorizationFailedError):
+            await bus.members("notifications" if user != "notifications" else "cards")
 
 
 DENIED = frozenset(
