@@ -66,12 +66,13 @@ audit: .venv/installed ## Licences of all packages, and whether one is known to 
 	@.venv/bin/python deploy/audit/licences.py check
 	@sh deploy/audit/vulnerabilities.sh
 
-docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi, licences, logs, front door
+docs: .venv/installed ## What is generated, written anew: event catalogue, topics for Strimzi, licences, logs, fields, front door
 	@$(RUN) messaging.catalogue write docs/events.md
 	@.venv/bin/python deploy/kubernetes/topics.py
 	@.venv/bin/python deploy/local/front-door/source/write.py
 	@.venv/bin/python deploy/audit/licences.py write docs/licences.md
 	@.venv/bin/python deploy/audit/log_events.py write docs/logs.md
+	@PYTHONPATH=tests $(RUN) security.fields docs/fields.md
 
 screenshots: .venv/installed ## Photograph every page into screenshots/; ONLY=till,desk keeps some
 	@ONLY="$(ONLY)" PYTHONPATH=tests:tests/browser $(RUN) photograph

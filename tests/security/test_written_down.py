@@ -1,4 +1,4 @@
-"""What is written about limits and cryptography is what the code does."""
+"""What is written about limits, cryptography and fields is what the code does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from .fields import page
 from .planting import PLACES
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +74,8 @@ def test_where_personal_data_lies_is_on_its_page() -> None:
     written = set(re.findall(r"`([^`]+)`", " ".join(rows)))
     assert len(rows) == 2
     assert written == {f"{of}: {table}" for of, tables in PLACES.items() for table in tables}
+
+
+async def test_who_may_see_which_field_is_on_its_page() -> None:
+    written = (ROOT / "docs" / "fields.md").read_text("utf-8")
+    assert await page() == written, "run `make docs`"
