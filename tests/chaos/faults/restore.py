@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from chaos.checks.log import CopiedBus
 from chaos.faults.site import FaultError, Site
-from chaos.faults.stores import administration, end_sessions
+from chaos.faults.stores import administration, end_sessions, patiently
 from chaos.plan import Fault
 from messaging import restoring
 from messaging.bus import Bus
@@ -127,7 +127,7 @@ def _connected(site: Site, name: str) -> Iterator[sa.Connection]:
     address = database_address(store_url(name, site.house.settings, site.folder))
     engine = sa.create_engine(address, poolclass=sa.NullPool)
     try:
-        with engine.begin() as connection:
+        with patiently(engine.connect) as connection, connection.begin():
             yield connection
     finally:
         engine.dispose()

@@ -9,19 +9,25 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
+import sqlalchemy as sa
 
 from chaos.faults.site import Site
 from chaos.plan import Fault
 from vicinato.programs import server_url
 from vicinato.programs.service import name_in_database
 
+T = TypeVar("T")
+
+COMES_BACK_WITHIN = 60.0
 BLOCK = bytes(64 * 1024)
 LOCKED = "LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"
 """One table alone: two could deadlock with whoever takes them in the other order."""
@@ -74,8 +80,22 @@ def administration(site: Site, name: str = "") -> Iterator[psycopg.Connection]:
     parts = urlsplit(server_url(site.house.settings, site.folder.secrets))
     path = f"/{name_in_database(name)}" if name else parts.path
     url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-    with psycopg.connect(url, autocommit=True, connect_timeout=30) as connection:
+    with patiently(
+        partial(psycopg.connect, url, autocommit=True, connect_timeout=30)
+    ) as connection:
         yield connection
+
+
+def patiently(connect: Callable[[], T]) -> T:
+    """A server that another fault brought down (it ends by itself on a full disk) comes back."""
+    deadline = time.monotonic() + COMES_BACK_WITHIN
+    while True:
+        try:
+            return connect()
+        except (psycopg.OperationalError, sa.exc.OperationalError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 async def disk_full(site: Site, fault: Fault) -> None:
