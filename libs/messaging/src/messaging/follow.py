@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.bus import Reader
-from messaging.envelope import decode
+from messaging.envelope import Record, decode
 from messaging.outcome import BEGINNING, Partition, Place
 from messaging.settle import Settler
 from messaging.tables import place
@@ -44,14 +44,21 @@ class Follow:
         Where somebody else moved the place, read on from there; where it is gone (a store restored
         from before it was there), from the beginning."""
         looked = Looked()
-        for name in sorted(assigned):
-            here = (await self._store.read(in_places)).get(name)
-            _, end = await reader.bounds(*name)
+        settled = await self._store.read(in_places)
+        # Asked together: one after the other, a service's partitions take seconds.
+        bounds = await reader.all_bounds(sorted(assigned))
+        read = {name: at for name in bounds if (at := settled.get(name)) and at.offset != BEGINNING}
+        there = await reader.exactly(
+            {name: at.offset for name, at in read.items() if at.offset < bounds[name][1]}
+        )
+        for name, (_, end) in bounds.items():
+            here = settled.get(name)
             looked.behind |= end > (here.offset + 1 if here else 0)
-            if here is None or here.offset == BEGINNING or await same(reader, name, here, end):
+            if name not in read or await same(reader, name, read[name], end, there.get(name)):
                 continue
             async with self._turn:
-                if await self._store.write(partial(begin_again, name=name, known=here)):
+                again = partial(begin_again, name=name, known=read[name])
+                if await self._store.write(again):
                     log.warning("log.read_from_beginning", topic=name[0], partition=name[1])
                     self._settler.forget([name])
                     looked.seeks[name] = BEGINNING
@@ -65,17 +72,18 @@ class Follow:
         return looked
 
 
-async def same(reader: Reader, name: Partition, known: Place, end: int) -> bool:
-    """Whether the record at a place is the one that was settled there. Where compaction took it,
+async def same(
+    reader: Reader, name: Partition, known: Place, end: int, record: Record | None
+) -> bool:
+    """Whether the `record` at a place is the one that was settled there. Where compaction took it,
     the first one behind must not tell of another era."""
-    if end <= known.offset:
-        return False
-    record = await reader.at(*name, known.offset)
+    if record is None and name[0] in COMPACTED and end > known.offset:
+        record = await reader.at(*name, known.offset)
     if record is None:
         return False
     there = decode(record)
     if record.offset > known.offset:
-        return name[0] in COMPACTED and there.era <= known.era
+        return there.era <= known.era
     return there.id[:64] == known.event_id and record.stamp == known.stamp
 
 
