@@ -37,8 +37,11 @@ seconds, and an idle house should rest."""
 
 LOOK_EVERY = 30.0
 LOOK_AFTER_ASSIGNMENT = 2.0
-ASSIGNMENT_PATIENCE = 12.0
-"""Longer than the group waits for a member that died (10 s), before it shares out anew."""
+DEAD_AFTER_MS = 6_000
+"""How long the group waits for a member that died: so long is a service that was killed, and is up
+again after a second, without events. The least that a broker allows as it comes."""
+
+ASSIGNMENT_PATIENCE = 2 * DEAD_AFTER_MS / 1000
 
 LOOK_WHEN_BEHIND = 5.0
 STUCK_AFTER = 15.0
@@ -157,6 +160,8 @@ class Subscription:
             max_records=MAX_RECORDS,
             batch_timeout_ms=LONG_POLL_MS,
             fetch_max_wait_ms=LONG_POLL_MS,
+            session_timeout_ms=DEAD_AFTER_MS,
+            heartbeat_interval_ms=DEAD_AFTER_MS // 3,
             max_poll_interval_ms=600_000,
             listener=_Rebalances(self._forget, self._begin),
             parser=_parse,
