@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from runtime.failures import (
     breaks_connection,
     is_transient,
 )
+from runtime.testing import postgresql_database
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:
@@ -69,7 +71,26 @@ def test_postgresql(sqlstate: str) -> None:
     assert is_transient(wrapped(postgresql_error(sqlstate)))
 
 
-@pytest.mark.parametrize("sqlstate", ["23505", "22001", "42P01", "57014", "40002"])
+def test_what_postgresql_cannot_do_with_its_files_is_of_the_disk() -> None:
+    """An answer of the system without an SQLSTATE of its own: a file that leads to itself."""
+    with postgresql_database() as url:
+        address = url.replace("postgresql+psycopg", "postgresql")
+        with psycopg.connect(address, autocommit=True) as server:
+            server.execute("CREATE TABLE kept (n int)")
+            asked = "SELECT current_setting('data_directory'), pg_relation_filepath('kept')"
+            folder, name = server.execute(asked).fetchone() or ("", "")
+            server.execute("CHECKPOINT")
+        file = Path(folder, name)
+        file.unlink()
+        file.symlink_to(file)
+        with psycopg.connect(address) as server, pytest.raises(psycopg.InternalError) as caught:
+            server.execute("INSERT INTO kept VALUES (1)")
+        file.unlink()
+        assert caught.value.sqlstate == "XX000"
+        assert is_transient(wrapped(caught.value))
+
+
+@pytest.mark.parametrize("sqlstate", ["23505", "22001", "42P01", "57014", "40002", "XX000"])
 def test_postgresql_answers_about_the_work_are_not_transient(sqlstate: str) -> None:
     assert not is_transient(wrapped(postgresql_error(sqlstate)))
 

@@ -40,6 +40,11 @@ TRANSIENT_POSTGRESQL: dict[str, str] = {
 """SQLSTATEs or their beginnings, PostgreSQL appendix A. 57014 (a statement that took too long) is
 not among them: it is the fault of the statement, and would stop everything behind it for ever."""
 
+FILES_OF_POSTGRESQL = ("md.c", "fd.c")
+"""The server's sources that read and write its files. What the system answers there and has no
+SQLSTATE of its own (a quota, a limit on the size of files) comes as XX000, an internal error; it is
+of the disk all the same (seen: `make chaos`)."""
+
 
 class StoreGone(Exception):  # noqa: N818 - named as the staff would
     """The file of the store is not the one that was opened: removed, or another in its place."""
@@ -79,7 +84,9 @@ def _is_transient(error: BaseException) -> bool:
         if error.sqlstate is None:
             # libpq gives no SQLSTATE when it never reached the server or lost it on the way.
             return isinstance(error, psycopg.OperationalError)
-        return bool(error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL)))
+        if error.sqlstate == "XX000":
+            return error.diag.source_file in FILES_OF_POSTGRESQL
+        return error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL))
     return False
 
 
