@@ -85,8 +85,8 @@ def _is_transient(error: BaseException) -> bool:
             # libpq gives no SQLSTATE when it never reached the server or lost it on the way.
             return isinstance(error, psycopg.OperationalError)
         if error.sqlstate == "XX000":
-            return error.diag.source_file in FILES_OF_POSTGRESQL
-        return error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL))
+            return str(error.diag.source_file) in FILES_OF_POSTGRESQL
+        return bool(error.sqlstate.startswith(tuple(TRANSIENT_POSTGRESQL)))
     return False
 
 
