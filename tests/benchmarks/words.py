@@ -28,7 +28,7 @@ BOUNDS: dict[str, str] = {
         "The two services, their relays and consumers, the broker and the generator share the "
         "cores, and the slowest sales wait for one of them. On PostgreSQL the work of a write "
         "takes some six times as long as on SQLite: each statement goes to the server and back. "
-        "The look at the log that an idle relay takes every 30 s, some 0.1 s, waits for three "
+        "The look at the log that an idle relay takes every 30 s, some 20 ms, waits for three "
         "quiet seconds, and a transaction of the consumer takes 200 events at most on SQLite: "
         "whoever sells meanwhile waits for one of them."
     ),

@@ -54,7 +54,7 @@ CHECK_BUSY = 300.0
 """A busy relay looks at every acknowledgement anyway; this is for partitions that stay quiet."""
 
 QUIET = 3.0
-"""Idle is who sent nothing for so long: a look takes a tenth of a second, in which facts wait."""
+"""Idle is who sent nothing for so long: a look takes some 20 ms, in which facts wait."""
 
 KEEP_EVERY = 15.0
 """How often an idle relay says that it is there (`relay_lock.IDLE`)."""
