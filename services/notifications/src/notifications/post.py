@@ -25,6 +25,10 @@ from notifications.domain.delivery import Answer
 from notifications.settings import NotificationsSettings
 from runtime.settings import secret
 
+TLS_AT_ONCE = 465
+"""The port on which a mail server speaks TLS from the first byte (RFC 8314 §7.3); many providers
+have no other. On the rest TLS begins after the greeting, by STARTTLS."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -105,12 +109,14 @@ class Post:
     async def _connected(self) -> SMTP:
         if self._server is None:
             settings = self._settings
+            at_once = settings.smtp_port == TLS_AT_ONCE
             self._server = SMTP(
                 hostname=settings.smtp_host,
                 port=settings.smtp_port,
                 username=settings.smtp_user or None,
                 password=secret(settings.smtp_secret_file, "smtp_secret_file") or None,
-                start_tls=settings.smtp_starttls,
+                use_tls=settings.smtp_starttls and at_once,
+                start_tls=settings.smtp_starttls and not at_once,
                 local_hostname=settings.own_host,
                 timeout=self._limit,
             )
