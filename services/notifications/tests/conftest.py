@@ -27,6 +27,7 @@ from contracts.activities import (
 )
 from contracts.cards import CreditReason, HouseholdRegistered, PointsCredited
 from contracts.identity import CentreOpened
+from contracts.notifications import Channel
 from contracts.people import PersonDescribed
 from messaging import Transaction
 from messaging.testing import Bench
@@ -196,6 +197,17 @@ class World:
             ),
             self.clock,
         )
+
+
+def emitted(world: World, kind: Any) -> list[Any]:
+    """What was told of e-mails."""
+    return [event for event in world.bench.emitted(kind) if event.channel is Channel.EMAIL]
+
+
+def attempts(world: World) -> list[tuple[str, str]]:
+    """Every answer of the mail server with its code, in the order they came."""
+    rows = sorted(world.rows(store.attempt), key=lambda row: (row.at, row.lease_id))
+    return [(row.answer, row.code) for row in rows]
 
 
 class BenchStore:
