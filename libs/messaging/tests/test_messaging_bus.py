@@ -3,195 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from confluent_kafka.admin import (
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewPartitions,
-    ResourceType,
-)
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from structlog.testing import capture_logs
 
 from contracts.activities import ActivityCreated
-from contracts.network import NeedRecorded
-from messaging import (
-    Policies,
-    Projection,
-    ProjectionTransaction,
-    Received,
-    Service,
-    consumer,
-    marks,
-    restoring,
-)
-from messaging.bus import Bus
-from messaging.engine import Engine
+from messaging import marks, restoring
 from messaging.metrics import EngineMetrics
-from messaging.tables import inbox, metadata_with_messaging, outbox, set_aside
+from messaging.tables import inbox, outbox
 from messaging.transaction import Transaction
-from runtime.clock import SystemClock
-from runtime.ids import SystemIds
-from runtime.settings import Settings
 from runtime.store import Store
 from runtime.telemetry import Metrics
-from runtime.testing import eventually_async, postgresql_database
-from vicinato.kafka.jars import JarError, fetch
-from vicinato.kafka.topics import Topics
-from vicinato.testing import OwnKafka, unavailable
+from runtime.testing import eventually_async
+
+from .pair import HEARER, TELLER, House, counted, heard, is_heard, number, tell, titles
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
-
-TELLER = Service(
-    name="activities",
-    prefix="/activities",
-    package="activities",
-    metadata=metadata_with_messaging(),
-    topics=("activities.events",),
-)
-
-HEARD = metadata_with_messaging()
-heard = sa.Table("heard", HEARD, sa.Column("event_id", sa.String, primary_key=True))
-counted = sa.Table(
-    "counted",
-    HEARD,
-    sa.Column("activity_id", sa.String, primary_key=True),
-    sa.Column("titles", sa.String, nullable=False, index=True),
-)
-POLICIES = Policies()
-COUNTED = Projection("counted", version=1, tables=(counted,))
-
-
-@POLICIES.on(ActivityCreated)
-def note_need(tx: Transaction, received: Received[ActivityCreated]) -> None:
-    tx.collect(heard, {"event_id": received.id})
-    tx.emit(
-        NeedRecorded(
-            need_id=received.event.activity_id,
-            centre_id=received.event.centre_id,
-            zone="z",
-            area="a",
-            recorded_at=tx.now,
-        )
-    )
-
-
-@COUNTED.on(ActivityCreated)
-def count_it(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
-    table = p.table(counted)
-    key = received.event.activity_id
-    was = p.connection.scalar(sa.select(table.c.titles).where(table.c.activity_id == key)) or ""
-    p.upsert(
-        table, {"activity_id": key, "titles": was + received.event.title}, key=("activity_id",)
-    )
-
-
-HEARER = Service(
-    name="notifications",
-    prefix="/notifications",
-    package="notifications",
-    metadata=HEARD,
-    topics=("notifications.events", "network.events"),
-    policies=POLICIES,
-    projections=(COUNTED,),
-)
-
-
-class House:
-    """A teller and a hearer on one broker, each with a store of its own."""
-
-    def __init__(self, kafka: OwnKafka, folder: Path) -> None:
-        self.kafka = kafka
-        self.folder = folder
-        self.clock = SystemClock()
-        self.databases: dict[str, str] = {}
-
-    def settings(self, service: Service) -> Settings:
-        url = self.databases.get(service.name, f"sqlite:///{self.folder / service.name}.db")
-        return Settings(
-            service=service.name,
-            database_url=url,
-            kafka=self.kafka.bootstrap,
-            kafka_user="admin",
-            kafka_secret_file=self.kafka.secret_file("admin"),
-        )
-
-    @asynccontextmanager
-    async def running(self, service: Service) -> AsyncIterator[Engine]:
-        settings = self.settings(service)
-        store = Store(settings.database_url)
-        await store.write(lambda c: service.metadata.create_all(c))
-        engine = Engine(service, store, settings, self.clock, SystemIds(self.clock))
-        await engine.start()
-        try:
-            yield engine
-        finally:
-            await engine.stop()
-            await store.close()
-
-    async def make_topics_anew(self, *names: str) -> None:
-        """Deleted and provisioned again, by somebody who asks no service."""
-
-        await asyncio.to_thread(self.kafka.delete_topics, names)
-        await asyncio.to_thread(self.kafka.provision)
-
-
-async def tell(engine: Engine, activity: str, title: str) -> None:
-    def command(tx: Transaction) -> None:
-        tx.emit(
-            ActivityCreated(activity_id=activity, centre_id="c", title=title, created_at=tx.now)
-        )
-
-    await engine.transact(command, centre="c")
-
-
-async def titles(engine: Engine) -> dict[str, str]:
-    rows = await engine.store.read(
-        lambda c: c.execute(sa.select(counted.c.activity_id, counted.c.titles)).all()
-    )
-    return dict(map(tuple, rows))
-
-
-async def number(engine: Engine, table: sa.Table) -> int:
-    return await engine.store.read(
-        lambda c: c.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    )
-
-
-def is_heard(engine: Engine, expected: dict[str, str]) -> Callable[[], Awaitable[bool]]:
-    async def probe() -> bool:
-        return await titles(engine) == expected
-
-    return probe
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
-    """One broker for these tests, which hurt it and bring it back."""
-    try:
-        fetch()
-    except JarError as error:
-        unavailable(str(error))
-    made = OwnKafka.start(tmp_path_factory.mktemp("broker"))
-    made.provision()
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-async def house(broker: OwnKafka, tmp_path: Path) -> House:
-    """With empty topics."""
-    made = House(broker, tmp_path)
-    await made.make_topics_anew(*(topic.name for topic in Topics.read().topics))
-    return made
 
 
 async def test_a_fact_arrives_and_a_reaction_goes_back_on_the_bus(house: House) -> None:
@@ -392,127 +225,9 @@ async def test_a_topic_made_anew_under_running_services_comes_back_whole(house: 
         await eventually_async(whole, within=30, why="the new log has all nine")
 
 
-async def test_two_replicas_on_postgresql_while_everything_moves(house: House) -> None:
-    """Traffic of 40 keys, while the broker is frozen, partitions are added, a replica goes and
-    comes back, and the read model is rebuilt."""
-    with postgresql_database() as teller_url, postgresql_database() as hearer_url:
-        house.databases = {TELLER.name: teller_url, HEARER.name: hearer_url}
-        async with house.running(TELLER) as teller, house.running(HEARER) as first:
-            told: dict[str, list[str]] = {f"k{n}": [] for n in range(40)}
-            over = asyncio.Event()
-
-            async def talk(keys: list[str]) -> None:
-                for n in itertools.count():
-                    if over.is_set():
-                        return
-                    key = keys[n % len(keys)]
-                    await tell(teller, key, f"{n},")
-                    told[key].append(f"{n},")
-                    # A rate, so that what is left at the end does not depend on the machine.
-                    await asyncio.sleep(0.02)
-
-            async def talks_on(number: int) -> None:
-                wanted = sum(map(len, told.values())) + number
-                await eventually_async(
-                    lambda: sum(map(len, told.values())) >= wanted, within=60, why="traffic flows"
-                )
-
-            async with asyncio.TaskGroup() as talking, asyncio.timeout(160):
-                talks = [
-                    talking.create_task(talk([f"k{n}" for n in range(at, 40, 4)]))
-                    for at in range(4)
-                ]
-                async with house.running(HEARER) as second:
-                    await eventually_async(
-                        lambda: first.connected and second.connected, within=30, why="both read"
-                    )
-                    await talks_on(60)
-                    house.kafka.freeze()
-                    await talks_on(60)
-                    house.kafka.thaw()
-                    await asyncio.to_thread(_add_partitions, house, "activities.events", 6)
-                    progress = first.begin_rebuild("counted")
-                    await talks_on(120)
-                await talks_on(60)
-                async with house.running(HEARER) as second:
-                    await talks_on(120)
-                    await eventually_async(
-                        lambda: progress.done, within=60, why="the read model is rebuilt"
-                    )
-                    over.set()
-                    await asyncio.gather(*talks)
-                    count = sum(map(len, told.values()))
-
-                    async def all_came() -> bool:
-                        return await number(second, heard) >= count
-
-                    await eventually_async(all_came, within=60, why="all arrive")
-                    wanted = {key: "".join(its) for key, its in told.items() if its}
-                    assert await titles(second) == wanted
-                    assert await number(second, heard) == count
-                    assert await number(second, inbox) == count
-                    assert await number(second, set_aside) == 0
-                    assert progress.failed == ""
-                    deadlocks = await second.store.read(
-                        lambda c: c.scalar(
-                            sa.text(
-                                "SELECT deadlocks FROM pg_stat_database"
-                                " WHERE datname = current_database()"
-                            )
-                        )
-                    )
-                    assert deadlocks == 0
-
-
-async def test_a_replica_with_nothing_to_read_waits_for_its_turn(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three partitions, four replicas: the spare one asks now and then and stays in the group, and
-    takes over what another leaves."""
-    asked: list[int] = []
-
-    async def members(bus: Bus, group: str) -> int:
-        asked.append(await members_of(bus, group))
-        return asked[-1]
-
-    members_of = Bus.members
-    monkeypatch.setattr(Bus, "members", members)
-    monkeypatch.setattr(consumer, "ASSIGNMENT_PATIENCE", 1.0)
-    with postgresql_database() as url:
-        house.databases = {HEARER.name: url}
-        async with AsyncExitStack() as stack, house.running(TELLER) as teller:
-            first = await stack.enter_async_context(house.running(HEARER))
-            async with AsyncExitStack() as others:
-                replicas = [
-                    first,
-                    *[await others.enter_async_context(house.running(HEARER)) for _ in range(3)],
-                ]
-                await eventually_async(
-                    lambda: all(one.connected for one in replicas) and asked[-2:] == [4, 4],
-                    within=60,
-                    why="one of four has nothing to read",
-                )
-                with capture_logs() as lines:
-                    more = len(asked) + 3
-                    await eventually_async(
-                        lambda: len(asked) >= more, within=30, why="it asks three times more"
-                    )
-                assert "consumer.no_assignment" not in [line["event"] for line in lines]
-            for n in range(12):
-                await tell(teller, f"a{n}", "x")
-            wanted = {f"a{n}": "x" for n in range(12)}
-            await eventually_async(is_heard(first, wanted), within=60, why="one reads for all")
-
-
 def _limit_records(house: House, topic: str, most: int) -> None:
     limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
     admin = house.kafka.admin()
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(20)
-
-
-def _add_partitions(house: House, topic: str, count: int) -> None:
-    admin = house.kafka.admin()
-    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
         future.result(20)
