@@ -331,7 +331,7 @@ class World:
 
         async def work() -> bool:
             async with self.bus.reader() as reader:
-                rebuilding = Rebuild(self.hearer, COUNTED, reader, Progress(), owner=self.ids.new())
+                rebuilding = Rebuild(self.hearer, {COUNTED: Progress()}, reader, self.ids.new())
                 await self.hearer.write(rebuilding.begin)
                 return await rebuilding.round()
 

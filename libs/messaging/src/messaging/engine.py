@@ -374,39 +374,40 @@ class Engine:
     async def _rebuild_together(
         self, bus: Bus, wanted: Mapping[Projection, rebuild.Progress]
     ) -> None:
-        """Where their reading of the log in common did not get to, each goes on by itself."""
+        """From one reading of the log; where one of them is at fault, each by itself."""
         if len(wanted) > 1:
-            try:
-                async with bus.reader() as reader:
-                    await rebuild.begin_together(self.store, wanted, reader, owner=self.ids.new())
-            except Exception as error:
-                names = [p.name for p in wanted]
-                log.warning("projection.rebuild_waits", projection=names, error=error)
+            await self._rebuild(bus, wanted)
         for read_model, progress in wanted.items():
             if not progress.done:
-                await self._rebuild(bus, read_model, progress)
+                await self._rebuild(bus, {read_model: progress})
 
-    async def _rebuild(self, bus: Bus, read_model: Projection, progress: rebuild.Progress) -> None:
-        owner = self.ids.new()
-        while True:
+    async def _rebuild(self, bus: Bus, wanted: Mapping[Projection, rebuild.Progress]) -> None:
+        """Until they are done, others do it, or it is in vain. Several are tried together until
+        one is at fault."""
+        owner, failures = self.ids.new(), 0
+        while left := {p: progress for p, progress in wanted.items() if not progress.done}:
             try:
                 async with bus.reader() as reader:
-                    await rebuild.rebuild(self.store, read_model, reader, progress, owner=owner)
+                    await rebuild.rebuild(self.store, left, reader, owner=owner)
             except rebuild.TakenOver:
-                progress.is_taken_over()
-                log.info("projection.rebuilt_elsewhere", projection=read_model.name)
-                return
+                continue
             except Exception as error:
-                progress.failures += 1
-                log.warning("projection.rebuild_waits", projection=read_model.name, error=error)
-                if not _passes(error) and progress.failures > rebuild.GIVE_UP:
-                    progress.done, progress.failed = True, type(error).__name__
-                    log.exception("projection.rebuild_failed", projection=read_model.name)
-                    return
-                await asyncio.sleep(min(5.0, 0.5 * progress.failures))
-            else:
+                failures += 1
+                names = [p.name for p in left]
+                log.warning("projection.rebuild_waits", projection=names, error=error)
+                if not _passes(error):
+                    if len(left) > 1:
+                        break
+                    if failures > rebuild.GIVE_UP:
+                        log.exception("projection.rebuild_failed", projection=names)
+                        for progress in left.values():
+                            progress.is_given_up(error)
+                await asyncio.sleep(min(5.0, 0.5 * failures))
+        for read_model, progress in wanted.items():
+            if progress.done and not progress.failed:
                 log.info("projection.rebuilt", projection=read_model.name, count=progress.records)
-                return
+            elif progress.failed == rebuild.TakenOver.__name__:
+                log.info("projection.rebuilt_elsewhere", projection=read_model.name)
 
     # what it looks like
 

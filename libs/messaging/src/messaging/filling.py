@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -18,10 +26,11 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from contracts import Event
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Record, decode
 from messaging.outcome import Partition, Place
-from messaging.reactions import ProjectionTransaction
+from messaging.reactions import Projection, ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
 from runtime.rows import among, listed, those_of
@@ -55,9 +64,15 @@ class Filler:
 
     def __init__(self, shadow: Shadow) -> None:
         self.shadow = shadow
-        self.read_model = shadow.of
         self.reached: dict[Partition, Place] = {}
         self._waiting: dict[str, dict[str, Item]] = {}
+        self._read_models = shadow.of
+        self._wanting: dict[type[Event], list[Projection]] = {}
+
+    def leave(self, read_models: Collection[Projection]) -> None:
+        """Fill these no more: another process does."""
+        self._read_models = tuple(p for p in self._read_models if p not in read_models)
+        self._wanting.clear()
 
     def open(self, connection: sa.Connection) -> None:
         """Go on from where the last rebuild was, if there was one."""
@@ -69,7 +84,7 @@ class Filler:
         self.reached.pop(name, None)
         connection.execute(
             sa.delete(place).where(
-                place.c.side == self.shadow.side,
+                place.c.side == self.shadow.name,
                 place.c.topic == name[0],
                 place.c.partition == name[1],
             )
@@ -80,10 +95,11 @@ class Filler:
         if not items:
             return
         p = ProjectionTransaction(connection, self.shadow.tables)
-        ids = {i.id for i in items}
-        named = sorted(ids | {i.previous for i in items if i.previous})
-        seen = recorded(connection, self.shadow.seen.c.event_id, named)
-        unseen = [name for name in named if name not in seen and name not in ids]
+        named = [(item, item.id, item.previous) for item in items]
+        ids = {name for _, name, _ in named}
+        asked = sorted(ids.union(previous for _, _, previous in named if previous))
+        seen = recorded(connection, self.shadow.seen.c.event_id, asked)
+        unseen = [name for name in asked if name not in seen and name not in ids]
         apart = recorded(connection, set_aside.c.event_id, sorted(ids))
         # What follows is asked after `apart`: whoever is not in it was settled behind its previous,
         # which is known by now, and comes behind one that is held here as well. One that the live
@@ -91,32 +107,34 @@ class Filler:
         awaited = recorded(connection, inbox.c.event_id, unseen) | ids
         behind = self._let_go(connection, p)
         fresh: list[str] = []
-        for item in items:
-            if item.id in seen or isinstance(item.content, Marker):
+        for item, name, previous in named:
+            if name in seen or isinstance(item.content, Marker):
                 continue
-            if item.previous and item.previous not in seen and item.previous in awaited:
-                self._waiting.setdefault(item.previous, {})[item.id] = item
+            if previous and previous not in seen and previous in awaited:
+                self._waiting.setdefault(previous, {})[name] = item
                 continue
-            ready = [item]
+            ready = [(item, name, previous)]
             while ready:
-                one = ready.pop()
-                if one.id in seen:
+                one, name, previous = ready.pop()
+                if name in seen:
                     continue
-                if one.id in apart or one.previous in behind:
+                if name in apart or previous in behind:
                     self._hold(connection, one)
-                    behind |= {one.id} - apart
+                    behind |= {name} - apart
                 else:
                     self._apply(p, one)
-                seen.add(one.id)
-                fresh.append(one.id)
-                ready += self._waiting.pop(one.id, {}).values()
+                seen.add(name)
+                fresh.append(name)
+                if name in self._waiting:
+                    waited = self._waiting.pop(name).values()
+                    ready += [(after, after.id, after.previous) for after in waited]
         p.flush()
         if fresh:
-            insert_ignore(connection, self.shadow.seen, [{"event_id": e} for e in fresh])
-        for item in items:
-            self.reached[item.record.topic, item.record.partition] = Place(
-                item.record.offset, item.id[:64], item.record.stamp, item.era
-            )
+            insert_ignore(connection, self.shadow.seen, [{"event_id": name} for name in fresh])
+        last = {(item.record.topic, item.record.partition): item for item in items}
+        for partition, item in last.items():
+            at = item.record
+            self.reached[partition] = Place(at.offset, item.id[:64], at.stamp, item.era)
         if not self._waiting:
             self._move(connection)
 
@@ -177,8 +195,15 @@ class Filler:
         return behind
 
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
-        if isinstance(item.content, Received):
-            p.apply(self.read_model, item.content)
+        if not isinstance(item.content, Received):
+            return
+        event = type(item.content.event)
+        wanting = self._wanting.get(event)
+        if wanting is None:
+            wanting = [one for one in self._read_models if event in one.events]
+            self._wanting[event] = wanting
+        for read_model in wanting:
+            p.apply(read_model, item.content)
 
     def _move(self, connection: sa.Connection) -> None:
         """Places move only while nothing waits in memory: a killed rebuild loses nothing."""
@@ -187,7 +212,7 @@ class Filler:
             place,
             [
                 {
-                    "side": self.shadow.side,
+                    "side": self.shadow.name,
                     "topic": topic,
                     "partition": number,
                     "record_offset": at.offset,

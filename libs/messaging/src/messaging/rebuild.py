@@ -1,11 +1,11 @@
-"""Rebuilding a projection while the service runs (DESIGN §3.6).
+"""Rebuilding projections while the service runs (DESIGN §3.6), several from one reading of the log.
 
 The shadow is filled up to the live places while the old model answers and others settle, here and
 in other replicas. When it stands near them, the rest of the log is read into memory, and one
 transaction locks the live places, reads the few records that they have passed since, applies what
 they have passed, and swaps the tables. Nothing pauses but for that transaction. The live side may
 be behind the log as long as it likes, but for what fits into memory. Killed at any point it goes
-on at the next start: where the shadow stands is in the store, and the projection counts as building
+on at the next start: where the shadow stands is in the store, and the projections count as building
 until the swap.
 """
 
@@ -26,7 +26,6 @@ from messaging.filling import (
     Log,
     fill,
     fill_with,
-    in_turns,
     read_items,
     recorded,
 )
@@ -34,7 +33,7 @@ from messaging.outcome import BEGINNING, Partition, Place
 from messaging.reactions import Projection
 from messaging.service import Service
 from messaging.shadow_tables import Shadow, swap
-from messaging.tables import inbox, place, projection, read_meta, write_meta
+from messaging.tables import inbox, meta, place, projection, write_meta
 from runtime.store import Store, insert_ignore
 
 GIVE_UP = 5
@@ -62,15 +61,18 @@ class Progress:
     total: int = 0
     done: bool = False
     failed: str = ""
-    failures: int = 0
 
     def is_taken_over(self) -> None:
         """Another process does it."""
-        self.done, self.failed = True, "TakenOver"
+        self.done, self.failed = True, TakenOver.__name__
+
+    def is_given_up(self, error: Exception) -> None:
+        """It cannot be done, by its own fault."""
+        self.done, self.failed = True, type(error).__name__
 
 
 class TakenOver(Exception):  # noqa: N818 - it names what happened
-    """Another process rebuilds the same projection now."""
+    """Other processes rebuild all of these projections now."""
 
 
 def declare(connection: sa.Connection, service: Service) -> None:
@@ -88,51 +90,19 @@ def declare(connection: sa.Connection, service: Service) -> None:
 
 
 async def rebuild(
-    store: Store, read_model: Projection, source: Log, progress: Progress, *, owner: str
+    store: Store, wanted: Mapping[Projection, Progress], source: Log, *, owner: str
 ) -> None:
-    """Build `read_model` anew and swap it in. Raises when the bus or the store goes away; called
-    again it goes on from where it was.
+    """Build read models anew and swap them in together. Raises when the bus or the store goes away;
+    called again for the same it goes on from where it was. One that another process begins to
+    rebuild meanwhile is left to it, and is done as far as this process goes.
 
     Raises:
-        TakenOver: another process has begun to rebuild it.
+        TakenOver: other processes have begun to rebuild all of them.
     """
-    work = Rebuild(store, read_model, source, progress, owner)
+    work = Rebuild(store, wanted, source, owner)
     await store.write(work.begin)
     while not await work.round():  # noqa: ASYNC110 - the live side may be in another process
         await asyncio.sleep(WAIT)
-    progress.done = True
-
-
-async def begin_together(
-    store: Store, wanted: Mapping[Projection, Progress], source: Log, *, owner: str
-) -> None:
-    """Fill the shadows of those that are at their beginning from one reading of the log, up to the
-    live places; `rebuild` goes on with each from there. Reading and decoding are most of the work.
-    One that another process takes over meanwhile is done, as far as this process goes.
-    """
-    works = [Rebuild(store, p, source, progress, owner) for p, progress in wanted.items()]
-    for work in works:
-        await store.write(work.begin)
-    works = [work for work in works if work.at_beginning]
-    topics = sorted({topic for work in works for topic in work.topics})
-    if len(works) < 2:
-        return
-    there = await source.ends(topics)
-    live = await store.read(lambda c: live_places(c, topics))
-    ends = {name: at.offset + 1 for name, at in live.items() if name in there}
-    for work in works:
-        work.expect(sum(end for (topic, _), end in ends.items() if topic in work.topics))
-
-    def take(connection: sa.Connection, part: Sequence[Item]) -> None:
-        for work in works:
-            work.take(connection, [i for i in part if i.record.topic in work.topics])
-
-    async with aclosing(read_items(source, {}, ends)) as batches:
-        async for items in batches:
-            await in_turns(store, items, lambda part: partial(take, part=part))
-            for work in works:
-                if not work.progress.done:
-                    work.count(sum(item.record.topic in work.topics for item in items))
 
 
 def live_places(
@@ -154,46 +124,32 @@ class Rebuild:
     """The steps of `rebuild`."""
 
     def __init__(
-        self, store: Store, read_model: Projection, source: Log, progress: Progress, owner: str
+        self, store: Store, wanted: Mapping[Projection, Progress], source: Log, owner: str
     ) -> None:
         self._store = store
         self._source = source
-        self.progress = progress
         self._owner = owner
-        self._shadow = Shadow(read_model)
+        self._left = {p: wanted[p] for p in sorted(wanted, key=lambda p: p.name)}
+        self._shadow = Shadow(wanted)
         self._filler = Filler(self._shadow)
-        self.topics = sorted({e.TOPIC for e in read_model.events})
-        self._note = f"rebuild.{read_model.name}"
+        self.topics = sorted({e.TOPIC for p in wanted for e in p.events})
 
     def begin(self, connection: sa.Connection) -> None:
-        """Take it over from whoever was at it, where it stands."""
-        write_meta(connection, self._note, self._owner)
-        self._shadow.create(connection)
+        """Take them over from whoever was at them; where the same were, from where that stands."""
+        for read_model in self._left:
+            write_meta(connection, _owner_of(read_model), self._owner)
+        self._shadow.take_over(connection)
         self._filler.open(connection)
-
-    @property
-    def at_beginning(self) -> bool:
-        """Whether nothing of the log was read yet."""
-        return not self._filler.reached
-
-    def expect(self, records: int) -> None:
-        """About how many records there are."""
-        self.progress.total = records
 
     def count(self, records: int) -> None:
         """So many were read."""
-        self.progress.records += records
+        for progress in self._left.values():
+            progress.records += records
 
-    def take(self, connection: sa.Connection, items: Sequence[Item]) -> None:
-        """Fill with what was read for several, unless another process has taken it over."""
-        if self.progress.done:
-            return
-        try:
-            self._check_owner(connection)
-        except TakenOver:
-            self.progress.is_taken_over()
-        else:
-            self._filler.fill(connection, items)
+    def _expect(self, more: int) -> None:
+        """So many are left, as far as it is known."""
+        for progress in self._left.values():
+            progress.total = progress.records + more
 
     async def round(self) -> bool:
         """Fill up to the live places, and swap when little is left; whether it was swapped."""
@@ -202,14 +158,15 @@ class Rebuild:
         for name in await self._elsewhere(there):
             await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
         ends = {name: at.offset + 1 for name, at in live.items() if name in there}
+        self._expect(self._behind(ends))
         await fill(
             self._store, self._filler, self._source, ends, write=self._own, progress=self.count
         )
         ends = await self._source.ends(self.topics)
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
-        left = sum(max(0, end - starts.get(name, 0)) for name, end in ends.items())
-        self.progress.total = self.progress.records + left
-        if left > MOST:
+        behind = self._behind(ends)
+        self._expect(behind)
+        if behind > MOST:
             return False
         tail = await self._read(starts, ends)
         live = await self._store.read(partial(live_places, topics=self.topics))
@@ -226,9 +183,23 @@ class Rebuild:
                 reading.cancel()
 
         try:
-            return await self._store.write(partial(self._finish, tail=tail, ends=ends, more=more))
+            swapped = await self._store.write(
+                partial(self._finish, tail=tail, ends=ends, more=more)
+            )
         except TimeoutError:
             return False
+        if swapped:
+            for progress in self._left.values():
+                progress.done = True
+        return swapped
+
+    def _behind(self, ends: Mapping[Partition, int]) -> int:
+        """Records up to these ends that are still to be read."""
+        reached = self._filler.reached
+        return sum(
+            max(0, end - (reached[name].offset + 1 if name in reached else 0))
+            for name, end in ends.items()
+        )
 
     async def _read(self, starts: dict[Partition, int], ends: dict[Partition, int]) -> list[Item]:
         async with aclosing(read_items(self._source, starts, ends)) as batches:
@@ -249,7 +220,7 @@ class Rebuild:
         return await self._read(starts, further)
 
     def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
-        """`work` unless another process has taken it over."""
+        """`work` on those that no other process has taken over."""
 
         def owned(connection: sa.Connection) -> None:
             self._check_owner(connection)
@@ -258,11 +229,24 @@ class Rebuild:
         return owned
 
     def _check_owner(self, connection: sa.Connection) -> None:
-        if read_meta(connection, self._note) != self._owner:
+        """Leave to others what they have taken over. Whoever wants to take one over waits until the
+        end of the transaction."""
+        names = [_owner_of(p) for p in self._left]
+        query = sa.select(meta.c.name, meta.c.value).where(meta.c.name.in_(names))
+        rows = connection.execute(query.order_by(meta.c.name).with_for_update(read=True))
+        owners = {row.name: row.value for row in rows}
+        gone = [p for p in self._left if owners.get(_owner_of(p)) != self._owner]
+        for read_model in gone:
+            self._left.pop(read_model).is_taken_over()
+        if not self._left:
             raise TakenOver
+        if gone:
+            self._filler.leave(gone)
 
     async def _elsewhere(self, there: Mapping[Partition, int]) -> list[Partition]:
         """Partitions whose log is not the one that the shadow was read from, or is gone."""
+        if not self._filler.reached:
+            return []
         found = [name for name in self._filler.reached if name not in there]
         asked = {name: at for name, at in self._filler.reached.items() if name in there}
         starts = {name: at.offset for name, at in asked.items()}
@@ -297,7 +281,7 @@ class Rebuild:
             return False
         self._filler.fill(connection, due)
         self._filler.finish(connection)
-        swap(connection, self._shadow)
+        swap(connection, self._shadow, self._left)
         return True
 
     def _agrees(self, name: Partition, live: Place | None, tail: list[Item]) -> bool:
@@ -317,6 +301,11 @@ class Rebuild:
             return True
         gone = all(i.record.offset != live.offset for i in its)
         return name[0] in COMPACTED and gone and (not its or its[-1].record.offset > live.offset)
+
+
+def _owner_of(read_model: Projection) -> str:
+    """Where it is written down who rebuilds it."""
+    return f"rebuild.{read_model.name}"
 
 
 def _is_at(item: Item, at: Place) -> bool:

@@ -1,8 +1,8 @@
-"""A live read model against its rebuild: what `verify` asks of every projection."""
+"""Live read models against their rebuild: what `verify` asks of every projection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,16 +17,16 @@ from messaging.shadow_tables import Shadow
 def differences(
     connection: sa.Connection,
     service: Service,
-    read_model: Projection,
+    read_models: Collection[Projection],
     records: Iterable[Record],
-) -> list[Difference]:
-    """Compare a live model with its rebuild from `records`, in the caller's transaction; what
+) -> dict[Projection, list[Difference]]:
+    """Compare live models with their rebuild from `records`, in the caller's transaction; what
     differs is named by its key. Uses tables of its own and removes them."""
-    shadow = Shadow(read_model, "verify")
+    shadow = Shadow(read_models, "verify")
     filler = Filler(shadow)
     shadow.drop(connection)
     shadow.create(connection)
-    topics = {e.TOPIC for e in read_model.events}
+    topics = {e.TOPIC for p in read_models for e in p.events}
     part: list[Item] = []
     size = SLICE[connection.dialect.name]
     for record in records:
@@ -38,16 +38,18 @@ def differences(
             part = []
     filler.fill(connection, part)
     filler.finish(connection)
-    found = compare(connection, service, shadow)
+    found = {p: compare(connection, service, shadow, p) for p in read_models}
     shadow.drop(connection)
     return found
 
 
-def compare(connection: sa.Connection, service: Service, shadow: Shadow) -> list[Difference]:
+def compare(
+    connection: sa.Connection, service: Service, shadow: Shadow, read_model: Projection
+) -> list[Difference]:
     """Rows of the live tables against those of the shadow, by primary key."""
     found: list[Difference] = []
-    name = f"{service.name}.{shadow.of.name}"
-    for table in shadow.of.tables:
+    name = f"{service.name}.{read_model.name}"
+    for table in read_model.tables:
         live = _rows(connection, table)
         rebuilt = _rows(connection, shadow.tables[table.name])
         for key in sorted(live.keys() | rebuilt.keys(), key=str):

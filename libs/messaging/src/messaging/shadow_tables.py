@@ -1,59 +1,113 @@
-"""The tables of a rebuild: copies of those of the projection, beside them until they take over."""
+"""The tables of a rebuild: copies of those of the projections, beside them until they take over."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from messaging.outcome import Partition, Place
 from messaging.reactions import Projection
-from messaging.tables import place, projection, set_aside
+from messaging.tables import meta, place, projection, read_meta, set_aside, write_meta
+
+LOCK_WITHIN = "500ms"
+"""How long a swap waits on PostgreSQL for those who read the live tables: everybody who comes
+behind it waits as well. Shorter than the server takes to look for deadlocks (1 s): a reader of two
+of the tables is never the one who is broken off."""
 
 
 class Shadow:
-    """The tables of one rebuild: a copy of each table of the projection, the ids that it has seen,
-    and those among them that were set aside at that time."""
+    """The tables of one rebuild: a copy of each table of its projections, the ids that it has seen,
+    and those among them that were set aside at that time.
 
-    def __init__(self, read_model: Projection, suffix: str = "rebuild") -> None:
-        self.of = read_model
+    Its name says which projections and versions are rebuilt together: another set, and another
+    version, begins with tables of its own.
+    """
+
+    def __init__(self, read_models: Collection[Projection], suffix: str = "rebuild") -> None:
+        self.of = tuple(sorted(read_models, key=lambda p: p.name))
+        self.name = _named(suffix, ",".join(p.side for p in self.of))
         self.metadata = sa.MetaData()
         self.tables = {
             table.name: _copy(table, self.metadata, f"{table.name}_{suffix}")
+            for read_model in self.of
             for table in read_model.tables
         }
-        self.seen = sa.Table(
-            f"{read_model.name}_{suffix}_seen",
-            self.metadata,
-            sa.Column("event_id", sa.String(160), primary_key=True),
-            sqlite_with_rowid=False,
-        )
-        self.held = set_aside.to_metadata(self.metadata, name=f"{read_model.name}_{suffix}_held")
-        self.held.indexes.clear()
-        self.side = f"{read_model.side}/{suffix}"
+        self.seen, self.held = _notes(self.name, self.metadata)
+
+    def take_over(self, connection: sa.Connection) -> None:
+        """Make the tables unless they are there from a rebuild of the same projections that was
+        interrupted. What another set of projections has left of these is thrown away."""
+        left = {p: read_meta(connection, _note(p)) for p in self.of}
+        if set(left.values()) != {self.name}:
+            self.drop(connection)
+            for read_model in self.of:
+                write_meta(connection, _note(read_model), self.name)
+            for other in sorted({name for name in left.values() if name} - {self.name}):
+                _drop_notes_unless_used(connection, other)
+        self.create(connection)
 
     def create(self, connection: sa.Connection) -> None:
-        """Make the tables unless they are there from a rebuild that was interrupted."""
+        """Make the tables that are not there."""
         if connection.dialect.name == "postgresql":
             # Names of unique constraints are of the whole schema there.
             for table in self.tables.values():
                 for constraint in table.constraints:
                     if isinstance(constraint, sa.UniqueConstraint) and constraint.name:
                         constraint.name = _other_name(str(constraint.name), table.name)
+        else:
+            # A swap makes them anew there, from the whole table, and nobody asks by them before.
+            for table in self.tables.values():
+                table.indexes = {index for index in table.indexes if index.unique}
         self.metadata.create_all(connection)
 
     def drop(self, connection: sa.Connection) -> None:
         """Away with the tables and the places."""
         self.metadata.drop_all(connection)
-        connection.execute(sa.delete(place).where(place.c.side == self.side))
+        connection.execute(sa.delete(place).where(place.c.side == self.name))
 
     def places(self, connection: sa.Connection) -> dict[Partition, Place]:
         """Where the last slice ended after which nothing was kept in memory."""
-        rows = connection.execute(sa.select(place).where(place.c.side == self.side))
+        rows = connection.execute(sa.select(place).where(place.c.side == self.name))
         return {
             (r.topic, r.partition): Place(r.record_offset, r.event_id, r.stamp, r.era) for r in rows
         }
+
+
+def _named(suffix: str, what: str) -> str:
+    return f"{suffix}_{hashlib.blake2b(what.encode(), digest_size=6).hexdigest()}"
+
+
+def _note(read_model: Projection) -> str:
+    """Where it is written down which shadow a projection is rebuilt in."""
+    return f"rebuild.{read_model.name}.shadow"
+
+
+def _notes(name: str, metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
+    """What a shadow remembers of the log: the ids it has seen, and what is held."""
+    seen = sa.Table(
+        f"{name}_seen",
+        metadata,
+        sa.Column("event_id", sa.String(160), primary_key=True),
+        sqlite_with_rowid=False,
+    )
+    held = set_aside.to_metadata(metadata, name=f"{name}_held")
+    held.indexes.clear()
+    return seen, held
+
+
+def _drop_notes_unless_used(connection: sa.Connection, name: str) -> None:
+    """Away with what a shadow remembers when no projection is rebuilt in it any more."""
+    used = sa.exists().where(
+        meta.c.name.like("rebuild.%.shadow"), meta.c.value == sa.bindparam("wanted")
+    )
+    if not connection.scalar(sa.select(used), {"wanted": name}):
+        metadata = sa.MetaData()
+        _notes(name, metadata)
+        metadata.drop_all(connection)
+        connection.execute(sa.delete(place).where(place.c.side == name))
 
 
 def _copy(table: sa.Table, metadata: sa.MetaData, name: str) -> sa.Table:
@@ -79,30 +133,49 @@ def _other_name(name: str, table: str) -> str:
     return "shadow_" + hashlib.blake2b(f"{table}.{name}".encode(), digest_size=12).hexdigest()
 
 
-def swap(connection: sa.Connection, shadow: Shadow) -> None:
-    """The shadow becomes the live model, in the caller's transaction. Afterwards the schema is what
-    it was, to the last name: migrations go on from there."""
+def swap(connection: sa.Connection, shadow: Shadow, read_models: Iterable[Projection]) -> None:
+    """The shadow becomes the live model of these, in the caller's transaction. Afterwards the
+    schema is what it was, to the last name: migrations go on from there.
+
+    Raises OperationalError, which is transient, when readers of the live tables are in the way on
+    PostgreSQL.
+    """
+    read_models = list(read_models)
+    if connection.dialect.name == "postgresql":
+        _lock(connection, [table for p in read_models for table in p.tables])
+    for read_model in read_models:
+        for table in read_model.tables:
+            _swap_table(connection, table, shadow.tables[table.name])
+        connection.execute(sa.delete(projection).where(projection.c.name == read_model.name))
+        connection.execute(
+            sa.insert(projection).values(
+                name=read_model.name, version=read_model.version, state="live"
+            )
+        )
+        connection.execute(sa.delete(meta).where(meta.c.name == _note(read_model)))
+    _drop_notes_unless_used(connection, shadow.name)
+
+
+def _lock(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
+    names = ", ".join(sorted(f'"{table.name}"' for table in tables))
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_WITHIN}'"))
+    connection.execute(sa.text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+    connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def _swap_table(connection: sa.Connection, table: sa.Table, copy: sa.Table) -> None:
     sqlite = connection.dialect.name == "sqlite"
-    for table in shadow.of.tables:
-        copy = shadow.tables[table.name]
-        table.drop(connection)
-        connection.execute(sa.text(f'ALTER TABLE "{copy.name}" RENAME TO "{table.name}"'))
-        for index in table.indexes:
-            other = _other_name(str(index.name), copy.name)
-            if sqlite:
-                connection.execute(sa.text(f'DROP INDEX "{other}"'))
-                index.create(connection)
-            else:
-                connection.execute(sa.text(f'ALTER INDEX "{other}" RENAME TO "{index.name}"'))
-        if not sqlite:
-            _rename_constraints(connection, table, copy)
-    shadow.seen.drop(connection)
-    shadow.held.drop(connection)
-    connection.execute(sa.delete(place).where(place.c.side == shadow.side))
-    connection.execute(sa.delete(projection).where(projection.c.name == shadow.of.name))
-    connection.execute(
-        sa.insert(projection).values(name=shadow.of.name, version=shadow.of.version, state="live")
-    )
+    table.drop(connection)
+    connection.execute(sa.text(f'ALTER TABLE "{copy.name}" RENAME TO "{table.name}"'))
+    for index in table.indexes:
+        other = _other_name(str(index.name), copy.name)
+        if sqlite:
+            connection.execute(sa.text(f'DROP INDEX IF EXISTS "{other}"'))
+            index.create(connection)
+        else:
+            connection.execute(sa.text(f'ALTER INDEX "{other}" RENAME TO "{index.name}"'))
+    if not sqlite:
+        _rename_constraints(connection, table, copy)
 
 
 def _rename_constraints(connection: sa.Connection, table: sa.Table, copy: sa.Table) -> None:

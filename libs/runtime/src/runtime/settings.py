@@ -109,7 +109,9 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "text"] = Field("json", description="how log lines look")
     smtp_host: str = Field("", description="mail server; empty: no e-mail is sent")
-    smtp_port: int = Field(587, ge=1, le=65535, description="port of the mail server; 465: TLS from the first byte")
+    smtp_port: int = Field(
+        587, ge=1, le=65535, description="port of the mail server; 465: TLS from the first byte"
+    )
     smtp_sender: str = Field("", description="sender address of e-mails")
     smtp_user: str = Field("", description="user on the mail server; empty: no sign-in")
     smtp_secret_file: SecretFile = Field(None, description="file with the password of that user")

@@ -126,16 +126,19 @@ def _with_bus(
             report.findings.append(
                 Finding(f"{service.name} is where it says", len(service.reads), found)
             )
-            for projection in service.all_projections:
-                progress(f"{service.name}.{projection.name} against its rebuild")
-                topics = sorted({e.TOPIC for e in projection.events})
-                ends = _ends(stores[service.name], topics)
-                rebuilt = differences(
-                    stores[service.name], service, projection, log.records(topics, ends)
-                )
-                report.findings.append(
-                    Finding(f"{service.name}.{projection.name} equals its rebuild", 1, rebuilt)
-                )
+            progress(f"the read models of {service.name} against their rebuild")
+            topics = sorted({e.TOPIC for p in service.all_projections for e in p.events})
+            ends = _ends(stores[service.name], topics)
+            rebuilt = differences(
+                stores[service.name],
+                service,
+                service.all_projections,
+                log.records(topics, ends),
+            )
+            report.findings += [
+                Finding(f"{service.name}.{read_model.name} equals its rebuild", 1, differs)
+                for read_model, differs in rebuilt.items()
+            ]
 
 
 def _ends(store: sa.Connection, topics: Sequence[str]) -> dict[tuple[str, int], int]:
