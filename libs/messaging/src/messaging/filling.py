@@ -26,7 +26,6 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from contracts import Event
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Record, decode
 from messaging.outcome import Partition, Place
@@ -67,12 +66,10 @@ class Filler:
         self.reached: dict[Partition, Place] = {}
         self._waiting: dict[str, dict[str, Item]] = {}
         self._read_models = shadow.of
-        self._wanting: dict[type[Event], list[Projection]] = {}
 
     def leave(self, read_models: Collection[Projection]) -> None:
         """Fill these no more: another process does."""
         self._read_models = tuple(p for p in self._read_models if p not in read_models)
-        self._wanting.clear()
 
     def open(self, connection: sa.Connection) -> None:
         """Go on from where the last rebuild was, if there was one."""
@@ -195,15 +192,9 @@ class Filler:
         return behind
 
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
-        if not isinstance(item.content, Received):
-            return
-        event = type(item.content.event)
-        wanting = self._wanting.get(event)
-        if wanting is None:
-            wanting = [one for one in self._read_models if event in one.events]
-            self._wanting[event] = wanting
-        for read_model in wanting:
-            p.apply(read_model, item.content)
+        if isinstance(item.content, Received):
+            for read_model in self._read_models:
+                p.apply(read_model, item.content)
 
     def _move(self, connection: sa.Connection) -> None:
         """Places move only while nothing waits in memory: a killed rebuild loses nothing."""
