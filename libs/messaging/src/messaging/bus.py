@@ -14,6 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
 from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram512
 
@@ -101,10 +102,16 @@ class Bus:
             return str((await admin.describe_cluster()).get("cluster_id") or "")
 
     async def members(self, group: str) -> int:
-        """How many members this consumer group has now."""
+        """How many members this consumer group has now.
+
+        Raises:
+            KafkaError: the broker does not tell, or not yet.
+        """
         async with self._admin() as admin:
             (answer,) = await admin.describe_consumer_groups([group])
-        ((_error, _group, _state, _protocol_type, _protocol, members, *_rest),) = answer.groups
+        ((error, _group, _state, _protocol_type, _protocol, members, *_rest),) = answer.groups
+        if error:
+            raise for_code(error)(f"the members of the group {group} are not told")
         return len(members)
 
     @asynccontextmanager
