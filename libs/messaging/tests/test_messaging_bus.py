@@ -109,7 +109,7 @@ async def test_a_rebuild_equals_what_was_there(house: House) -> None:
         await hearer.store.write(
             lambda c: c.execute(sa.update(counted).values(titles="spoilt")) and None
         )
-        progress = hearer.begin_rebuild("counted")
+        progress = hearer.rebuilds.begin("counted", hearer.bus)
 
         async def rebuilt() -> bool:
             return progress.done

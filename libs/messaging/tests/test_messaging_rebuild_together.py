@@ -189,8 +189,8 @@ async def test_where_one_is_at_fault_the_others_are_rebuilt(
     )
     engine.bus = BenchBus(bench)  # type: ignore[assignment]
     World.able = False
-    engine.begin_rebuilds()
-    progress = dict(engine._rebuilds)
+    engine.rebuilds.begin_all(engine.bus)
+    progress = dict(engine.rebuilds.progress)
     await eventually_async(
         lambda: all(one.done for one in progress.values()), within=20, why="all have ended"
     )
@@ -200,7 +200,7 @@ async def test_where_one_is_at_fault_the_others_are_rebuilt(
     assert tallied(bench) == {"a": 2}
     assert titles(bench) == {"a": "spoilt"}, "the old one goes on answering"
     World.able = True
-    again = engine.begin_rebuild("lines")
+    again = engine.rebuilds.begin("lines", engine.bus)
     await eventually_async(lambda: again.done, within=20, why="it was mended")
     assert titles(bench) == {"a": "12"}
     assert schema(bench) == before

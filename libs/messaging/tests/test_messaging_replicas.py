@@ -61,7 +61,7 @@ async def test_two_replicas_on_postgresql_while_everything_moves(house: House) -
                     await talks_on(60)
                     house.kafka.thaw()
                     await asyncio.to_thread(_add_partitions, house, "activities.events", 6)
-                    progress = first.begin_rebuild("counted")
+                    progress = first.rebuilds.begin("counted", first.bus)
                     await talks_on(120)
                 await talks_on(60)
                 async with house.running(HEARER) as second:

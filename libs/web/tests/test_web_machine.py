@@ -238,11 +238,11 @@ async def test_all_read_models_are_built_anew_at_once(client: Client) -> None:
 
 async def test_one_that_was_built_before_and_broke_is_built_again(client: Client) -> None:
     engine = client.parts.engine
-    engine._rebuilds["titles"] = Progress(done=True)
+    engine.rebuilds.progress["titles"] = Progress(done=True)
     state = tables.projection.c.state
     broken = sa.update(tables.projection).where(tables.projection.c.name == "titles")
     await client.store.write(lambda c: c.execute(broken.values({state: "broken"})))
-    await engine.rebuild_what_must(FakeBus())  # type: ignore[arg-type]
+    await engine.rebuilds.what_must(FakeBus())  # type: ignore[arg-type]
     items = (await client.get("/sample/api/projections")).json()["items"]
     assert [one["state"] for one in items if one["name"] == "titles"] == ["live"]
 

@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from aiokafka.errors import KafkaError
 
-from messaging import aside, marks, rebuild, restoring
+from messaging import aside, marks, restoring
 from messaging.attempt import Outcome
-from messaging.bus import Bus, BusAway, asked_to_stop
+from messaging.bus import Bus, asked_to_stop
 from messaging.consumer import Subscription
 from messaging.follow import begin_all_again
-from messaging.outcome import live_projections
-from messaging.reactions import Projection
+from messaging.rebuild import declare
+from messaging.rebuilds import Rebuilds
 from messaging.relay import Relay
 from messaging.retries import DUE_AT_ONCE, Retrier
 from messaging.service import Service
@@ -35,7 +34,6 @@ from messaging.transaction import Transaction
 from messaging.turn import Turn
 from runtime import correlation as correlations
 from runtime.clock import Clock, ClockGuard
-from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import N_, NotFound, Refusal
@@ -74,7 +72,7 @@ class Engine:
         self._identity_turn = Turn()
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Outcome], None]] = []
-        self._rebuilds: dict[str, rebuild.Progress] = {}
+        self.rebuilds = Rebuilds(service, store, ids, self._spawn)
         self._settings = settings
         self.restoring = False
         self.opened = asyncio.Event()
@@ -159,7 +157,7 @@ class Engine:
         when the rest goes on (`messaging.restoring`).
         """
         await self.store.write(self.guard.open)
-        await self.store.write(lambda c: rebuild.declare(c, self.service))
+        await self.store.write(lambda c: declare(c, self.service))
         self.restoring = await self.store.read(restoring.read) is not None
         if self.restoring:
             log.warning("restore.begun")
@@ -169,7 +167,7 @@ class Engine:
         if bus and self.bus is not None:
             self.start_relay(self.bus)
             self.start_subscriptions(self.bus)
-            self._spawn(partial(self.rebuild_what_must, self.bus), "rebuilds")
+            self._spawn(partial(self.rebuilds.what_must, self.bus), "rebuilds")
         self._open()
 
     def _open(self) -> None:
@@ -323,92 +321,6 @@ class Engine:
         if self.relay is not None:
             self.relay.compare()
 
-    def begin_rebuild(self, name: str) -> rebuild.Progress:
-        """Begin (or look at) the rebuild of a projection; the old model answers meanwhile.
-
-        Raises:
-            NotFound: there is no such projection.
-            Refusal: there is no bus to read from.
-        """
-        chosen = [p for p in self.service.all_projections if p.name == name]
-        if not chosen:
-            raise NotFound("projection.unknown", N_("There is no such read model."))
-        self._begin_rebuilds(chosen)
-        return self._rebuilds[name]
-
-    def begin_rebuilds(self) -> None:
-        """Begin the rebuild of all projections, from one reading of the log; those that are being
-        rebuilt go on by themselves.
-
-        Raises:
-            Refusal: there is no bus to read from.
-        """
-        self._begin_rebuilds(self.service.all_projections)
-
-    def _begin_rebuilds(self, chosen: Sequence[Projection]) -> None:
-        if self.bus is None:
-            raise Refusal(
-                "bus.away",
-                N_("The message bus is not connected."),
-                N_("Connect it and try again."),
-            )
-        running = {name for name, progress in self._rebuilds.items() if not progress.done}
-        wanted = {p: rebuild.Progress() for p in chosen if p.name not in running}
-        if wanted:
-            self._rebuilds |= {p.name: progress for p, progress in wanted.items()}
-            names = " ".join(p.name for p in wanted)
-            self._spawn(partial(self._rebuild_together, self.bus, wanted), f"rebuild {names}")
-
-    async def rebuild_what_must(self, bus: Bus) -> None:
-        """Build what this build wants anew, or what was broken."""
-        live = await self.store.read(partial(live_projections, service=self.service))
-        wanted: dict[Projection, rebuild.Progress] = {}
-        for read_model in self.service.all_projections:
-            if read_model not in live:
-                progress = self._rebuilds.get(read_model.name)
-                if progress is None or progress.done:  # one that was done before broke since
-                    progress = self._rebuilds[read_model.name] = rebuild.Progress()
-                wanted[read_model] = progress
-        await self._rebuild_together(bus, wanted)
-
-    async def _rebuild_together(
-        self, bus: Bus, wanted: Mapping[Projection, rebuild.Progress]
-    ) -> None:
-        """From one reading of the log; where one of them is at fault, each by itself."""
-        if len(wanted) > 1:
-            await self._rebuild(bus, wanted)
-        for read_model, progress in wanted.items():
-            if not progress.done:
-                await self._rebuild(bus, {read_model: progress})
-
-    async def _rebuild(self, bus: Bus, wanted: Mapping[Projection, rebuild.Progress]) -> None:
-        """Until they are done, others do it, or it is in vain. Several are tried together until
-        one is at fault."""
-        owner, failures = self.ids.new(), 0
-        while left := {p: progress for p, progress in wanted.items() if not progress.done}:
-            try:
-                async with bus.reader() as reader:
-                    await rebuild.rebuild(self.store, left, reader, owner=owner)
-            except rebuild.TakenOver:
-                continue
-            except Exception as error:
-                failures += 1
-                names = [p.name for p in left]
-                log.warning("projection.rebuild_waits", projection=names, error=error)
-                if not _passes(error):
-                    if len(left) > 1:
-                        break
-                    if failures > rebuild.GIVE_UP:
-                        log.exception("projection.rebuild_failed", projection=names)
-                        for progress in left.values():
-                            progress.is_given_up(error)
-                await asyncio.sleep(min(5.0, 0.5 * failures))
-        for read_model, progress in wanted.items():
-            if progress.done and not progress.failed:
-                log.info("projection.rebuilt", projection=read_model.name, count=progress.records)
-            elif progress.failed == rebuild.TakenOver.__name__:
-                log.info("projection.rebuilt_elsewhere", projection=read_model.name)
-
     # what it looks like
 
     def figures(self, connection: sa.Connection) -> Figures:
@@ -463,11 +375,6 @@ class Figures:
     set_aside: dict[str, int]
     jobs: dict[str, int]
     gauges: dict[str, float]
-
-
-def _passes(error: Exception) -> bool:
-    """Whether store or bus are at fault, so that it is tried again for ever."""
-    return is_transient(error) or isinstance(error, BusAway | KafkaError | TimeoutError)
 
 
 def _perhaps_readable(connection: sa.Connection) -> list[str]:

@@ -95,7 +95,7 @@ async def recover(engine: Engine, bus: Bus) -> None:
     await store.write(partial(_note, without_state=relay.not_recovered))
     engine.start_subscriptions(bus)
     await _caught_up(engine, bus)
-    await engine.rebuild_what_must(bus)
+    await engine.rebuilds.what_must(bus)
     if await store.read(partial(read_meta, name=READY)) is None:
         await engine.on_restore()
         await store.write(partial(write_meta, name=READY, value="yes"))

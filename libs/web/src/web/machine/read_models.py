@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 
 from messaging import tables
 from messaging.engine import Engine
-from messaging.rebuild import Progress
 from runtime.refusals import N_, NotFound
 from web.call import Call
 from web.machine.callers import Administrator, Reader
@@ -90,7 +89,8 @@ async def begun(call: Call, name: str) -> ReadModel:
     """Begin a rebuild, or look at the one that runs. Raises NotFound, or Refusal without a bus."""
 
     async def begin() -> ReadModel:
-        call.parts.engine.begin_rebuild(name)
+        engine = call.parts.engine
+        engine.rebuilds.begin(name, engine.bus)
         return await shown(call, name)
 
     return await call.once(begin)
@@ -100,7 +100,8 @@ async def all_begun(call: Call) -> list[ReadModel]:
     """Begin to rebuild all that are not being rebuilt. Raises Refusal without a bus."""
 
     async def begin() -> Page[ReadModel]:
-        call.parts.engine.begin_rebuilds()
+        engine = call.parts.engine
+        engine.rebuilds.begin_all(engine.bus)
         return Page(items=await listed(call))
 
     return (await call.once(begin)).items
@@ -112,7 +113,7 @@ def _states(connection: sa.Connection) -> dict[tuple[str, int], State]:
 
 
 def _seen(engine: Engine, name: str, version: int, kept: State) -> ReadModel:
-    progress: Progress | None = engine._rebuilds.get(name)
+    progress = engine.rebuilds.progress.get(name)
     if progress is None:
         return ReadModel(name=name, version=version, state=kept, progress=None)
     building = Building(
