@@ -106,6 +106,11 @@ class House:
         except subprocess.TimeoutExpired:
             self.process.kill()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self.process.poll() is None
+
     def start(self) -> None:
         """Again, on the same data; returns when it is open."""
         self.process = self.starting.begin()
