@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field
 
 from benchmarks import facts
 from contracts.shop import SaleCompleted, SaleLine, StockMoved, StockReason
+from web.serve import spare_the_collector
 
 
 class Line(BaseModel):
@@ -248,6 +249,7 @@ def build(url: str) -> FastAPI:
 
 
 if __name__ == "__main__":
+    spare_the_collector()
     uvicorn.run(
         build(os.environ["VICINATO_DATABASE_URL"]),
         port=int(os.environ["VICINATO_PORT"]),

@@ -24,6 +24,7 @@ from vicinato.ports import free_port
 from vicinato.programs.postgresql import OPTIONS
 from vicinato.secrets import Secrets
 from vicinato.testing.brokers import OwnKafka
+from web.serve import spare_the_collector
 
 KAFKA_WITHIN = 120.0
 """Seconds until a broker answers, on a machine that is busy with other things."""
@@ -181,12 +182,13 @@ class Place:
 @contextlib.contextmanager
 def as_if_begun() -> Iterator[None]:
     """As a service is when it has started: the collector does not look at what is there already,
-    which in this process is also what the runs hold for each other."""
-    gc.collect()
-    gc.freeze()
+    which in this process is also what the runs hold for each other, and seldom at what is new."""
+    threshold = gc.get_threshold()
+    spare_the_collector()
     try:
         yield
     finally:
+        gc.set_threshold(*threshold)
         gc.unfreeze()
 
 

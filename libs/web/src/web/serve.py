@@ -40,6 +40,13 @@ With Python's 700 it looks at a batch of a thousand events again and again while
 a seventh of the time of a rebuild."""
 
 
+def spare_the_collector() -> None:
+    """What is there already is not looked at again, what is new as seldom as `COLLECT` says."""
+    gc.collect()
+    gc.freeze()  # or each whole round looks at all that was imported: 60 ms that a till waits
+    gc.set_threshold(*COLLECT)
+
+
 class Server(uvicorn.Server):
     """uvicorn, that ends live streams before it waits for open connections."""
 
@@ -52,9 +59,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()  # or each whole round looks at all that was imported: 60 ms that a till waits
-        gc.set_threshold(*COLLECT)
+        spare_the_collector()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         live.hub.close()
