@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import runtime.store
 from runtime.failures import StoreClosed, StoreGone, is_transient
 from runtime.store import Store, WriteTimes, insert_ignore, lock_rows, upsert
 from runtime.testing import eventually, eventually_async
@@ -238,6 +239,31 @@ def test_a_lost_connection_is_replaced(people: Store) -> None:
     assert is_transient(caught.value)
     people.write_now(lambda c: add(c, "a"))
     assert names(people) == ["a"]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("rested", [True, False])
+def test_a_connection_that_rested_is_asked_before_it_is_used(
+    people: Store, monkeypatch: pytest.MonkeyPatch, rested: bool
+) -> None:
+    """A server that was started again costs nobody a request after a quiet second; and one
+    request at most without."""
+    monkeypatch.setattr(runtime.store, "RESTED", 0.0 if rested else 3600.0)
+    people.write_now(lambda c: add(c, "a"))
+    assert names(people) == ["a"]
+    ended = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with sa.create_engine(people.url, poolclass=sa.NullPool).connect() as other:
+        assert other.scalar(ended) == 2
+    if not rested:
+        for ask in (names, lambda store: store.write_now(lambda c: add(c, "b"))):
+            with pytest.raises(sa.exc.OperationalError) as caught:
+                ask(people)
+            assert is_transient(caught.value)
+    people.write_now(lambda c: add(c, "c"))
+    assert names(people) == ["a", "c"]
 
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
