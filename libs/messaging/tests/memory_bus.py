@@ -2,7 +2,8 @@
 
 It can be cut, wiped, given partitions, and have a topic made anew. Every await on it, and every
 write of the relay, passes a fuse that may blow: before the thing was done, or after it and before
-anybody was told. Timestamps are the log's own and never come twice.
+anybody was told. It ends the process, or makes the log anew under it. Timestamps are the log's own
+and never come twice.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ class Crash(Exception):  # noqa: N818 - it names what happened
     """The process is gone at this point: whatever it had in memory is lost."""
 
 
+def gone() -> None:
+    """What a fuse does that nothing else was told."""
+    raise Crash
+
+
 class Fuse:
-    """Blows at the n-th point that is passed; without a number never."""
+    """Blows at the n-th point that is passed, by a crash or as it is told; else never."""
 
     def __init__(self) -> None:
         self.left: int | None = None
         self.passed = 0
+        self._blow = gone
 
-    def set(self, points: int | None) -> None:
+    def set(self, points: int | None, blow: Callable[[], None] = gone) -> None:
         self.left = points
         self.passed = 0
+        self._blow = blow
 
     def pass_by(self) -> None:
         self.passed += 1
@@ -47,8 +55,9 @@ class Fuse:
             return
         if self.left == 0:
             self.left = None
-            raise Crash
-        self.left -= 1
+            self._blow()
+        else:
+            self.left -= 1
 
 
 @dataclass(frozen=True)

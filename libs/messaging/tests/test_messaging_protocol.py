@@ -64,6 +64,7 @@ services = st.sampled_from([TELLER.name, TELLER.name, HEARER.name])
 topics = st.sampled_from([FACTS, FACTS, ANSWERS])
 replicas = st.integers(0, 1)
 crashes = st.none() | st.integers(0, 24)
+RELAYING = ("reconcile", "relay", "compare")
 
 
 class Protocol(RuleBasedStateMachine):
@@ -97,6 +98,10 @@ class Protocol(RuleBasedStateMachine):
     @rule(name=services, crash=crashes)
     def compare(self, name: str, crash: int | None) -> None:
         self.world.compare(name, crash)
+
+    @rule(name=services, step=st.sampled_from(RELAYING), at=st.integers(0, 24))
+    def wiped_under(self, name: str, step: str, at: int) -> None:
+        self.world.wiped_under(name, step, at)
 
     @rule(key=st.sampled_from(KEYS))
     def replay(self, key: str) -> None:
@@ -218,6 +223,7 @@ def _any_step(dice: random.Random, among: Collection[str]) -> Step:
         (8, ("relay", name, crash)),
         (2, ("reconcile", name, crash)),
         (1, ("compare", name, crash)),
+        (2, ("wiped_under", name, RELAYING[number], crash or 0)),
         (6, ("fetch", number, dice.randrange(1, 5))),
         (8, ("give", number, dice.choice([None, None, dice.randrange(3)]))),
         (1, ("redeliver", number, dice.randrange(1, 5))),
@@ -299,6 +305,15 @@ def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "_same", lambda *_: True)
 
 
+def _no_look_behind(patch: pytest.MonkeyPatch) -> None:
+    """A new era is announced in whatever log there is by then."""
+
+    async def blind(*_: object) -> bool:
+        return True
+
+    patch.setattr(reconcile.Reconcile, "_behind", blind)
+
+
 def _no_inbox(patch: pytest.MonkeyPatch) -> None:
     """What was settled is not remembered but for those who wait for it."""
     look_up, close = Attempt.look_up, Attempt.close
@@ -347,6 +362,7 @@ CONTROLS = {
     "look": Control(_no_look, (*CALM, "backup"), ending=(("restore", HEARER.name, None, True),)),
     "waiting": Control(_no_waiting, (*CALM, "add_partition", "assign")),
     "reconcile": Control(_no_reconcile, (*CALM, "remake")),
+    "look behind": Control(_no_look_behind, (*CALM, "wipe", "wiped_under"), 43),
     "inbox": Control(_no_inbox, (*CALM, "replay")),
 }
 

@@ -23,7 +23,8 @@ from messaging.bus import Bus, BusAway
 from messaging.envelope import decode
 from messaging.follow import Follow, begin_all_again
 from messaging.rebuild import Progress, Rebuild
-from messaging.relay import LogCut, Relay
+from messaging.reconcile import LogCut
+from messaging.relay import Relay
 from messaging.retries import Retrier
 from messaging.settle import Settler
 from messaging.tables import metadata_with_messaging, outbox, set_aside
@@ -33,7 +34,7 @@ from runtime.clock import FixedClock
 from runtime.ids import SystemIds
 from runtime.store import Store, insert_ignore
 
-from .memory_bus import READ_AT_ONCE, Crash, Fuse, FusedLock, MemoryBus, MemoryLog
+from .memory_bus import READ_AT_ONCE, Crash, Fuse, FusedLock, MemoryBus, MemoryLog, gone
 
 T = TypeVar("T")
 
@@ -237,13 +238,27 @@ class World:
     def compare(self, name: str, crash: int | None = None) -> bool:
         return self._of_relay(name, crash, lambda relay: relay.compare_log())
 
+    def wiped_under(self, name: str, step: str, at: int) -> bool:
+        """A step of a relay, with the log wiped at a point of it; whether it got through."""
+        steps: dict[str, Callable[[Relay], Coroutine[Any, Any, Any]]] = {
+            "relay": lambda relay: relay.turn(),
+            "reconcile": lambda relay: relay.reconcile(),
+            "compare": lambda relay: relay.compare_log(),
+        }
+        return self._of_relay(name, at, steps[step], blow=self.log.wipe)
+
     def replay(self, key: str) -> None:
         """All facts of a key go on the bus once more."""
         chosen = marks.of_topic(FACTS, key=key)
         self.teller.write_now(lambda c: marks.unsend(c, chosen, 0))
 
     def _of_relay(
-        self, name: str, crash: int | None, step: Callable[[Relay], Coroutine[Any, Any, Any]]
+        self,
+        name: str,
+        crash: int | None,
+        step: Callable[[Relay], Coroutine[Any, Any, Any]],
+        *,
+        blow: Callable[[], None] = gone,
     ) -> bool:
         async def work() -> None:
             relay = self.relays[name]
@@ -254,7 +269,7 @@ class World:
                 await relay.connect()
             await step(relay)
 
-        self.fuse.set(crash)
+        self.fuse.set(crash, blow)
         try:
             self._run(work())
         except Crash:

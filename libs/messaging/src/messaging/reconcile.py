@@ -7,7 +7,8 @@ higher era tells every reader to begin anew. What lies behind the place is absor
 marked, unknown ones adopted.
 
 A crash at any point is made good by the next reconcile: a partition whose era is not announced yet
-has its place before the beginning, with the era that it owes.
+has its place before the beginning, with the era that it owes. So is a log that is made anew while
+this one looks: the era is announced behind what was found there, or it stays owed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ MARKER_KEY = b"era"
 """Compacted topics refuse records without a key."""
 
 SEND_TIMEOUT = 30.0
+
+
+class LogCut(Exception):  # noqa: N818 - it names what happened
+    """This is another log than the one that was known a moment ago."""
 
 
 class Reconcile:
@@ -127,7 +132,14 @@ class Reconcile:
                 del self._reached[name]
 
     async def _announce(self, name: Partition, era: int) -> None:
-        """A record without meaning that carries the new era; then it is owed no more."""
+        """A record without meaning that carries the new era; then it is owed no more.
+
+        Raises:
+            LogCut: it came into another log than the one that was looked through, which was made
+                anew meanwhile (the client goes on trying for as long as the broker is away). What
+                was found there and marked is not in this one: the era stays owed, and the next
+                reconcile takes all marks back.
+        """
         event_id = self._ids.new()
         stamp = int(time.time() * 1000)
         async with asyncio.timeout(SEND_TIMEOUT):
@@ -143,10 +155,20 @@ class Reconcile:
                     ("era", str(era).encode()),
                 ],
             )
+        reached = self._reached.get(name)
+        if reached is not None and not await self._behind(name, reached, answer.offset):
+            raise LogCut(f"{name[0]}/{name[1]}: {answer.offset} after {reached.offset}")
         at = Place(answer.offset, event_id, stamp_of(answer, stamp), era)
         await self._lock.write(partial(marks.move, places={name: at}))
         self._places[name] = at
         log.error("relay.era_begun", topic=name[0], partition=name[1], era=era)
+
+    async def _behind(self, name: Partition, reached: Place, offset: int) -> bool:
+        """Whether what was looked through is there, before this offset."""
+        if offset <= reached.offset:
+            return False
+        record = (await self._reader.exactly({name: reached.offset})).get(name)
+        return bool(_same(name, reached, reached.offset, offset, record))
 
 
 def _same(

@@ -31,7 +31,7 @@ from messaging.bus import Bus, BusAway, asked_to_stop, ended
 from messaging.envelope import wire_headers
 from messaging.outcome import Partition, Place
 from messaging.partitioner import partition_of
-from messaging.reconcile import SEND_TIMEOUT, Reconcile, stamp_of
+from messaging.reconcile import SEND_TIMEOUT, LogCut, Reconcile, stamp_of
 from messaging.relay_lock import RelayLock, relay_lock
 from messaging.service import Service
 from messaging.tables import read_meta, write_meta
@@ -66,10 +66,6 @@ TRY_BLOCKED_EVERY = 60.0
 COMPARE_EVERY = timedelta(days=7)
 COMPARED = "outbox.compared"
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class LogCut(Exception):  # noqa: N818 - it names what happened
-    """An acknowledged offset is not above the last: this is another log than the one known."""
 
 
 class Relay:
