@@ -85,7 +85,10 @@ def one(connection: sa.Connection) -> int:
 
 
 @pytest.mark.parametrize("way", ["read_now", "write_now"])
-def test_a_wire_that_fell_silent_is_replaced(wire: tuple[Wire, str], way: str) -> None:
+def test_a_wire_that_fell_silent_while_it_rested_is_replaced(
+    wire: tuple[Wire, str], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.store, "RESTED", 0.0)
     carried, url = wire
     store = Store(url, readers=1, writers=1, patience=PATIENCE)
     try:
