@@ -68,6 +68,10 @@ the messages of one request the server counts no idle time, and holds back the e
 time. Longer than a lock is waited for, shorter than `runtime.patience.PATIENCE`: no work takes as
 long. From PostgreSQL 17 on."""
 
+RESTED = 1.0
+"""Seconds after which a connection is asked whether it lives before it is used. Asked each time, a
+sale waited once more for the server in each of its transactions."""
+
 
 @dataclass(frozen=True)
 class WriteTimes:
@@ -303,9 +307,6 @@ def ask_what_rested(engine: sa.Engine) -> None:
 
     event.listen(engine, "checkin", back)
     event.listen(engine, "checkout", out)
-
-
-RESTED = 1.0
 
 
 def database_address(url: str) -> sa.URL:
