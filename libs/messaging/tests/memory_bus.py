@@ -9,7 +9,7 @@ and never come twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -43,11 +43,24 @@ class Fuse:
         self.left: int | None = None
         self.passed = 0
         self._blow = gone
+        self._beside: Callable[[], Awaitable[None]] | None = None
 
     def set(self, points: int | None, blow: Callable[[], None] = gone) -> None:
         self.left = points
         self.passed = 0
         self._blow = blow
+        self._beside = None
+
+    def let(self, beside: Callable[[], Awaitable[None]]) -> None:
+        """Something that goes on beside the step at the next point where that can be."""
+        self._beside = beside
+
+    async def stop_by(self) -> None:
+        """A point at which something else may go on."""
+        self.pass_by()
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            await beside()
 
     def pass_by(self) -> None:
         self.passed += 1
@@ -90,9 +103,11 @@ class MemoryLog:
     def cut(self, topic: str, partition: int, at: int) -> None:
         del self.topics[topic][partition][at:]
 
-    def wipe(self) -> None:
+    def shorten(self, keep: int) -> None:
+        """Every log is cut to so many records; 0: wiped."""
         for topic, logs in self.topics.items():
-            self.remake(topic, len(logs))
+            for number in range(len(logs)):
+                self.cut(topic, number, keep)
 
     # what is in it
 
@@ -229,10 +244,15 @@ class MemoryReader:
         self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
     ) -> AsyncIterator[Sequence[Record]]:
         for (topic, number), end in sorted(ends.items()):
-            log = self._log.topics[topic][number][:end]
-            for start in range(starts.get((topic, number), 0), len(log), READ_AT_ONCE):
-                self._log.fuse.pass_by()
-                yield log[start : start + READ_AT_ONCE]
+            at = starts.get((topic, number), 0)
+            until = min(end, len(self._log.topics[topic][number]))
+            while at < until:
+                await self._log.fuse.stop_by()
+                records = self._log.topics[topic][number][at : min(until, at + READ_AT_ONCE)]
+                if not records:
+                    raise BusAway(f"{topic}/{number} is another log now")
+                yield records
+                at += len(records)
 
 
 class FusedLock:
@@ -252,7 +272,7 @@ class FusedLock:
         await self._lock.keep()
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        self._fuse.pass_by()
+        await self._fuse.stop_by()
         answer = await self._lock.write(work)
         self._fuse.pass_by()
         return answer

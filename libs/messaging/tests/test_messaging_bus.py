@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from contracts.activities import ActivityCreated
 from messaging import marks, restoring
+from messaging.bus import Bus, BusAway
 from messaging.metrics import EngineMetrics
 from messaging.tables import inbox, outbox
 from messaging.transaction import Transaction
@@ -98,6 +99,37 @@ async def test_the_loss_of_the_whole_bus_costs_time_and_no_facts(
                 if name == "ce_type" and header.startswith(b"activities.")
             }
             assert ids, "the outbox was sent again into the new log"
+
+
+async def test_a_log_that_is_made_anew_while_it_is_read_is_read_no_further(house: House) -> None:
+    """The client begins at the first record of the new one, as if nothing were."""
+    topic = TELLER.topics[0]
+    bus = Bus.of(house.settings(TELLER))
+    assert bus is not None
+
+    async def fill(records: int) -> None:
+        producer = bus.producer()
+        await producer.start()
+        for _ in range(records):
+            await producer.send(topic, value=bytes(50_000), key=b"a", partition=0)
+        await producer.stop()
+
+    await fill(500)  # some 25 MB, of which the client fetches 8 ahead at most
+    offsets: list[int] = []
+    async with bus.reader() as reader:
+        records = reader.read({}, {(topic, 0): 500})
+
+        async def read_on() -> None:
+            async for batch in records:
+                offsets.extend(record.offset for record in batch)
+
+        offsets.extend(record.offset for record in await anext(records))
+        await house.make_topics_anew(topic)
+        await fill(3)
+        with pytest.raises(BusAway, match="is another log now"):
+            await read_on()
+    assert 0 < len(offsets) < 500
+    assert offsets == list(range(len(offsets)))
 
 
 async def test_a_rebuild_equals_what_was_there(house: House) -> None:

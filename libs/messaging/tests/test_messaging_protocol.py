@@ -28,7 +28,8 @@ from messaging.tables import inbox
 from runtime.store import Store
 from runtime.testing import postgresql_database
 
-from .world import ANSWERS, FACTS, HEARER, HEARING, KEYS, SAYING, TELLER, World, Wrong
+from .teller_and_hearer import ANSWERS, FACTS, HEARER, HEARING, SAYING, TELLER
+from .world import KEYS, World, Wrong
 
 Stores = tuple[Store, Store]
 Step = tuple[Any, ...]
@@ -63,7 +64,9 @@ def _open(teller: str, hearer: str) -> Iterator[Stores]:
 services = st.sampled_from([TELLER.name, TELLER.name, HEARER.name])
 topics = st.sampled_from([FACTS, FACTS, ANSWERS])
 replicas = st.integers(0, 1)
-crashes = st.none() | st.integers(0, 24)
+points = st.integers(0, 24)
+crashes = st.none() | points
+kept = st.integers(0, 4)
 RELAYING = ("reconcile", "relay", "compare")
 
 
@@ -99,9 +102,13 @@ class Protocol(RuleBasedStateMachine):
     def compare(self, name: str, crash: int | None) -> None:
         self.world.compare(name, crash)
 
-    @rule(name=services, step=st.sampled_from(RELAYING), at=st.integers(0, 24))
-    def wiped_under(self, name: str, step: str, at: int) -> None:
-        self.world.wiped_under(name, step, at)
+    @rule(name=services, step=st.sampled_from(RELAYING), at=points, keep=kept)
+    def shortened_under(self, name: str, step: str, at: int, keep: int) -> None:
+        self.world.shortened_under(name, step, at, keep)
+
+    @rule(name=services, at=points, keep=kept)
+    def seen_beside(self, name: str, at: int, keep: int) -> None:
+        self.world.seen_beside(name, at, keep)
 
     @rule(key=st.sampled_from(KEYS))
     def replay(self, key: str) -> None:
@@ -124,9 +131,9 @@ class Protocol(RuleBasedStateMachine):
     def redeliver(self, number: int, back: int) -> None:
         self.world.redeliver(number, back)
 
-    @rule(number=replicas)
-    def look(self, number: int) -> None:
-        self.world.look(number)
+    @rule(number=replicas, at=crashes, keep=st.none() | kept)
+    def look(self, number: int, at: int | None, keep: int | None) -> None:
+        self.world.look(number, at, keep)
 
     @rule()
     def reread(self) -> None:
@@ -136,9 +143,9 @@ class Protocol(RuleBasedStateMachine):
     def retry(self) -> None:
         self.world.retry()
 
-    @rule(crash=crashes)
-    def rebuild(self, crash: int | None) -> None:
-        self.world.rebuild(crash)
+    @rule(at=crashes, keep=st.none() | kept)
+    def rebuild(self, at: int | None, keep: int | None) -> None:
+        self.world.rebuild(at, keep)
 
     @rule(owners=st.lists(replicas, min_size=3, max_size=3))
     def assign(self, owners: list[int]) -> None:
@@ -214,24 +221,27 @@ def plan(seed: int, steps: int = 40, among: Collection[str] = ()) -> list[Step]:
 
 
 def _any_step(dice: random.Random, among: Collection[str]) -> Step:
-    crash = dice.choice([None, None, dice.randrange(25)])
+    at = dice.randrange(25)
+    crash = dice.choice([None, None, at])
     name = dice.choice([TELLER.name, TELLER.name, HEARER.name])
     topic = dice.choice([FACTS, FACTS, ANSWERS])
     number = dice.randrange(2)
+    keep = dice.choice([0, 0, dice.randrange(5)])
     choices: list[tuple[int, Step]] = [
         (8, ("say", dice.choices(KEYS, k=dice.randrange(1, 4)))),
         (8, ("relay", name, crash)),
         (2, ("reconcile", name, crash)),
         (1, ("compare", name, crash)),
-        (2, ("wiped_under", name, RELAYING[number], crash or 0)),
+        (2, ("shortened_under", name, dice.choice(RELAYING), at, keep)),
+        (1, ("seen_beside", name, at, keep)),
         (6, ("fetch", number, dice.randrange(1, 5))),
         (8, ("give", number, dice.choice([None, None, dice.randrange(3)]))),
         (1, ("redeliver", number, dice.randrange(1, 5))),
-        (1, ("look", number)),
+        (1, ("look", number, crash, dice.choice([None, keep]))),
         (2, ("retry",)),
         (1, ("replay", dice.choice(KEYS))),
         (1, ("reread",)),
-        (1, ("rebuild", crash)),
+        (1, ("rebuild", crash, dice.choice([None, keep]))),
         (2, ("assign", [dice.randrange(2) for _ in range(3)])),
         (1, ("cut", topic, dice.randrange(3), dice.randrange(6))),
         (1, ("wipe",)),
@@ -299,19 +309,19 @@ def _no_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Attempt, "one", blind)
 
 
-def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
-    """The relay takes any log for the one that it knows."""
-
-    patch.setattr(reconcile, "_same", lambda *_: True)
-
-
-def _no_look_behind(patch: pytest.MonkeyPatch) -> None:
+def _no_look_again(patch: pytest.MonkeyPatch) -> None:
     """A new era is announced in whatever log there is by then."""
 
-    async def blind(*_: object) -> bool:
-        return True
+    async def blind(*_: object, **__: object) -> None:
+        """Everything is as it was."""
 
-    patch.setattr(reconcile.Reconcile, "_behind", blind)
+    patch.setattr(reconcile.Reconcile, "_see_again", blind)
+
+
+def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
+    """The relay takes any log for the one that it knows."""
+    _no_look_again(patch)
+    patch.setattr(reconcile, "_same", lambda *_: True)
 
 
 def _no_inbox(patch: pytest.MonkeyPatch) -> None:
@@ -357,12 +367,14 @@ class Control(NamedTuple):
 
 
 CONTROLS = {
-    "era": Control(_no_era, (*CALM, "remake", "replay", "reread"), 4),
-    "place": Control(_no_place, (*CALM, "backup", "restore"), 65),
-    "look": Control(_no_look, (*CALM, "backup"), ending=(("restore", HEARER.name, None, True),)),
+    "era": Control(_no_era, (*CALM, "remake", "replay", "reread"), 68),
+    "place": Control(_no_place, (*CALM, "backup", "restore"), 152),
+    "look": Control(
+        _no_look, (*CALM, "backup"), 234, ending=(("restore", HEARER.name, None, True),)
+    ),
     "waiting": Control(_no_waiting, (*CALM, "add_partition", "assign")),
     "reconcile": Control(_no_reconcile, (*CALM, "remake")),
-    "look behind": Control(_no_look_behind, (*CALM, "wipe", "wiped_under"), 43),
+    "look again": Control(_no_look_again, (*CALM, "wipe", "shortened_under"), 93),
     "inbox": Control(_no_inbox, (*CALM, "replay")),
 }
 

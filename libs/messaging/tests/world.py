@@ -1,179 +1,45 @@
 """A teller, a hearer with two replicas, and a log between them: the real outbox, relay, reconcile,
 adoption, inbox, place and waiting, taken step by step, with a model beside them of what must hold.
-
-The teller says facts. The hearer's policy writes each down without any key of its own that would
-hide a second effect, and answers with a fact, which the hearer's own topic carries.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated
-from contracts.network import NeedRecorded
-from messaging import Policies, Projection, ProjectionTransaction, Received, Service, marks
-from messaging.attempt import Outcome
+from messaging import marks
 from messaging.bus import Bus, BusAway
-from messaging.envelope import decode
-from messaging.follow import Follow, begin_all_again
+from messaging.follow import begin_all_again
 from messaging.rebuild import Progress, Rebuild
 from messaging.reconcile import LogCut
 from messaging.relay import Relay
 from messaging.retries import Retrier
-from messaging.settle import Settler
-from messaging.tables import metadata_with_messaging, outbox, set_aside
+from messaging.tables import outbox, set_aside
 from messaging.transaction import Transaction
-from messaging.turn import Turn
 from runtime.clock import FixedClock
 from runtime.ids import SystemIds
-from runtime.store import Store, insert_ignore
+from runtime.store import Store
 
 from .memory_bus import READ_AT_ONCE, Crash, Fuse, FusedLock, MemoryBus, MemoryLog, gone
+from .replica import Replica
+from .teller_and_hearer import ANSWERS, COUNTED, FACTS, HEARER, TELLER, counted, heard, said
 
 T = TypeVar("T")
 
-FACTS = ActivityCreated.TOPIC
-ANSWERS = NeedRecorded.TOPIC
 KEYS = ("a", "b", "c", "d")
 MOST_PARTITIONS = 3
-
-SAYING = metadata_with_messaging()
-said = sa.Table(
-    "said",
-    SAYING,
-    sa.Column("event_id", sa.String, primary_key=True),
-    sa.Column("key", sa.String, nullable=False),
-)
-HEARING = metadata_with_messaging()
-heard = sa.Table(
-    "heard",
-    HEARING,
-    sa.Column("turn", sa.Integer, primary_key=True),
-    sa.Column("event_id", sa.String, nullable=False),
-    sa.Column("key", sa.String, nullable=False),
-)
-counted = sa.Table(
-    "counted",
-    HEARING,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("number", sa.Integer, nullable=False, index=True),
-    sa.Column("ids", sa.Text, nullable=False),
-)
-POLICIES = Policies()
-COUNTED = Projection("counted", version=1, tables=(counted,))
-
-
-@POLICIES.on(ActivityCreated)
-def hear(tx: Transaction, received: Received[ActivityCreated]) -> None:
-    tx.collect(heard, {"event_id": received.id, "key": received.key})
-    tx.emit(
-        NeedRecorded(
-            need_id=received.key, centre_id="c", zone="z", area="a", recorded_at=received.time
-        )
-    )
-
-
-@COUNTED.on(ActivityCreated)
-def count(p: ProjectionTransaction, received: Received[ActivityCreated]) -> None:
-    table = p.table(counted)
-    key = received.key
-    was = p.connection.execute(sa.select(table).where(table.c.key == key)).first()
-    number, ids = (was.number, f"{was.ids} {received.id}") if was else (0, received.id)
-    p.upsert(table, {"key": key, "number": number + 1, "ids": ids}, key=("key",))
-
-
-def said_again(tx: Transaction, received: Received[ActivityCreated]) -> None:
-    insert_ignore(tx.connection, said, [{"event_id": received.id, "key": received.key}])
-
-
-def heard_again(tx: Transaction, received: Received[NeedRecorded]) -> None:
-    tx.connection.execute(sa.insert(heard).values(event_id=received.cause, key=received.key))
-
-
-TELLER = Service(
-    name="activities",
-    prefix="/activities",
-    package="activities",
-    metadata=SAYING,
-    topics=(FACTS,),
-    recover={ActivityCreated: said_again},
-)
-HEARER = Service(
-    name="network",
-    prefix="/network",
-    package="network",
-    metadata=HEARING,
-    topics=(ANSWERS,),
-    policies=POLICIES,
-    projections=(COUNTED,),
-    recover={NeedRecorded: heard_again},
-)
 
 
 class Wrong(AssertionError):  # noqa: N818 - it names what happened
     """An invariant does not hold."""
-
-
-class Replica:
-    """A consumer as `messaging.consumer` has it, with the client library played: where it reads,
-    what it fetched and has not given yet."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.settler = Settler(HEARER, clock=world.clock, ids=world.ids)
-        self.follow = Follow(self.settler, world.hearer, Turn())
-        self.positions: dict[tuple[str, int], int] = {}
-        self.fetched: list[Any] = []
-
-    def assign(self, names: set[tuple[str, int]]) -> None:
-        """What was fetched stays: the listener is no barrier."""
-        self.settler.forget(set(self.positions) | names)
-        self.positions = dict.fromkeys(sorted(names), 0)
-
-    def fetch(self, count: int) -> None:
-        """The next few records of every partition; behind the end means from the beginning."""
-        for name, position in self.positions.items():
-            logs = self.world.log.topics[name[0]]
-            if name[1] >= len(logs):
-                continue
-            log = logs[name[1]]
-            at = position if position <= len(log) else 0
-            self.fetched += log[at : at + count]
-            self.positions[name] = at + len(log[at : at + count])
-
-    def give(self) -> None:
-        records, self.fetched = self.fetched, []
-        items = [decode(record) for record in records]
-        self._seek(self.settler.settle_all(self._write, items))
-
-    def _seek(self, seeks: dict[tuple[str, int], int]) -> None:
-        for name, offset in seeks.items():
-            if name in self.positions:
-                self.positions[name] = max(0, offset)
-
-    def _write(self, work: Callable[[sa.Connection], Outcome]) -> Outcome:
-        fuse = self.world.fuse
-
-        def passing(connection: sa.Connection) -> Outcome:
-            outcome = work(connection)
-            fuse.pass_by()
-            return outcome
-
-        outcome = self.world.hearer.write_now(passing)
-        fuse.pass_by()
-        return outcome
-
-    async def look(self) -> None:
-        async with self.world.bus.reader() as reader:
-            there = [n for n in self.positions if n[1] < len(self.world.log.topics[n[0]])]
-            looked = await self.follow.look(cast("Any", reader), there)
-        self._seek(looked.seeks)
 
 
 class World:
@@ -190,7 +56,7 @@ class World:
         for store, service in ((teller, TELLER), (hearer, HEARER)):
             store.write_now(lambda c, m=service.metadata: put_back(c, m, {}))  # type: ignore[misc]
         self.relays: dict[str, Relay | None] = {TELLER.name: None, HEARER.name: None}
-        self.replicas = [Replica(self), Replica(self)]
+        self.replicas = [self._replica(), self._replica()]
         self.assign([0, 1, 0])
         self.said: dict[str, list[str]] = {key: [] for key in KEYS}
         self.forgiven: set[str] = set()
@@ -238,14 +104,34 @@ class World:
     def compare(self, name: str, crash: int | None = None) -> bool:
         return self._of_relay(name, crash, lambda relay: relay.compare_log())
 
-    def wiped_under(self, name: str, step: str, at: int) -> bool:
-        """A step of a relay, with the log wiped at a point of it; whether it got through."""
+    def shortened_under(self, name: str, step: str, at: int, keep: int) -> bool:
+        """A step of a relay, with every log cut at a point of it, to so many records (0: wiped);
+        whether it got through."""
         steps: dict[str, Callable[[Relay], Coroutine[Any, Any, Any]]] = {
             "relay": lambda relay: relay.turn(),
             "reconcile": lambda relay: relay.reconcile(),
             "compare": lambda relay: relay.compare_log(),
         }
-        return self._of_relay(name, at, steps[step], blow=self.log.wipe)
+        return self._of_relay(name, at, steps[step], blow=partial(self.log.shorten, keep))
+
+    def seen_beside(self, name: str, at: int, keep: int) -> bool:
+        """The whole log is compared; in the middle of it every log is cut, the relay sees that, and
+        sends again. Whether it got through."""
+
+        async def beside() -> None:
+            self.log.shorten(keep)
+            relay = self.relays[name]
+            assert relay is not None
+            with contextlib.suppress(LogCut):
+                await relay.reconcile()
+                await relay.turn()
+
+        return self._of_relay(
+            name,
+            at,
+            lambda relay: relay.compare_log(),
+            blow=lambda: self.fuse.let(beside),
+        )
 
     def replay(self, key: str) -> None:
         """All facts of a key go on the bus once more."""
@@ -318,11 +204,18 @@ class World:
         try:
             self.replicas[number].give()
         except Crash:
-            names = set(self.replicas[number].positions)
-            self.replicas[number] = Replica(self)
-            self.replicas[number].assign(names)
+            self._begin_replica(number)
         finally:
             self.fuse.set(None)
+
+    def _replica(self) -> Replica:
+        return Replica(self.hearer, self.log, self.clock, self.ids)
+
+    def _begin_replica(self, number: int) -> None:
+        """Another process with the same partitions."""
+        names = set(self.replicas[number].positions)
+        self.replicas[number] = self._replica()
+        self.replicas[number].assign(names)
 
     def redeliver(self, number: int, back: int) -> None:
         """The client library begins at an older offset, for reasons of its own."""
@@ -330,8 +223,18 @@ class World:
         for name in replica.positions:
             replica.positions[name] = max(0, replica.positions[name] - back)
 
-    def look(self, number: int) -> None:
-        self._run(self.replicas[number].look())
+    def look(self, number: int, at: int | None = None, keep: int | None = None) -> None:
+        """A replica looks whether the log is the one that it reads; at a point of that it crashes,
+        or every log is cut."""
+        self.fuse.set(at, gone if keep is None else partial(self.log.shorten, keep))
+        try:
+            self._run(self.replicas[number].look())
+        except Crash:
+            self._begin_replica(number)
+        except BusAway:
+            return
+        finally:
+            self.fuse.set(None)
 
     def reread(self) -> None:
         self.hearer.write_now(begin_all_again)
@@ -341,8 +244,9 @@ class World:
         for event_id in self.hearer.read_now(retrier.due):
             retrier.retry(self.hearer.write_now, event_id)
 
-    def rebuild(self, crash: int | None = None) -> bool:
-        """One round of a rebuild of the hearer's read model, begun or gone on with."""
+    def rebuild(self, at: int | None = None, keep: int | None = None) -> bool:
+        """One round of a rebuild of the hearer's read model, begun or gone on with; at a point of
+        it it crashes, or every log is cut."""
 
         async def work() -> bool:
             async with self.bus.reader() as reader:
@@ -350,10 +254,10 @@ class World:
                 await self.hearer.write(rebuilding.begin)
                 return await rebuilding.round()
 
-        self.fuse.set(crash)
+        self.fuse.set(at, gone if keep is None else partial(self.log.shorten, keep))
         try:
             return self._run(work())
-        except Crash:
+        except (Crash, BusAway):
             return False
         finally:
             self.fuse.set(None)
@@ -365,7 +269,7 @@ class World:
         self.log.cut(topic, partition % len(logs), keep)
 
     def wipe(self) -> None:
-        self.log.wipe()
+        self.log.shorten(0)
 
     def remake(self, topic: str, partitions: int) -> None:
         """Made anew with as many partitions as you like; the group sees them."""
@@ -407,13 +311,13 @@ class World:
             self.forgiven |= set(lost)
         store.write_now(lambda c: put_back(c, service.metadata, backup))
         if not teller and not kept:
-            owned = [set(replica.positions) for replica in self.replicas]
-            self.replicas = [Replica(self), Replica(self)]
-            for replica, names in zip(self.replicas, owned, strict=True):
-                replica.assign(names)
+            for number in range(len(self.replicas)):
+                self._begin_replica(number)
         self.reconcile(name, crash)
-        while not self.reconcile(name):
-            pass
+        for _ in range(10):
+            if self.reconcile(name):
+                return
+        raise Wrong("a restored store is never reconciled")
 
     # at rest
 
@@ -423,8 +327,7 @@ class World:
             before = self._all()
             for name in self.relays:
                 self.reconcile(name)
-                while self._unsent(name):
-                    self.relay(name)
+                self._send_all(name)
             for number, replica in enumerate(self.replicas):
                 self.look(number)
                 for _ in range(200):
@@ -446,8 +349,14 @@ class World:
             for _ in range(10):
                 self.retry()
             for name in self.relays:
-                while self._unsent(name):
-                    self.relay(name)
+                self._send_all(name)
+
+    def _send_all(self, name: str) -> None:
+        for _ in range(100):
+            if not self._unsent(name):
+                return
+            self.relay(name)
+        raise Wrong("something is never sent")
 
     def _unsent(self, name: str) -> int:
         store = self.teller if name == TELLER.name else self.hearer

@@ -215,7 +215,9 @@ class Reader:
         batches of one partition each. All partitions are asked at once: one at a time, each costs
         a wait (`SHORT_WAIT_MS`).
 
-        Raises BusAway when nothing comes for a while although something should.
+        Raises:
+            BusAway: nothing comes for a while although something should, or the log was made anew,
+                shorter, while it was read (then the client begins at its first record).
         """
         wanted = [
             TopicPartition(*name) for name, end in sorted(ends.items()) if starts.get(name, 0) < end
@@ -236,6 +238,8 @@ class Reader:
                 *left, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
             )
             for tp, raw in got.items():
+                if raw and raw[0].offset < at[tp]:
+                    raise BusAway(f"{tp.topic}/{tp.partition} is another log now")
                 records = [record_of(r) for r in raw if r.offset < until[tp]]
                 if records:
                     yield records

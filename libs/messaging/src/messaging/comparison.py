@@ -8,6 +8,7 @@ Runs beside the sending, in memory of a bit for each row.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import sqlalchemy as sa
@@ -17,7 +18,8 @@ from messaging import marks
 from messaging.adoption import Adoption
 from messaging.bus import Reader
 from messaging.envelope import decode
-from messaging.reconcile import unsend_all
+from messaging.outcome import Partition
+from messaging.reconcile import LogCut, unsend_all
 from messaging.relay_lock import RelayLock
 from messaging.tables import outbox
 from runtime.logging import get_logger
@@ -32,8 +34,22 @@ async def compare(
     store: Store, lock: RelayLock, reader: Reader, topics: tuple[str, ...], adoption: Adoption
 ) -> int:
     """What counts as sent and is in no log is sent again; what is in the log and not in the outbox
-    is adopted. How many rows are sent again."""
+    is adopted. How many rows are sent again.
+
+    Raises:
+        LogCut: a partition is found to be another log meanwhile. What was read before that is not
+            adopted any more: nobody would take its mark back.
+    """
     count = 0
+    begun = await store.read(_eras)
+
+    def if_same(connection: sa.Connection, work: Callable[[sa.Connection], None]) -> None:
+        now = _eras(connection)
+        for name, era in begun.items():
+            if now.get(name) != era:
+                raise LogCut(f"{name[0]}/{name[1]}: not era {era} any more")
+        work(connection)
+
     for topic in topics:
         missing = await _sent_rows(store, topic)
         ends = await reader.ends([topic])
@@ -44,14 +60,19 @@ async def compare(
                 missing.discard(row)
             unknown = [i for i in items if i.id not in rows]
             if unknown and topic not in COMPACTED:
-                await lock.write(partial(adoption.absorb, items=unknown))
+                absorb = partial(adoption.absorb, items=unknown)
+                await lock.write(partial(if_same, work=absorb))
         lost = len(missing)
         if lost:
             log.error("relay.missing_in_log", topic=topic, count=lost)
             count += await unsend_all(lock, partial(_unsend, missing=missing))
     if not adoption.complete:
-        await lock.write(adoption.finish)
+        await lock.write(partial(if_same, work=adoption.finish))
     return count
+
+
+def _eras(connection: sa.Connection) -> dict[Partition, int]:
+    return {name: at.era for name, at in marks.out_places(connection).items()}
 
 
 async def _sent_rows(store: Store, topic: str) -> Rows:

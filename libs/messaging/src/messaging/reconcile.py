@@ -8,7 +8,8 @@ marked, unknown ones adopted.
 
 A crash at any point is made good by the next reconcile: a partition whose era is not announced yet
 has its place before the beginning, with the era that it owes. So is a log that is made anew while
-this one looks: the era is announced behind what was found there, or it stays owed.
+this one looks: no place moves, and no era is announced for good, before the first record that was
+seen there has been seen once more.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ MARKER_KEY = b"era"
 
 SEND_TIMEOUT = 30.0
 
+UNKNOWN = Place(BEGINNING, "", 0, era=1)
+"""Of a partition that had no place, while its rows are marked: should that not come to its end,
+they may be marked in a log that is gone, and an era is owed."""
+
 
 class LogCut(Exception):  # noqa: N818 - it names what happened
     """This is another log than the one that was known a moment ago."""
@@ -60,6 +65,7 @@ class Reconcile:
         self._places = places
         self._adoption = adoption
         self._ids = ids
+        self._first: dict[Partition, Place] = {}
         self._reached: dict[Partition, Place] = {}
         self._owing: dict[Partition, int] = {}
 
@@ -83,7 +89,7 @@ class Reconcile:
             await self._look_at(name, *bounds[name], records.get(name))
         if not self._adoption.complete:
             await self._lock.write(self._adoption.finish)
-        await self._move()
+            await self._move()
         for name, era in self._owing.items():
             await self._announce(name, era)
 
@@ -95,12 +101,17 @@ class Reconcile:
             if same is None:
                 await self._owe_era(name, Place(BEGINNING, "", 0, era + 1))
             elif same:
+                self._first[name] = place
                 start = place.offset + 1
         elif place is not None:
             # What was marked before a crash may have been in a log that is gone by now as well.
             await self._owe_era(name, place)
         if start < end:
+            if place is None:
+                await self._lock.write(partial(marks.move, places={name: UNKNOWN}))
             await self._absorb(name, start, end, era)
+            if self._adoption.complete:
+                await self._move()
 
     async def _owe_era(self, name: Partition, owing: Place) -> None:
         """Nothing of this partition counts as sent, and its readers must be told."""
@@ -114,22 +125,46 @@ class Reconcile:
         async for batch in self._reader.read({name: start}, {name: end}):
             items = await asyncio.to_thread(lambda batch=batch: [decode(r) for r in batch])  # type: ignore[misc]
             era = max(era, *(item.era for item in items))
+            first, last = (
+                Place(item.record.offset, item.id[:64], item.record.stamp, era)
+                for item in (items[0], items[-1])
+            )
+            self._first.setdefault(name, first)
             await self._lock.write(partial(self._adoption.absorb, items=items))
-            last = items[-1]
-            self._reached[name] = Place(last.record.offset, last.id[:64], last.record.stamp, era)
+            self._reached[name] = last
             if name in self._owing:
                 self._owing[name] = max(self._owing[name], era + 1)
-            elif self._adoption.complete:
-                await self._move()
 
     async def _move(self) -> None:
-        """Places go behind what was absorbed, except where an era is owed."""
+        """Places go behind what was absorbed, except where an era is owed.
+
+        Raises:
+            LogCut: what was seen first is not there any more. The marks of what was absorbed since
+                are taken back when the place, which stays, is looked at again.
+        """
         places = {n: at for n, at in self._reached.items() if n not in self._owing}
-        if places:
-            await self._lock.write(partial(marks.move, places=places))
-            self._places.update(places)
-            for name in places:
-                del self._reached[name]
+        if not places:
+            return
+        await self._see_again(*places)
+        await self._lock.write(partial(marks.move, places=places))
+        self._places.update(places)
+        for name in places:
+            del self._reached[name]
+
+    async def _see_again(self, *names: Partition, answered: int | None = None) -> None:
+        """Whether all that was absorbed lies in one log, which is there. A log never comes back, so
+        it is enough that the first record that was seen in it is still there afterwards, and that
+        what was `answered` since is an offset behind the last.
+
+        Raises:
+            LogCut: it is not.
+        """
+        first = {name: self._first[name] for name in names}
+        records = await self._reader.exactly({name: at.offset for name, at in first.items()})
+        for name, at in first.items():
+            cut = answered is not None and answered <= self._reached[name].offset
+            if cut or not _is_at(at, records.get(name)):
+                raise LogCut(f"{name[0]}/{name[1]}: another log than a moment ago")
 
     async def _announce(self, name: Partition, era: int) -> None:
         """A record without meaning that carries the new era; then it is owed no more.
@@ -155,20 +190,12 @@ class Reconcile:
                     ("era", str(era).encode()),
                 ],
             )
-        reached = self._reached.get(name)
-        if reached is not None and not await self._behind(name, reached, answer.offset):
-            raise LogCut(f"{name[0]}/{name[1]}: {answer.offset} after {reached.offset}")
+        if name in self._reached:
+            await self._see_again(name, answered=answer.offset)
         at = Place(answer.offset, event_id, stamp_of(answer, stamp), era)
         await self._lock.write(partial(marks.move, places={name: at}))
         self._places[name] = at
         log.error("relay.era_begun", topic=name[0], partition=name[1], era=era)
-
-    async def _behind(self, name: Partition, reached: Place, offset: int) -> bool:
-        """Whether what was looked through is there, before this offset."""
-        if offset <= reached.offset:
-            return False
-        record = (await self._reader.exactly({name: reached.offset})).get(name)
-        return bool(_same(name, reached, reached.offset, offset, record))
 
 
 def _same(
@@ -180,8 +207,15 @@ def _same(
         return None
     if record is None:
         return False if name[0] in COMPACTED and place.offset >= begin else None
-    known = decode(record).id[:64] == place.event_id and record.stamp == place.stamp
-    return True if known else None
+    return _is_at(place, record) or None
+
+
+def _is_at(place: Place, record: Record | None) -> bool:
+    """Whether this is the record of the place, in the same log."""
+    if record is None:
+        return False
+    there = (record.offset, decode(record).id[:64], record.stamp)
+    return there == (place.offset, place.event_id, place.stamp)
 
 
 def stamp_of(answer: object, sent: int) -> int:

@@ -3,7 +3,7 @@
 One per service (a lock file on SQLite, a session's advisory lock on PostgreSQL). It awaits each
 `send` in order and marks rows only after the acknowledgement. It never trusts a log: at the start,
 after any error and every 30 s it reads the record at its last place again (`reconcile`), and every
-acknowledged offset must be above the last one. What does not fit means that the log was cut, wiped
+acknowledged offset must be the next one. What does not fit means that the log was cut, wiped
 or made anew: then a new producer object (an old one may share its id with another, and acknowledged
 sends were lost that way), a higher era, and the outbox again from there.
 
@@ -354,13 +354,15 @@ class Relay:
         return partitions
 
     def _advance(self, acknowledged: Iterable[marks.Sent]) -> dict[Partition, Place]:
-        """The places after these acknowledgements. Raises LogCut when an offset did not grow."""
+        """The places after these acknowledgements. Raises LogCut when an offset is not the next:
+        nobody else writes here, so that something is gone, or was put between by a client of ours
+        that was given up, perhaps into another log."""
         last: dict[Partition, marks.Sent] = {}
         reached = {name: place.offset for name, place in self._places.items()}
         for one in acknowledged:
             name = (one.topic, one.partition)
             before = reached.get(name)
-            if before is not None and one.offset <= before:
+            if before is not None and one.offset != before + 1:
                 raise LogCut(f"{one.topic}/{one.partition}: {one.offset} after {before}")
             reached[name], last[name] = one.offset, one
         return {

@@ -167,7 +167,9 @@ def _places(store: sa.Connection, service: Service, log: _Log) -> list[Differenc
         if gone and row.topic in COMPACTED and record is not None:
             continue
         there = "nothing" if record is None or gone else decode(record).id[:64]
-        if there != row.event_id or (record is not None and record.stamp != row.stamp):
+        if there == row.event_id and record is not None and record.stamp != row.stamp:
+            there = f"{there} of another log"
+        if there != row.event_id:
             found.append(
                 Difference(
                     check="places",
