@@ -51,6 +51,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("kafka-wiped", 3, ("kafka",), ends_rounds=True),
     Kind("topic-anew", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("partitions-added", 3, EVENT_TOPICS, ends_rounds=True),
+    Kind("records-deleted", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("kafka-disk-full", 1, ("kafka",), (1.0, 3.0)),
     Kind("wire-cut", 6, ("kafka",), (0.0, 4.0), (SQLITE,)),
     Kind("wire-cut", 6, ("kafka", "postgresql"), (0.0, 4.0), (POSTGRES,)),

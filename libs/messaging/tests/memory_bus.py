@@ -1,9 +1,9 @@
 """A log in memory behind the interface of `messaging.bus`, with everything that can happen to one.
 
-It can be cut, wiped, given partitions, and have a topic made anew. Every await on it, and every
-write of the relay, passes a fuse that may blow: before the thing was done, or after it and before
-anybody was told. It ends the process, or makes the log anew under it. Timestamps are the log's own
-and never come twice.
+It can be cut, wiped, given partitions, lose its first records, and have a topic made anew. Every
+await on it, and every write of the relay, passes a fuse that may blow: before the thing was done,
+or after it and before anybody was told. It ends the process, or shortens the log under it.
+Timestamps are the log's own and never come twice.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class MemoryLog:
         self.fuse = fuse
         self.stamp = 0
         self.topics: dict[str, list[list[Record]]] = {}
+        self.begins: dict[tuple[str, int], int] = {}
         for topic, count in partitions.items():
             self.remake(topic, count)
 
@@ -96,12 +97,19 @@ class MemoryLog:
 
     def remake(self, topic: str, partitions: int) -> None:
         self.topics[topic] = [[] for _ in range(partitions)]
+        self.begins = {name: at for name, at in self.begins.items() if name[0] != topic}
 
     def add_partition(self, topic: str) -> None:
         self.topics[topic].append([])
 
     def cut(self, topic: str, partition: int, at: int) -> None:
         del self.topics[topic][partition][at:]
+        self.behead(topic, partition, 0)
+
+    def behead(self, topic: str, partition: int, first: int) -> None:
+        """Records before this offset are deleted; those that are there keep theirs."""
+        name = topic, partition
+        self.begins[name] = min(max(self.begin(*name), first), len(self.topics[topic][partition]))
 
     def shorten(self, keep: int) -> None:
         """Every log is cut to so many records; 0: wiped."""
@@ -110,6 +118,14 @@ class MemoryLog:
                 self.cut(topic, number, keep)
 
     # what is in it
+
+    def begin(self, topic: str, partition: int) -> int:
+        """The first offset that is there."""
+        return self.begins.get((topic, partition), 0)
+
+    def there(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
+        """Records from `start` or the first that is there, up to `end`."""
+        return self.topics[topic][partition][max(start, self.begin(topic, partition)) : end]
 
     def names(self, topic: str) -> list[tuple[str, int]]:
         return [(topic, number) for number in range(len(self.topics[topic]))]
@@ -125,8 +141,8 @@ class MemoryLog:
     def ids(self, topic: str) -> set[str]:
         return {
             value.decode()
-            for log in self.topics[topic]
-            for record in log
+            for _, number in self.names(topic)
+            for record in self.there(topic, number, 0, len(self.topics[topic][number]))
             for name, value in record.headers
             if name == "ce_id"
         }
@@ -217,7 +233,7 @@ class MemoryReader:
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         self._log.fuse.pass_by()
-        return 0, len(self._log.topics[topic][partition])
+        return self._log.begin(topic, partition), len(self._log.topics[topic][partition])
 
     async def all_bounds(
         self, names: Sequence[tuple[str, int]]
@@ -230,8 +246,8 @@ class MemoryReader:
 
     async def at(self, topic: str, partition: int, offset: int) -> Record | None:
         self._log.fuse.pass_by()
-        log = self._log.topics[topic][partition]
-        return log[offset] if offset < len(log) else None
+        found = self._log.there(topic, partition, offset, offset + 1)
+        return found[0] if found else None
 
     async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
         return {
@@ -244,15 +260,16 @@ class MemoryReader:
         self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
     ) -> AsyncIterator[Sequence[Record]]:
         for (topic, number), end in sorted(ends.items()):
-            at = starts.get((topic, number), 0)
+            at = max(starts.get((topic, number), 0), self._log.begin(topic, number))
             until = min(end, len(self._log.topics[topic][number]))
             while at < until:
                 await self._log.fuse.stop_by()
-                records = self._log.topics[topic][number][at : min(until, at + READ_AT_ONCE)]
-                if not records:
+                records = self._log.there(topic, number, at, min(until, at + READ_AT_ONCE))
+                if len(self._log.topics[topic][number]) <= at:
                     raise BusAway(f"{topic}/{number} is another log now")
-                yield records
-                at += len(records)
+                if records:
+                    yield records
+                at = max(at + len(records), self._log.begin(topic, number))
 
 
 class FusedLock:

@@ -39,15 +39,17 @@ class Replica:
         self.positions = dict.fromkeys(sorted(names), 0)
 
     def fetch(self, count: int) -> None:
-        """The next few records of every partition; behind the end means from the beginning."""
+        """The next few records of every partition; where none can be (behind the end, or before the
+        first that is there) from the beginning."""
         for name, position in self.positions.items():
             logs = self._log.topics[name[0]]
             if name[1] >= len(logs):
                 continue
-            log = logs[name[1]]
-            at = position if position <= len(log) else 0
-            self.fetched += log[at : at + count]
-            self.positions[name] = at + len(log[at : at + count])
+            begin, end = self._log.begin(*name), len(logs[name[1]])
+            at = position if begin <= position <= end else begin
+            fetched = self._log.there(*name, at, at + count)
+            self.fetched += fetched
+            self.positions[name] = at + len(fetched)
 
     def give(self) -> None:
         records, self.fetched = self.fetched, []

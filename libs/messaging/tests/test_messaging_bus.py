@@ -22,6 +22,7 @@ from messaging.transaction import Transaction
 from runtime.store import Store
 from runtime.telemetry import Metrics
 from runtime.testing import eventually_async
+from vicinato.testing.brokers import delete_first_records
 
 from .pair import HEARER, TELLER, House, counted, heard, is_heard, number, tell, titles
 
@@ -99,6 +100,22 @@ async def test_the_loss_of_the_whole_bus_costs_time_and_no_facts(
                 if name == "ce_type" and header.startswith(b"activities.")
             }
             assert ids, "the outbox was sent again into the new log"
+
+
+async def test_first_records_that_were_deleted_are_sent_again(house: House) -> None:
+    """Nobody had heard them: the last one is there, so it is the same log for who looks there."""
+
+    async with house.running(TELLER) as teller:
+        for title in "123456":
+            await tell(teller, "a", title)
+
+        async def sent() -> bool:
+            return await teller.store.read(marks.count_unsent) == 0
+
+        await eventually_async(sent, within=10, why="all are sent")
+    delete_first_records(house.kafka.admin(), TELLER.topics[0], 0.7)
+    async with house.running(TELLER), house.running(HEARER) as hearer:
+        await eventually_async(is_heard(hearer, {"a": "123456"}), within=30, why="all are heard")
 
 
 async def test_a_log_that_is_made_anew_while_it_is_read_is_read_no_further(house: House) -> None:

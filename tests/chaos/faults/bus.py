@@ -17,6 +17,7 @@ from vicinato.kafka.broker import ADMIN
 from vicinato.kafka.provision import admin_client, provision
 from vicinato.kafka.topics import Topics
 from vicinato.settings import SERVICES
+from vicinato.testing.brokers import delete_first_records
 
 MOST_PARTITIONS = 6
 GONE_WITHIN = 30.0
@@ -44,6 +45,13 @@ async def partitions_added(site: Site, fault: Fault) -> None:
     async with site.alone("kafka"):
         await site.kafka_answers()
         await asyncio.to_thread(_grown, site, fault.target)
+
+
+async def records_deleted(site: Site, fault: Fault) -> None:
+    """The first records of a topic are gone, as by a retention that somebody set."""
+    async with site.alone("kafka"):
+        await site.kafka_answers()
+        await asyncio.to_thread(delete_first_records, _admin(site), fault.target, fault.amount)
 
 
 def _admin(site: Site) -> AdminClient:

@@ -19,6 +19,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "kafka-wiped": bus.wiped,
     "topic-anew": bus.topic_anew,
     "partitions-added": bus.partitions_added,
+    "records-deleted": bus.records_deleted,
     "kafka-disk-full": stores.kafka_disk_full,
     "wire-cut": wires.cut,
     "wire-slow": wires.slow,

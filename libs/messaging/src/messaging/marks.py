@@ -140,6 +140,16 @@ def in_partition(name: Partition) -> sa.ColumnElement[bool]:
     return sa.and_(outbox.c.topic == name[0], outbox.c.partition == name[1])
 
 
+def any_before(connection: sa.Connection, begins: Mapping[Partition, int]) -> bool:
+    """Whether a row counts as sent to an offset before the first one that is there."""
+    return any(
+        connection.scalar(
+            sa.select(sa.exists().where(in_partition(name), outbox.c.record_offset < begin))
+        )
+        for name, begin in begins.items()
+    )
+
+
 def of_topic(topic: str, *, key: str = "", since: datetime | None = None) -> sa.ColumnElement[bool]:
     """Rows of a topic (of one key, of a time on)."""
     chosen = outbox.c.topic == topic

@@ -65,6 +65,8 @@ class Reconcile:
         self._places = places
         self._adoption = adoption
         self._ids = ids
+        self.begins: dict[Partition, int] = {}
+        """The first offset that is there, of each partition that was looked at."""
         self._first: dict[Partition, Place] = {}
         self._reached: dict[Partition, Place] = {}
         self._owing: dict[Partition, int] = {}
@@ -78,6 +80,7 @@ class Reconcile:
             del self._places[gone]
         # Asked together: the relay sends nothing meanwhile, and one after the other takes a second.
         bounds = await self._reader.all_bounds(names)
+        self.begins = {name: begin for name, (begin, _) in bounds.items()}
         records = await self._reader.exactly(
             {
                 name: at.offset

@@ -91,6 +91,8 @@ class Relay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._producer: AIOKafkaProducer | None = None
         self._places: dict[Partition, Place] = {}
+        self._begins: dict[Partition, int] = {}
+        self._compared_from: dict[Partition, int] = {}
         self._checked = 0.0
         self._sent_at = 0.0
         self._kept_at = 0.0
@@ -114,6 +116,11 @@ class Relay:
         """Compare the whole log with the outbox as soon as possible, not only the last place."""
         self._compare = True
         self.wake()
+
+    @property
+    def compares_soon(self) -> bool:
+        """Whether the whole log is to be compared as soon as there is time."""
+        return self._compare
 
     async def run(self) -> None:
         """Publish for ever; ends when cancelled. What is at work then is marked or sent again."""
@@ -195,10 +202,26 @@ class Relay:
             await work.run(self._service.topics)
         self.not_recovered.update(adoption.not_recovered)
         self.reconciled.set()
+        await self._look_at_heads(work.begins)
         self._checked = time.monotonic()
         last = await self._store.read(partial(read_meta, name=COMPARED))
         if last is None or self._clock.now() - datetime.fromisoformat(last) >= COMPARE_EVERY:
             self._compare = True
+
+    async def _look_at_heads(self, begins: dict[Partition, int]) -> None:
+        """Where the first records of a log were deleted (a retention that somebody set), the whole
+        is compared at once, not within the week: who was not that far, or begins anew, would never
+        see them."""
+        self._begins = begins
+        moved = {n: at for n, at in begins.items() if at > self._compared_from.get(n, 0)}
+        if not moved:
+            return
+        if await self._store.read(partial(marks.any_before, begins=moved)):
+            for (topic, partition), at in moved.items():
+                log.error("relay.first_records_gone", topic=topic, partition=partition, first=at)
+            self._compare = True
+        else:
+            self._compared_from |= moved
 
     def _adoption(self) -> Adoption:
         return Adoption(self._service, now=self._clock.now(), ids=self._ids)
@@ -206,12 +229,13 @@ class Relay:
     async def compare_log(self) -> int:
         """The whole log against the outbox; how many rows were missing there and are sent again."""
         self._compare = False
-        now = self._clock.now().isoformat()
+        now, begins = self._clock.now().isoformat(), self._begins
         async with self._bus.reader() as reader:
             count = await comparison.compare(
                 self._store, self._lock, reader, self._service.topics, self._adoption()
             )
         await self._lock.write(partial(write_meta, name=COMPARED, value=now))
+        self._compared_from = begins
         self._woken.set()
         return count
 

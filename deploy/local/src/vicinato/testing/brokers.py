@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # names not marked as its own
+    AdminClient,
+    OffsetSpec,
+)
 
 from runtime.testing import eventually
 from vicinato.kafka.broker import ADMIN, Broker
@@ -83,6 +87,17 @@ class TestKafka:
             within=20,
             why="the topics are gone",
         )
+
+
+def delete_first_records(admin: AdminClient, topic: str, share: float) -> None:
+    """So much of every partition of a topic is gone, of all that ever was in it: 0 nothing, 1
+    everything."""
+    until = []
+    for number in admin.list_topics(topic, timeout=10).topics[topic].partitions:
+        (told,) = admin.list_offsets({TopicPartition(topic, number): OffsetSpec.latest()}).values()  # type: ignore[no-untyped-call]
+        until.append(TopicPartition(topic, number, round(share * told.result().offset)))
+    for deleting in admin.delete_records(until).values():
+        deleting.result()
 
 
 @dataclass
