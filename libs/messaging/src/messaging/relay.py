@@ -22,16 +22,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import RecordMetadata
 
 from messaging import comparison, marks
 from messaging.adoption import Adoption
 from messaging.bus import Bus, BusAway, asked_to_stop, ended
-from messaging.envelope import wire_headers
+from messaging.flights import Batch, Flight, log_each
 from messaging.outcome import Partition, Place
 from messaging.partitioner import partition_of
-from messaging.reconcile import SEND_TIMEOUT, LogCut, Reconcile, stamp_of
+from messaging.reconcile import SEND_TIMEOUT, LogCut, Reconcile
 from messaging.relay_lock import RelayLock, relay_lock
 from messaging.service import Service
 from messaging.tables import read_meta, write_meta
@@ -259,7 +257,7 @@ class Relay:
         them in the log.
         """
         taken = 0
-        flights: list[_Flight] = []
+        flights: list[Flight] = []
         reading: asyncio.Future[Sequence[Any]] | None = None
         rows = await self._unsent()
         try:
@@ -287,7 +285,7 @@ class Relay:
             await asyncio.gather(*beside, return_exceptions=True)
         return taken
 
-    async def _landed(self, flights: list[_Flight], at_most: int) -> bool:
+    async def _landed(self, flights: list[Flight], at_most: int) -> bool:
         """Wait until no more flights than these are under way. Rows of one that was refused are
         sent again, each alone, once nothing else is; whether there were any.
 
@@ -315,15 +313,15 @@ class Relay:
             lambda c: marks.unsent(c, blocked, self._at_once, underway=apart)
         )
 
-    async def _send(self, rows: Iterable[Any]) -> _Flight:
+    async def _send(self, rows: Iterable[Any]) -> Flight:
         """Hand rows to the client in order, without those of blocked keys.
 
         They are put into batches here and not one by one by the client, which would make a future
         for each (`docs/benchmarks.md`, c).
         """
         assert self._producer is not None
-        flight = _Flight()
-        filling: dict[Partition, _Batch] = {}
+        flight = Flight()
+        filling: dict[Partition, Batch] = {}
         partitions: dict[str, list[int]] = {}
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
@@ -339,7 +337,7 @@ class Relay:
                     if batch is None or not batch.add(row, key):
                         if batch is not None:
                             await self._post(batch, flight)
-                        batch = _Batch(name, self._era(name), self._producer.create_batch())
+                        batch = Batch(name, self._era(name), self._producer.create_batch())
                         filling[name] = batch
                         batch.add(row, key)
                 for batch in filling.values():
@@ -349,14 +347,14 @@ class Relay:
             raise
         return flight
 
-    async def _post(self, batch: _Batch, flight: _Flight) -> None:
+    async def _post(self, batch: Batch, flight: Flight) -> None:
         """Hand a batch to the client, behind what waits for the same partition."""
         assert self._producer is not None
         topic, partition = batch.name
         answer = await self._producer.send_batch(batch.builder, topic, partition=partition)
         flight.posted.append((batch, answer))
 
-    async def _land(self, flight: _Flight, before: Sequence[_Flight]) -> None:
+    async def _land(self, flight: Flight, before: Sequence[Flight]) -> None:
         """Wait for the acknowledgements of a flight and mark its rows, after those before it."""
         async with asyncio.timeout(SEND_TIMEOUT):
             acknowledged = await flight.answers()
@@ -366,7 +364,7 @@ class Relay:
         self._places.update(places)
         await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
         if len(acknowledged) <= 20:
-            _log_each(flight.rows, acknowledged)
+            log_each(flight.rows, acknowledged)
         else:
             log.info("events.sent", count=len(acknowledged))
 
@@ -408,77 +406,3 @@ class Relay:
     def _era(self, name: Partition) -> int:
         place = self._places.get(name)
         return place.era if place else 0
-
-
-class _Batch:
-    """Rows of one partition that travel together: the log takes all of them or none."""
-
-    def __init__(self, name: Partition, era: int, builder: BatchBuilder) -> None:
-        self.name = name
-        self.era = era
-        self.builder = builder
-        self.rows: list[Any] = []
-        self.stamps: list[int] = []
-
-    def add(self, row: Any, key: bytes) -> bool:
-        """Whether there was room for this row; there is for the first, however large it is."""
-        stamp = int(time.time() * 1000)
-        headers = wire_headers(row.headers, previous=row.previous, cause=row.cause, era=self.era)
-        if self.builder.append(timestamp=stamp, key=key, value=row.body, headers=headers) is None:
-            return False
-        self.rows.append(row)
-        self.stamps.append(stamp)
-        return True
-
-    def acknowledged(self, answer: RecordMetadata) -> list[marks.Sent]:
-        """Where the rows lie: one behind the other, from the offset of the answer."""
-        topic, partition = self.name
-        return [
-            marks.Sent(row.row, row.id, topic, partition, offset, stamp_of(answer, stamp))
-            for offset, (row, stamp) in enumerate(
-                zip(self.rows, self.stamps, strict=True), answer.offset
-            )
-        ]
-
-
-class _Flight:
-    """Rows that were sent together, until they are marked."""
-
-    def __init__(self) -> None:
-        self.rows: list[Any] = []
-        self.posted: list[tuple[_Batch, asyncio.Future[RecordMetadata]]] = []
-        self.refused: list[Any] = []
-        self.landed: asyncio.Future[None]
-
-    async def answers(self) -> list[marks.Sent]:
-        """What was acknowledged; `refused` are the rows of batches that hold one which is too large
-        for its topic."""
-        acknowledged: list[marks.Sent] = []
-        try:
-            for batch, answer in self.posted:
-                try:
-                    acknowledged += batch.acknowledged(await answer)
-                except MessageSizeTooLargeError:
-                    self.refused += batch.rows
-        except BaseException:
-            self.give_up()
-            raise
-        return acknowledged
-
-    def give_up(self) -> None:
-        """Nobody waits for these answers any more."""
-        for _, answer in self.posted:
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()
-
-
-def _log_each(rows: Sequence[Any], acknowledged: Sequence[marks.Sent]) -> None:
-    there = {one.row for one in acknowledged}
-    for row in rows:
-        if row.row in there:
-            log.info(
-                "event.sent",
-                correlation=row.headers.get("correlation", ""),
-                event_id=row.id,
-                event_type=row.type,
-            )
