@@ -61,6 +61,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("wire-stopped", 4, ("kafka", "postgresql"), (1.0, 8.0), (POSTGRES,)),
     Kind("store-locked", 5, SERVICES, (1.0, 9.0)),
     Kind("disk-full", 3, SELLERS, (1.0, 5.0)),
+    Kind("files-exhausted", 4, (*SERVICES, "kafka", "front-door"), (2.0, 9.0)),
     Kind("postgresql-killed", 4, ("postgresql",), engines=(POSTGRES,)),
     Kind("sessions-ended", 4, SERVICES, engines=(POSTGRES,)),
     Kind("restore", 4, SELLERS, (3.0, 12.0), ends_rounds=True),

@@ -26,6 +26,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "wire-stopped": wires.stopped,
     "store-locked": stores.locked,
     "disk-full": stores.disk_full,
+    "files-exhausted": processes.files_exhausted,
     "postgresql-killed": processes.kill,
     "sessions-ended": stores.terminated,
     "restore": restore.restore,

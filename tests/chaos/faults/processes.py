@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 
 from chaos.faults.site import FaultError, Site
 from chaos.plan import Fault
@@ -31,6 +33,19 @@ async def freeze(site: Site, fault: Fault) -> None:
     """SIGSTOP for some seconds: it is there, listens, and does nothing."""
     async with site.alone(fault.target):
         await site.freeze(fault.target, fault.seconds)
+
+
+async def files_exhausted(site: Site, fault: Fault) -> None:
+    """The process can open no file and no connection more, as where something leaks them."""
+    async with site.alone(fault.target):
+        process = await site.process(fault.target)
+        with contextlib.suppress(psutil.Error):
+            before = process.rlimit(psutil.RLIMIT_NOFILE)
+            process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), before[1]))
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                process.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
 async def kill_unmarked(site: Site, fault: Fault) -> None:
