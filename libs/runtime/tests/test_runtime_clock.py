@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,6 +158,12 @@ def test_a_played_clock_follows_its_file(tmp_path: Path) -> None:
     assert played.now() == START + timedelta(hours=1), "the last offset stays in force"
     machine.passes(timedelta(minutes=5))
     assert played.now() == START + timedelta(hours=1, minutes=5)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert played.now() == START + timedelta(hours=1, minutes=5), "no file can be opened"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     file.unlink()
     assert played.now() == START + timedelta(minutes=5)
 

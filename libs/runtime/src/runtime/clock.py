@@ -110,11 +110,14 @@ class PlayedClock:
         return self.under.now() + self.offset()
 
     def offset(self) -> timedelta:
-        """The offset now. A file that cannot be read as a number leaves the last one in force."""
+        """The offset now. A file that cannot be opened, as when a process may open no more, or not
+        be read as a number leaves the last one in force."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             self._offset = timedelta(0)
+            return self._offset
+        except OSError:
             return self._offset
         try:
             text = os.read(descriptor, 64)
