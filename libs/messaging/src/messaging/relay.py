@@ -216,7 +216,7 @@ class Relay:
             return
         if await self._store.read(partial(marks.any_before, begins=moved)):
             for (topic, partition), at in moved.items():
-                log.error("relay.first_records_gone", topic=topic, partition=partition, first=at)
+                log.error("relay.first_records_gone", topic=topic, partition=partition, offset=at)
             self._compare = True
         else:
             self._compared_from |= moved
