@@ -61,6 +61,18 @@ def test_what_is_missing_in_the_outbox_is_adopted(world: World) -> None:
     assert first in _rows(world)
 
 
+def test_first_records_that_are_gone_are_seen_in_every_log_that_comes(world: World) -> None:
+    """Also where the log before it had lost more of them."""
+    longest = max(range(2), key=lambda n: len(world.log.topics[FACTS][n]))
+    first = len(world.log.topics[FACTS][longest]) - 1
+    for gone in (first, 2):  # its first record is the mark of its era
+        world.behead(FACTS, longest, gone)
+        world.come_to_rest()
+        assert _rows(world) <= world.log.ids(FACTS)
+        world.remake(FACTS, 2)
+        world.come_to_rest()
+
+
 def _marked_without_being_there(world: World, at: int) -> bool:
     """A fact that only the log has; while that is compared it is wiped, and the relay sees it."""
     world.say(["a"])

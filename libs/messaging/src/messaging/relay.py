@@ -211,7 +211,9 @@ class Relay:
         is compared at once, not within the week: who was not that far, or begins anew, would never
         see them."""
         self._begins = begins
-        moved = {n: at for n, at in begins.items() if at > self._compared_from.get(n, 0)}
+        known = {n: at for n, at in self._compared_from.items() if begins.get(n, -1) >= at}
+        self._compared_from = known  # a log that was made anew begins further back
+        moved = {n: at for n, at in begins.items() if at > known.get(n, 0)}
         if not moved:
             return
         if await self._store.read(partial(marks.any_before, begins=moved)):
@@ -219,7 +221,7 @@ class Relay:
                 log.error("relay.first_records_gone", topic=topic, partition=partition, offset=at)
             self._compare = True
         else:
-            self._compared_from |= moved
+            known |= moved
 
     def _adoption(self) -> Adoption:
         return Adoption(self._service, now=self._clock.now(), ids=self._ids)
