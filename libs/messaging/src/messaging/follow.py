@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from contracts import COMPACTED
 from messaging.bus import Reader
 from messaging.envelope import Record, decode
-from messaging.outcome import BEGINNING, Partition, Place
+from messaging.outcome import BEGINNING, Partition, Place, is_at
 from messaging.settle import Settler
 from messaging.tables import place
 from messaging.turn import Turn
@@ -84,7 +84,7 @@ async def same(
     there = decode(record)
     if record.offset > known.offset:
         return there.era <= known.era
-    return there.id[:64] == known.event_id and record.stamp == known.stamp
+    return is_at(there, known)
 
 
 def in_places(connection: sa.Connection) -> dict[Partition, Place]:

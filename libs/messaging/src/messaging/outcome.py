@@ -32,6 +32,14 @@ class Place:
     era: int
 
 
+def is_at(item: Item, place: Place) -> bool:
+    """Whether this is the record of the place, in the same log: a log that was made anew can have
+    the same id at the same offset, but with another timestamp."""
+    record = item.record
+    there = (record.offset, item.id[:64], record.stamp)
+    return there == (place.offset, place.event_id, place.stamp)
+
+
 @dataclass
 class Outcome:
     """What a settled transaction asks of the caller once it is committed."""

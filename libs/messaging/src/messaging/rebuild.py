@@ -29,7 +29,7 @@ from messaging.filling import (
     read_items,
     recorded,
 )
-from messaging.outcome import BEGINNING, Partition, Place
+from messaging.outcome import BEGINNING, Partition, Place, is_at
 from messaging.reactions import Projection
 from messaging.service import Service
 from messaging.shadow_tables import Shadow, swap
@@ -256,7 +256,7 @@ class Rebuild:
             item = lies.get(name)
             if item is None and name[0] in COMPACTED:
                 continue
-            if item is None or not _is_at(item, at):
+            if item is None or not is_at(item, at):
                 found.append(name)
         return found
 
@@ -297,7 +297,7 @@ class Rebuild:
                 here.stamp,
             )
         its = [i for i in tail if (i.record.topic, i.record.partition) == name]
-        if any(_is_at(item, live) for item in its):
+        if any(is_at(item, live) for item in its):
             return True
         gone = all(i.record.offset != live.offset for i in its)
         return name[0] in COMPACTED and gone and (not its or its[-1].record.offset > live.offset)
@@ -306,11 +306,6 @@ class Rebuild:
 def _owner_of(read_model: Projection) -> str:
     """Where it is written down who rebuilds it."""
     return f"rebuild.{read_model.name}"
-
-
-def _is_at(item: Item, at: Place) -> bool:
-    record = item.record
-    return (record.offset, item.id[:64], record.stamp) == (at.offset, at.event_id, at.stamp)
 
 
 def _has_passed(live: Mapping[Partition, Place], item: Item) -> bool:

@@ -26,7 +26,7 @@ from messaging import marks
 from messaging.adoption import Adoption
 from messaging.bus import Reader
 from messaging.envelope import ERA_BEGUN, Record, decode
-from messaging.outcome import BEGINNING, Partition, Place
+from messaging.outcome import BEGINNING, Partition, Place, is_at
 from messaging.relay_lock import RelayLock
 from runtime.ids import Ids
 from runtime.logging import get_logger
@@ -165,8 +165,9 @@ class Reconcile:
         first = {name: self._first[name] for name in names}
         records = await self._reader.exactly({name: at.offset for name, at in first.items()})
         for name, at in first.items():
+            record = records.get(name)
             cut = answered is not None and answered <= self._reached[name].offset
-            if cut or not _is_at(at, records.get(name)):
+            if cut or record is None or not is_at(decode(record), at):
                 raise LogCut(f"{name[0]}/{name[1]}: another log than a moment ago")
 
     async def _announce(self, name: Partition, era: int) -> None:
@@ -210,15 +211,7 @@ def _same(
         return None
     if record is None:
         return False if name[0] in COMPACTED and place.offset >= begin else None
-    return _is_at(place, record) or None
-
-
-def _is_at(place: Place, record: Record | None) -> bool:
-    """Whether this is the record of the place, in the same log."""
-    if record is None:
-        return False
-    there = (record.offset, decode(record).id[:64], record.stamp)
-    return there == (place.offset, place.event_id, place.stamp)
+    return is_at(decode(record), place) or None
 
 
 def stamp_of(answer: object, sent: int) -> int:
