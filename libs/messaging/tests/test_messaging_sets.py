@@ -148,10 +148,10 @@ def test_a_batch_costs_few_statements_whatever_its_number_of_events(
     statements: list[str] = []
     really = runtime.rows.run
 
-    def seen(connection: sa.Connection, text: str, *rest: Any, **more: Any) -> None:
+    def seen(connection: sa.Connection, text: str, *rest: Any, **more: Any) -> Any:
         if text.startswith(("INSERT INTO newest", "INSERT INTO total")):
             statements.append(text)
-        really(connection, text, *rest, **more)
+        return really(connection, text, *rest, **more)
 
     records = [bench.record(created(clock, f"t {n}", f"a{n % 50}")) for n in range(200)]
     bench.settle(records[:1])

@@ -4,7 +4,7 @@ when the lock is off, so that these tests are known to be able to fail."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -104,12 +104,18 @@ def test_without_the_lock_the_last_piece_is_sold_twice(
     meet.patience = 30
     works = selling(together, bread)
     if together.second.store.dialect == "postgresql":
-        monkeypatch.setattr("solidarity_shop.store.lock_rows", lambda *_: None)
+        monkeypatch.setattr("solidarity_shop.store.locked_products", unlocked)
         answers = together.run(*works)
     else:
         answers = careless(together, works)
     assert [answer.state for answer in answers] == [State.COMPLETED] * 2
     assert any(found.startswith("stock.sum") for found in together.first.differences())
+
+
+def unlocked(connection: sa.Connection, product_ids: Iterable[str]) -> dict[str, store.Row]:
+    """The products as they were when the transaction looked, for anybody else to sell as well."""
+    found = sa.select(store.product).where(store.product.c.id.in_(product_ids))
+    return {row["id"]: row for row in connection.execute(found).mappings()}
 
 
 def careless(together: Together, works: list[Work]) -> list[Any]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache, lru_cache, partial
-from typing import Any
+from functools import lru_cache, partial
 
 import sqlalchemy as sa
 
@@ -44,8 +43,9 @@ from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
+from runtime.prepared import Prepared
 from runtime.refusals import Refusal
-from runtime.rows import among, listed, those_of
+from runtime.rows import among, those_of
 from runtime.store import insert, insert_ignore, upsert
 
 log = get_logger()
@@ -118,10 +118,9 @@ class Attempt:
         names = sorted({(i.record.topic, i.record.partition) for i in items})
         if not all(name in self.expected for name in names):
             insert_ignore(self.connection, place, [_unsettled(name) for name in names])
-        rows = self.connection.execute(_places_of(tuple(names)))
         found = {
-            (row.topic, row.partition): Place(row.record_offset, row.event_id, row.stamp, row.era)
-            for row in rows
+            (topic, partition): Place(*at)
+            for topic, partition, *at in _places_of(tuple(names)).tuples(self.connection)
         }
         for name in names:
             here = self.places[name] = found.get(name, Place(BEGINNING, "", 0, 0))
@@ -159,12 +158,11 @@ class Attempt:
         ids = {i.id for i in items}
         wanted = sorted(ids | {i.previous for i in items if i.previous})
         self.known.update(those_of(self.connection, inbox.c.event_id, wanted))
-        some_aside, self.adopted = self.connection.execute(_STANDING).one()
+        ((some_aside, self.adopted),) = _STANDING.tuples(self.connection)
         if some_aside:
             part = sorted(ids)
             self.aside_ids.update(those_of(self.connection, set_aside.c.event_id, part))
-            waiting = _awaited_among(self.connection.dialect.name)
-            self.awaited.update(self.connection.scalars(waiting, listed(self.connection, part)))
+            self.awaited.update(_AWAITED.scalars(self.connection, wanted=part))
         if self.adopted:
             self._note_reactions(ids)
         if not prefetch:
@@ -385,33 +383,35 @@ def connection_knows(connection: sa.Connection, event_id: str) -> bool:
     return bool(connection.scalar(sa.select(sa.exists().where(inbox.c.event_id == event_id))))
 
 
-_STANDING = sa.select(
-    sa.exists().where(set_aside.c.event_id.is_not(None)).label("some_aside"),
-    sa.exists().where(meta.c.name == ADOPTED).label("adopted"),
+_STANDING = Prepared(
+    sa.select(
+        sa.exists().where(set_aside.c.event_id.is_not(None)).label("some_aside"),
+        sa.exists().where(meta.c.name == ADOPTED).label("adopted"),
+    )
 )
 """Whether anything is set aside, and whether anything was adopted: mostly not, and three queries
 are saved."""
 
 
 @lru_cache(maxsize=256)
-def _places_of(names: tuple[Partition, ...]) -> sa.Select[Any]:
-    """The places of these partitions, locked in order. Built once, as all that every batch asks:
-    that costs more than running it."""
+def _places_of(names: tuple[Partition, ...]) -> Prepared:
+    """The places of these partitions, locked in order."""
     mine = sa.or_(*(sa.and_(place.c.topic == t, place.c.partition == n) for t, n in names))
-    return (
-        sa.select(place)
+    columns = ("topic", "partition", "record_offset", "event_id", "stamp", "era")
+    return Prepared(
+        sa.select(*(place.c[name] for name in columns))
         .where(place.c.side == "in", mine)
         .order_by(place.c.topic, place.c.partition)
         .with_for_update()
     )
 
 
-@cache
-def _awaited_among(dialect: str) -> sa.Select[Any]:
-    """Which of some ids are waited for."""
-    return sa.select(set_aside.c.previous).where(
+_AWAITED = Prepared(
+    lambda dialect: sa.select(set_aside.c.previous).where(
         set_aside.c.state == "waiting", among(dialect, set_aside.c.previous)
     )
+)
+"""Which of some ids are waited for."""
 
 
 def _unsettled(name: Partition) -> dict[str, object]:

@@ -32,7 +32,7 @@ from messaging.outcome import Partition, Place
 from messaging.reactions import Projection, ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
-from runtime.rows import among, listed, those_of
+from runtime.rows import among, those_of
 from runtime.store import Store, insert_ignore, upsert
 
 SLICE = {"sqlite": 250, "postgresql": 1_000}
@@ -183,7 +183,7 @@ class Filler:
         before = {previous for previous in free.values() if previous} - free.keys()
         before -= recorded(connection, seen, sorted(before))
         behind = _following(recorded(connection, inbox.c.event_id, sorted(before)), free)
-        ready = listed(connection, sorted(free.keys() - behind))
+        ready = {"wanted": sorted(free.keys() - behind)}
         of_ready = among(connection.dialect.name, held.c.event_id)
         rows = connection.execute(sa.select(held).where(of_ready), ready)
         for item in _chained({row.event_id: aside.item_of(row) for row in rows}):

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from messaging.outcome import Partition, Place
 from messaging.tables import outbox, place
-from runtime.rows import run
+from runtime.prepared import run
 from runtime.store import upsert
 from runtime.types import json_text
 
@@ -57,11 +57,11 @@ of a backlog it would fetch and sort all for the first thousand, each time."""
 
 _SENT = {
     "postgresql": 'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
-    " FROM json_to_recordset(CAST(%(rows)s AS json))"
+    " FROM json_to_recordset(CAST($1 AS json))"
     ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r',
     "sqlite": "UPDATE outbox SET \"partition\" = json_extract(v.value, '$.p'),"
     " record_offset = json_extract(v.value, '$.o'), stamp = json_extract(v.value, '$.s')"
-    " FROM json_each(:rows) AS v WHERE outbox.\"row\" = json_extract(v.value, '$.r')",
+    " FROM json_each(?) AS v WHERE outbox.\"row\" = json_extract(v.value, '$.r')",
 }
 """In one statement: between two others may have their turn, and with a busy event loop beside it a
 row took a millisecond."""
@@ -102,7 +102,7 @@ def sent(
     if not rows:
         return
     named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows]
-    run(connection, _SENT[connection.dialect.name], {"rows": json_text(named)})
+    run(connection, _SENT[connection.dialect.name], [json_text(named)])
     move(connection, places)
 
 

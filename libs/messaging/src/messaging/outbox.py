@@ -12,14 +12,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from contracts import COMPACTED
 from messaging.tables import outbox
-from runtime.rows import among, listed, those_of
+from runtime.prepared import Prepared
+from runtime.rows import among, those_of
 from runtime.store import insert_ignore
 
 
@@ -88,10 +88,12 @@ def _lock(connection: sa.Connection, names: Sequence[tuple[str, str]]) -> None:
         int.from_bytes(hashlib.blake2b(f"{t}\n{k}".encode(), digest_size=8).digest(), signed=True)
         for t, k in names
     )
-    connection.execute(_LOCK, {"numbers": numbers})
+    _LOCK.run(connection, numbers=numbers)
 
 
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
+_LOCK = Prepared(
+    sa.text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
+)
 
 
 def _last_ids(
@@ -102,16 +104,13 @@ def _last_ids(
     for topic, key in names:
         keys_of.setdefault(topic, []).append(key)
     for topic, keys in keys_of.items():
-        named = {"topic": topic, **listed(connection, keys)}
-        found = connection.execute(_newest(connection.dialect.name), named)
+        found = _NEWEST.tuples(connection, topic=topic, wanted=keys)
         last.update(((topic, key), event_id) for key, event_id in found)
     return last
 
 
-@cache
 def _newest(dialect: str) -> sa.Select[Any]:
-    """The last row of each key of a topic. Built once: that costs more than running it, and every
-    command runs it."""
+    """The last row of each key of a topic."""
     newest = (
         sa.select(sa.func.max(outbox.c.row))
         .where(outbox.c.topic == sa.bindparam("topic"), among(dialect, outbox.c.key))
@@ -119,3 +118,6 @@ def _newest(dialect: str) -> sa.Select[Any]:
         .scalar_subquery()
     )
     return sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))
+
+
+_NEWEST = Prepared(_newest)

@@ -12,6 +12,7 @@ from messaging.envelope import Item
 from messaging.reactions import Projection
 from messaging.service import Service
 from messaging.tables import projection
+from runtime.prepared import Prepared
 
 Partition = tuple[str, int]
 
@@ -82,8 +83,8 @@ class Unattributed(Exception):  # noqa: N818
 def live_projections(connection: sa.Connection, service: Service) -> list[Projection]:
     """Those that are filled now. Asked in the transaction that fills them, since another replica
     may just have swapped one in, or found it broken."""
-    states = {(name, version): state for name, version, state in connection.execute(_STATES)}
+    states = {(name, version): state for name, version, state in _STATES.tuples(connection)}
     return [p for p in service.all_projections if states.get((p.name, p.version), "live") == "live"]
 
 
-_STATES = sa.select(projection.c.name, projection.c.version, projection.c.state)
+_STATES = Prepared(sa.select(projection.c.name, projection.c.version, projection.c.state))

@@ -7,8 +7,11 @@ event. ``place`` says how far each partition was read (``in``), written (``out``
 
 from __future__ import annotations
 
+from typing import cast
+
 import sqlalchemy as sa
 
+from runtime.prepared import Prepared
 from runtime.scheduler import job_table
 from runtime.types import Id, Json, UtcDateTime
 
@@ -145,10 +148,10 @@ def metadata_with_messaging() -> sa.MetaData:
 
 def read_meta(connection: sa.Connection, name: str) -> str | None:
     """A value of the store's own small notebook, or None."""
-    return connection.scalar(_META, {"wanted": name})
+    return cast("str | None", _META.scalar(connection, wanted=name))
 
 
-_META = sa.select(meta.c.value).where(meta.c.name == sa.bindparam("wanted"))
+_META = Prepared(sa.select(meta.c.value).where(meta.c.name == sa.bindparam("wanted")))
 
 
 def write_meta(connection: sa.Connection, name: str, value: str) -> None:

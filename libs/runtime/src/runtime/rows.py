@@ -8,7 +8,7 @@ statement, and to PostgreSQL as one JSON parameter (11 µs of the client's time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -17,10 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from runtime.prepared import Prepared, Process, dialect_of, run
 from runtime.types import UtcDateTime, json_text, moment_text
 
-Process = Callable[[Any], Any]
 Insert = sqlite.Insert | postgresql.Insert
 
 
@@ -33,29 +34,37 @@ def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) ->
     wanted = sorted(set(ids))
     if connection.dialect.name != "postgresql" or not wanted:
         return
-    connection.execute(_locked(table), {"wanted": wanted})
+    _locked(table).run(connection, wanted=wanted)
 
 
 @lru_cache(maxsize=256)
-def _locked(table: sa.Table) -> sa.Select[Any]:
+def _locked(table: sa.Table) -> Prepared:
     (key,) = table.primary_key.columns
     wanted = sa.bindparam("wanted", type_=postgresql.ARRAY(key.type))
-    return sa.select(key).where(key == sa.any_(wanted)).order_by(key).with_for_update()
+    return Prepared(sa.select(key).where(key == sa.any_(wanted)).order_by(key).with_for_update())
 
 
 def among(dialect: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """`column` is one of the values of the parameter ``wanted`` (see `listed`): one parameter,
+    """`column` is one of the texts of the list that is the parameter ``wanted``: one parameter,
     however many they are, so that a statement can be built once."""
+    wanted = sa.bindparam("wanted", type_=_Texts)
     if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam("wanted", type_=postgresql.ARRAY(sa.Text)))
-    each = sa.func.json_each(sa.bindparam("wanted", type_=sa.Text)).table_valued("value")
-    return column.in_(sa.select(each.c.value))
+        return column == sa.any_(wanted)
+    return column.in_(sa.select(sa.func.json_each(wanted).table_valued("value").c.value))
 
 
-def listed(connection: sa.Connection, values: Iterable[str]) -> dict[str, str | list[str]]:
-    """The parameter of `among`."""
-    wanted = list(values)
-    return {"wanted": wanted if connection.dialect.name == "postgresql" else json_text(wanted)}
+class _Texts(TypeDecorator[list[str]]):
+    """A list of texts as one parameter: an array, or JSON."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        text = sa.Text() if dialect.name == "sqlite" else postgresql.ARRAY(sa.Text)
+        return dialect.type_descriptor(text)
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
+        return json_text(value) if dialect.name == "sqlite" else value
 
 
 def those_of(
@@ -63,14 +72,12 @@ def those_of(
 ) -> Sequence[str]:
     """Which of these values a column holds. In one query: what is written between two would be
     seen out of order."""
-    statement = _those_of(connection.dialect.name, column)
-    return connection.scalars(statement, listed(connection, values)).all()
+    return _those_of(column).scalars(connection, wanted=list(values))
 
 
 @lru_cache(maxsize=256)
-def _those_of(dialect: str, column: sa.Column[str]) -> sa.Select[Any]:
-    """Built once: that costs more than running it."""
-    return sa.select(column).where(among(dialect, column))
+def _those_of(column: sa.Column[str]) -> Prepared:
+    return Prepared(lambda dialect: sa.select(column).where(among(dialect, column)))
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -81,10 +88,14 @@ def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
 
 def insert_ignore(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert rows, leaving alone those that meet a unique key that is there already."""
-    for batch in _runs(rows):
+) -> int:
+    """Insert rows, leaving alone those that meet a unique key that is there already. How many were
+    new. On PostgreSQL it waits for whoever is inserting the same key, so that of two only one is
+    new."""
+    return sum(
         _write(connection, _Kind(table, tuple(batch[0]), ignore=True), batch)
+        for batch in _runs(rows)
+    )
 
 
 def upsert(
@@ -219,7 +230,7 @@ class _Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Written:
     """The text of a statement, and how a row becomes its parameters."""
 
     text: str
@@ -247,57 +258,28 @@ AT_ONCE = (128, 16)
 that takes 13 in a statement of many. Few sizes, so that each is parsed once."""
 
 
-def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many rows were written."""
     if connection.dialect.name == "postgresql":
         prepared = _for_postgresql(kind)
         columns = prepared.columns(rows)
         given = [dict(zip(prepared.names, row, strict=True)) for row in zip(*columns, strict=True)]
-        run(connection, prepared.text, {"rows": json_text(given)})
-        return
+        return int(run(connection, prepared.text, [json_text(given)]).rowcount)
     values = list(zip(*_for_sqlite(kind, 1).columns(rows), strict=True))
-    done = 0
+    done = written = 0
     for size in AT_ONCE:
         while len(values) - done >= size:
             text = _for_sqlite(kind, size).text
-            run(connection, text, list(chain.from_iterable(values[done : done + size])))
+            some = list(chain.from_iterable(values[done : done + size]))
+            written += run(connection, text, some).rowcount
             done += size
     if done < len(values):
-        run(connection, _for_sqlite(kind, 1).text, values[done:], many=True)
-
-
-def run(connection: sa.Connection, text: str, parameters: Any, *, many: bool = False) -> None:
-    """Run a statement of the driver's own kind that gives nothing back, once or (``many``) for each
-    of its parameters. What SQLAlchemy does for one takes longer than SQLite takes for a row.
-
-    Raises what SQLAlchemy raises (IntegrityError and its kind).
-    """
-    raw = connection.connection
-    cursor = raw.cursor()
-    errors = connection.dialect.loaded_dbapi.Error
-    try:
-        if many:
-            cursor.executemany(text, parameters)
-        else:
-            cursor.execute(text, parameters)
-    except errors as error:
-        lost = connection.dialect.is_disconnect(error, raw.dbapi_connection, cursor)
-        if lost:
-            connection.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
-            text,
-            None,
-            error,
-            errors,
-            hide_parameters=True,
-            connection_invalidated=lost,
-            dialect=connection.dialect,
-        ) from error
-    finally:
-        cursor.close()
+        written += run(connection, _for_sqlite(kind, 1).text, values[done:], many=True).rowcount
+    return written
 
 
 @lru_cache(maxsize=1_024)
-def _for_sqlite(kind: _Kind, size: int) -> _Prepared:
+def _for_sqlite(kind: _Kind, size: int) -> _Written:
     """The statement for so many rows."""
     if size > 1:
         one = _for_sqlite(kind, 1)
@@ -307,21 +289,22 @@ def _for_sqlite(kind: _Kind, size: int) -> _Prepared:
         return replace(one, text=f"{head} VALUES {', '.join([group] * size)}{tail}")
     defaults = kind.defaults()
     statement = kind.on_conflict(sqlite.insert(kind.table).inline())
-    compiled = statement.compile(dialect=_SQLITE, column_keys=[*kind.columns, *defaults])
+    dialect = dialect_of("sqlite")
+    compiled = statement.compile(dialect=dialect, column_keys=[*kind.columns, *defaults])
     names = tuple(compiled.positiontup or ())
     processes: dict[str, Process] = {}
     for name in names:
         column = kind.table.c[name].type
-        process = column.dialect_impl(_SQLITE).bind_processor(_SQLITE)
+        process = column.dialect_impl(dialect).bind_processor(dialect)
         if isinstance(column, UtcDateTime):
             process = moment_text
         if process is not None:
             processes[name] = process
-    return _Prepared(str(compiled), names, processes, defaults)
+    return _Written(str(compiled), names, processes, defaults)
 
 
 @lru_cache(maxsize=512)
-def _for_postgresql(kind: _Kind) -> _Prepared:
+def _for_postgresql(kind: _Kind) -> _Written:
     defaults = kind.defaults()
     names = (*kind.columns, *defaults)
     columns = [sa.column(name, kind.table.c[name].type) for name in names]
@@ -333,7 +316,7 @@ def _for_postgresql(kind: _Kind) -> _Prepared:
     statement = postgresql.insert(kind.table).from_select(
         list(names), sa.select(*given.c), include_defaults=False
     )
-    compiled = kind.on_conflict(statement).compile(dialect=_POSTGRESQL)
+    compiled = kind.on_conflict(statement).compile(dialect=dialect_of("postgresql"))
     processes: dict[str, Process] = {}
     for name in names:
         column = kind.table.c[name].type
@@ -341,16 +324,12 @@ def _for_postgresql(kind: _Kind) -> _Prepared:
             processes[name] = moment_text
         elif isinstance(column, sa.LargeBinary):
             processes[name] = _hexadecimal
-    return _Prepared(str(compiled), names, processes, defaults)
+    return _Written(str(compiled), names, processes, defaults)
 
 
 def _hexadecimal(value: bytes | None) -> str | None:
     """Bytes as PostgreSQL reads them out of JSON."""
     return None if value is None else "\\x" + value.hex()
-
-
-_SQLITE: Dialect = sqlite.dialect(json_serializer=json_text)
-_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:

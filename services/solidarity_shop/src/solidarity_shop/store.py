@@ -11,11 +11,12 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from contracts.shop import PointValueSet
 from messaging.tables import metadata_with_messaging
-from runtime.store import lock_rows, upsert
+from runtime.prepared import Prepared
+from runtime.rows import among
+from runtime.store import insert_ignore, upsert
 from runtime.types import UtcDateTime
 
 metadata = metadata_with_messaging()
@@ -258,46 +259,40 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, An
 
     On PostgreSQL this waits for whoever is inserting the same key, so that of two only one is new.
     """
-    statement = _insert_once(table, connection.dialect.name)
-    return connection.execute(statement, row).first() is not None
+    return insert_ignore(connection, table, [row]) == 1
 
 
-@cache
-def _insert_once(table: sa.Table, dialect: str) -> sa.Insert:
-    """Statements of hot ways are built once: that costs more than running them."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    first = next(iter(table.primary_key.columns))
-    return insert(table).on_conflict_do_nothing().returning(first)
-
-
-def row_of(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.RowMapping | None:
+def row_of(connection: sa.Connection, table: sa.Table, row_id: str) -> Row | None:
     """The row of a table with one id, as it is now."""
-    return connection.execute(_row_of(table), {"wanted": row_id}).mappings().first()
+    return _row_of(table).first(connection, wanted=row_id)
 
 
 @cache
-def _row_of(table: sa.Table) -> sa.Select[Any]:
+def _row_of(table: sa.Table, *, locked: bool = False) -> Prepared:
     (key,) = table.primary_key.columns
-    return sa.select(table).where(key == sa.bindparam("wanted"))
+    found = sa.select(table).where(key == sa.bindparam("wanted"))
+    return Prepared(found.with_for_update() if locked else found)
 
 
-def locked_row(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.RowMapping | None:
+def locked_row(connection: sa.Connection, table: sa.Table, row_id: str) -> Row | None:
     """The row, locked for the rest of the transaction and read after the lock."""
-    lock_rows(connection, table, [row_id])
-    return row_of(connection, table, row_id)
+    return _row_of(table, locked=True).first(connection, wanted=row_id)
 
 
-def locked_products(
-    connection: sa.Connection, product_ids: Iterable[str]
-) -> dict[str, sa.RowMapping]:
+def locked_products(connection: sa.Connection, product_ids: Iterable[str]) -> dict[str, Row]:
     """The products that exist among these, locked in id order and read after the lock."""
-    wanted = sorted(set(product_ids))
-    lock_rows(connection, product, wanted)
-    rows = connection.execute(_PRODUCTS, {"wanted": wanted}).mappings()
+    rows = _PRODUCTS.all(connection, wanted=sorted(set(product_ids)))
     return {row["id"]: row for row in rows}
 
 
-_PRODUCTS = sa.select(product).where(product.c.id.in_(sa.bindparam("wanted", expanding=True)))
+_PRODUCTS = Prepared(
+    lambda dialect: (
+        sa.select(product)
+        .where(among(dialect, product.c.id))
+        .order_by(product.c.id)
+        .with_for_update()
+    )
+)
 
 
 def name_key(name: str) -> str:

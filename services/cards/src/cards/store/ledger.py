@@ -29,16 +29,16 @@ from cards.store.rows import (
     SaleState,
 )
 from messaging import Transaction
+from runtime.prepared import Prepared
+from runtime.rows import among
 from runtime.scheduler import JOB, WAITING
-from runtime.store import insert_ignore, lock_rows, upsert
+from runtime.store import insert, insert_ignore, lock_rows, upsert
 from web import live
 
 EXPIRY_JOB = "cards.points_expiry"
 TIMEOUT_JOB = "cards.hold_timeout"
 HOLD_LASTS = timedelta(hours=24)
 """After that the shop has forgotten to end it (DESIGN §3.11); the shop's own limit is 15 min."""
-
-_CHUNK = 1_000
 
 
 @dataclass
@@ -54,28 +54,35 @@ class _Changes:
     ended_holds: list[str] = field(default_factory=list)
 
 
-_WANTED: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
-# Built once: that costs more than running them, and every batch of events runs them.
-_HOUSEHOLDS = sa.select(
-    store.household.c.id, store.household.c.centre_id, store.household.c.erased_at
-).where(store.household.c.id.in_(_WANTED))
-_BUCKETS = sa.select(store.bucket).where(store.bucket.c.household_id.in_(_WANTED))
-_SALES = sa.select(store.sale).where(store.sale.c.id.in_(_WANTED))
-_HOLDS = sa.select(store.hold).where(store.hold.c.id.in_(_WANTED))
-_HOLDS_OF_SALES = sa.select(store.hold).where(store.hold.c.sale_id.in_(_WANTED))
-_REFUNDS = sa.select(store.refund.c.id).where(store.refund.c.id.in_(_WANTED))
-_ATTENDANCES = sa.select(store.attendance).where(store.attendance.c.session_id.in_(_WANTED))
-_RULES = sa.select(
-    store.earning_rule.c.centre_id,
-    store.earning_rule.c.from_time,
-    store.earning_rule.c.id,
-    store.earning_rule.c.per_euro,
-    store.earning_rule.c.per_attendance,
-    store.earning_rule.c.valid_days,
-).where(store.earning_rule.c.centre_id.in_(_WANTED))
-_ZONES = sa.select(store.centre_seen.c.centre_id, store.centre_seen.c.time_zone).where(
-    store.centre_seen.c.centre_id.in_(_WANTED)
+def _of(table: sa.Table, key: str, *columns: str) -> Prepared:
+    """Rows of a table, or some of their columns, whose key is one of those wanted."""
+    found = [table.c[name] for name in columns] or list(table.c)
+    return Prepared(lambda dialect: sa.select(*found).where(among(dialect, table.c[key])))
+
+
+_HOUSEHOLDS = _of(store.household, "id", "id", "centre_id", "erased_at")
+_BUCKETS = _of(store.bucket, "household_id")
+_SALES = _of(store.sale, "id")
+_OWNERS_BY_SALE = _of(store.sale, "id", "household_id")
+_HOLDS = _of(store.hold, "id")
+_HOLDS_OF_SALES = _of(store.hold, "sale_id")
+_OWNERS_BY_HOLD = _of(store.hold, "id", "household_id")
+_OWNERS_BY_HOLD_OF_SALE = _of(store.hold, "sale_id", "household_id")
+_PARTS = _of(store.hold_part, "hold_id")
+_REFUNDS = _of(store.refund, "id", "id")
+_ATTENDANCES = _of(store.attendance, "session_id")
+_RULES = _of(
+    store.earning_rule,
+    "centre_id",
+    *("centre_id", "from_time", "id", "per_euro", "per_attendance", "valid_days"),
 )
+_ZONES = _of(store.centre_seen, "centre_id", "centre_id", "time_zone")
+_TIME_OUTS = Prepared(
+    lambda dialect: sa.delete(JOB).where(
+        JOB.c.name == TIMEOUT_JOB, JOB.c.period == "", among(dialect, JOB.c.subject)
+    )
+)
+"""Of holds that have ended: not due any more."""
 
 
 class Ledger:
@@ -133,26 +140,20 @@ class Ledger:
         self._load_households(connection, new_households)
         self._load_sales(connection, new_sales)
         self._load_holds(connection, new_sales, new_holds)
-        for part in _chunks(new_refunds):
-            self.refunds.update(connection.scalars(_REFUNDS, {"wanted": part}))
-        for part in _chunks(new_sessions):
-            for row in connection.execute(_ATTENDANCES, {"wanted": part}):
-                self.attendances[row.session_id, row.person_id] = AttendanceRow(*row)
+        if new_refunds:
+            self.refunds.update(_REFUNDS.scalars(connection, wanted=new_refunds))
+        if new_sessions:
+            for row in _ATTENDANCES.all(connection, wanted=new_sessions):
+                self.attendances[row["session_id"], row["person_id"]] = AttendanceRow(**row)
 
     def owners(self, *, sales: Iterable[str] = (), holds: Iterable[str] = ()) -> set[str]:
         """The households of these sales and holds, for events that do not say it."""
         found: set[str] = set()
-        wanted_sales, wanted_holds = sorted(set(sales)), sorted(set(holds))
-        queries: list[sa.Select[Any]] = []
-        for part in _chunks(wanted_sales):
-            queries += [
-                sa.select(store.hold.c.household_id).where(store.hold.c.sale_id.in_(part)),
-                sa.select(store.sale.c.household_id).where(store.sale.c.id.in_(part)),
-            ]
-        for part in _chunks(wanted_holds):
-            queries.append(sa.select(store.hold.c.household_id).where(store.hold.c.id.in_(part)))
-        for query in queries:
-            found.update(self.tx.connection.scalars(query))
+        if wanted := sorted(set(sales)):
+            for query in (_OWNERS_BY_HOLD_OF_SALE, _OWNERS_BY_SALE):
+                found.update(query.scalars(self.tx.connection, wanted=wanted))
+        if wanted := sorted(set(holds)):
+            found.update(_OWNERS_BY_HOLD.scalars(self.tx.connection, wanted=wanted))
         return found - {""}
 
     def household(self, household_id: str) -> HouseholdRow | None:
@@ -191,9 +192,9 @@ class Ledger:
             return
         self._rules.update({centre_id: [] for centre_id in new})
         self._zones.update({centre_id: zone_of(DEFAULT_ZONE) for centre_id in new})
-        for centre_id, *rule in self.tx.connection.execute(_RULES, {"wanted": new}):
+        for centre_id, *rule in _RULES.tuples(self.tx.connection, wanted=new):
             self._rules[centre_id].append(Rule(*rule))
-        for centre_id, name in self.tx.connection.execute(_ZONES, {"wanted": new}):
+        for centre_id, name in _ZONES.tuples(self.tx.connection, wanted=new):
             self._zones[centre_id] = zone_of(name)
 
     # -- writing -------------------------------------------------------------------------------
@@ -312,8 +313,7 @@ class Ledger:
             [_hold_values(self.holds[hold_id]) for hold_id in sorted(changes.holds)],
             key=("id",),
         )
-        if changes.new_parts:
-            connection.execute(sa.insert(store.hold_part), changes.new_parts)
+        insert(connection, store.hold_part, changes.new_parts)
         upsert(
             connection,
             store.sale,
@@ -331,12 +331,8 @@ class Ledger:
             JOB,
             [_job(name, subject, due) for (name, subject), due in sorted(changes.jobs.items())],
         )
-        for part in _chunks(sorted(changes.ended_holds)):
-            connection.execute(
-                sa.delete(JOB).where(
-                    JOB.c.name == TIMEOUT_JOB, JOB.c.period == "", JOB.c.subject.in_(part)
-                )
-            )
+        if changes.ended_holds:
+            _TIME_OUTS.run(connection, wanted=changes.ended_holds)
 
     def _write_buckets(self, connection: sa.Connection, changes: _Changes) -> None:
         kept: list[dict[str, Any]] = []
@@ -382,41 +378,37 @@ class Ledger:
         return sorted(new)
 
     def _load_households(self, connection: sa.Connection, ids: list[str]) -> None:
-        for part in _chunks(ids):
-            found = connection.execute(_HOUSEHOLDS, {"wanted": part})
-            for household_id, centre_id, erased_at in found.all():
-                self.households[household_id] = HouseholdRow(
-                    household_id, centre_id, erased_at is not None
-                )
-                self.accounts[household_id] = HouseholdAccount()
-            buckets = connection.execute(_BUCKETS, {"wanted": part})
-            for household_id, expires_at, balance, held in buckets.all():
-                account = self.accounts.get(household_id)
-                if account is not None:
-                    account.buckets[expires_at] = Bucket(expires_at, balance, held)
+        if not ids:
+            return
+        for household_id, centre_id, erased_at in _HOUSEHOLDS.tuples(connection, wanted=ids):
+            self.households[household_id] = HouseholdRow(
+                household_id, centre_id, erased_at is not None
+            )
+            self.accounts[household_id] = HouseholdAccount()
+        for household_id, expires_at, balance, held in _BUCKETS.tuples(connection, wanted=ids):
+            account = self.accounts.get(household_id)
+            if account is not None:
+                account.buckets[expires_at] = Bucket(expires_at, balance, held)
 
     def _load_sales(self, connection: sa.Connection, ids: list[str]) -> None:
-        for part in _chunks(ids):
-            for row in connection.execute(_SALES, {"wanted": part}).mappings():
+        if ids:
+            for row in _SALES.all(connection, wanted=ids):
                 self.sales[row["id"]] = SaleRow(**{**row, "state": SaleState(row["state"])})
 
     def _load_holds(self, connection: sa.Connection, sales: list[str], holds: list[str]) -> None:
         open_ids: list[str] = []
         for query, ids in ((_HOLDS_OF_SALES, sales), (_HOLDS, holds)):
-            for part in _chunks(ids):
-                for row in connection.execute(query, {"wanted": part}).mappings():
-                    if row["id"] in self.holds:
-                        continue
-                    hold = HoldRow(**{**row, "state": HoldState(row["state"])})
-                    self.holds[hold.id] = hold
-                    self.holds_of_sale.setdefault(hold.sale_id, set()).add(hold.id)
-                    if hold.open:
-                        open_ids.append(hold.id)
+            for row in query.all(connection, wanted=ids) if ids else ():
+                if row["id"] in self.holds:
+                    continue
+                hold = HoldRow(**{**row, "state": HoldState(row["state"])})
+                self.holds[hold.id] = hold
+                self.holds_of_sale.setdefault(hold.sale_id, set()).add(hold.id)
+                if hold.open:
+                    open_ids.append(hold.id)
         parts: dict[str, list[Part]] = {}
-        for chunk in _chunks(open_ids):
-            for hold_id, expires_at, points in connection.execute(
-                sa.select(store.hold_part).where(store.hold_part.c.hold_id.in_(chunk))
-            ):
+        if open_ids:
+            for hold_id, expires_at, points in _PARTS.tuples(connection, wanted=open_ids):
                 parts.setdefault(hold_id, []).append(Part(expires_at, points))
         for hold_id, found in parts.items():
             self.holds[hold_id].parts = tuple(sorted(found, key=lambda part: part.expires_at))
@@ -443,8 +435,3 @@ def _job(name: str, subject: str, due: datetime) -> dict[str, Any]:
         "data": {},
         "error": None,
     }
-
-
-def _chunks(ids: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]

@@ -156,11 +156,11 @@ def _mine(tx: Transaction, till: store.Row) -> sa.ColumnElement[bool]:
     return sa.and_(BASKET.c.till_id == till["id"], BASKET.c.account_id == tx.actor)
 
 
-def _shown(tx: Transaction, till: sa.RowMapping) -> BasketView:
+def _shown(tx: Transaction, till: store.Row) -> BasketView:
     return queries.basket_of(tx.connection, till, tx.actor, tx.now)
 
 
-def _open(tx: Transaction, till: sa.RowMapping) -> None:
+def _open(tx: Transaction, till: store.Row) -> None:
     """The basket is there, and locked: of two scans at once none is lost."""
     store.insert_once(
         tx.connection,
@@ -176,7 +176,7 @@ def _open(tx: Transaction, till: sa.RowMapping) -> None:
     tx.connection.execute(sa.update(BASKET).where(_mine(tx, till)).values(changed_at=tx.now))
 
 
-def _add(tx: Transaction, till: sa.RowMapping, product_id: str) -> BasketView:
+def _add(tx: Transaction, till: store.Row, product_id: str) -> BasketView:
     """One piece more of a product of the till's centre."""
     _open(tx, till)
     mine = sa.and_(LINE.c.till_id == till["id"], LINE.c.account_id == tx.actor)
@@ -206,7 +206,7 @@ def _add(tx: Transaction, till: sa.RowMapping, product_id: str) -> BasketView:
     return _shown(tx, till)
 
 
-def _drop(tx: Transaction, till: sa.RowMapping) -> None:
+def _drop(tx: Transaction, till: store.Row) -> None:
     mine = sa.and_(LINE.c.till_id == till["id"], LINE.c.account_id == tx.actor)
     tx.connection.execute(sa.delete(LINE).where(mine))
     tx.connection.execute(sa.delete(BASKET).where(_mine(tx, till)))

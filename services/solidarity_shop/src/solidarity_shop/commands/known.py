@@ -12,12 +12,12 @@ from solidarity_shop import store
 _ELSEWHERE = N_("Look for it in the list.")
 
 
-def of_centre(row: sa.RowMapping | None, centre: str) -> bool:
+def of_centre(row: store.Row | None, centre: str) -> bool:
     """True when the row exists and the caller may know of it."""
     return row is not None and centre in ("", row["centre_id"])
 
 
-def till(connection: sa.Connection, till_id: str, centre: str) -> sa.RowMapping:
+def till(connection: sa.Connection, till_id: str, centre: str) -> store.Row:
     """The till, or "till.unknown"."""
     row = store.row_of(connection, store.till, till_id)
     if row is None or not of_centre(row, centre):
@@ -27,7 +27,7 @@ def till(connection: sa.Connection, till_id: str, centre: str) -> sa.RowMapping:
     return row
 
 
-def locked_product(connection: sa.Connection, product_id: str, centre: str) -> sa.RowMapping:
+def locked_product(connection: sa.Connection, product_id: str, centre: str) -> store.Row:
     """The product, locked, or "product.unknown"."""
     row = store.locked_row(connection, store.product, product_id)
     if row is None or not of_centre(row, centre):
@@ -35,7 +35,7 @@ def locked_product(connection: sa.Connection, product_id: str, centre: str) -> s
     return row
 
 
-def producer(connection: sa.Connection, producer_id: str, centre: str) -> sa.RowMapping:
+def producer(connection: sa.Connection, producer_id: str, centre: str) -> store.Row:
     """The producer of this centre, or "producer.unknown" at the field of a product."""
     row = store.row_of(connection, store.producer, producer_id)
     if row is None or row["centre_id"] != centre:
@@ -48,7 +48,7 @@ def producer(connection: sa.Connection, producer_id: str, centre: str) -> sa.Row
     return row
 
 
-def sale(row: sa.RowMapping | None, centre: str) -> sa.RowMapping:
+def sale(row: store.Row | None, centre: str) -> store.Row:
     """The sale, or "sale.unknown"."""
     if row is None or not of_centre(row, centre):
         raise NotFound(

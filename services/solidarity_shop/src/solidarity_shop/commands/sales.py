@@ -24,6 +24,7 @@ from contracts.shop import (
 from messaging import Transaction
 from runtime.ids import derived
 from runtime.refusals import N_, Invalid, Refusal
+from runtime.store import insert
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
 from solidarity_shop.commands.stock import Why, moved
@@ -86,16 +87,19 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
     wanted = _wanted(connection, new, till["centre_id"])
     card = _card(connection, new, till["centre_id"])
     products = store.locked_products(connection, wanted)
-    if _locks_wait(connection) and (there := _repeated(connection, new, till)):
-        return there  # it was sold while we waited for the lock
-    _all_there(new, products, till["centre_id"])
-    total = sum(products[p]["price_cents"] * quantity for p, quantity in wanted.items())
+    total = sum(product["price_cents"] * wanted[name] for name, product in products.items())
     value = queries.point_value(connection, till["centre_id"], tx.now)
-    paid = amounts.add_up(total, new.payments, value)
-    if new.tendered_cents is not None:
-        amounts.change(paid.money_cents, new.tendered_cents)
-    if paid.points:
-        _enough_points(connection, card, paid.points)
+    try:
+        _all_there(new, products, till["centre_id"])
+        paid = amounts.add_up(total, new.payments, value)
+        if new.tendered_cents is not None:
+            amounts.change(paid.money_cents, new.tendered_cents)
+        if paid.points:
+            _enough_points(connection, card, paid.points)
+    except Refusal:
+        if there := _repeated(connection, new, till):
+            return there  # it was sold while we waited for the locks: its points are asked for
+        raise
     progress = machine.opened(paid.points)
     row = {
         "id": new.id,
@@ -155,7 +159,7 @@ def cancel_sale(tx: Transaction, sale_id: str, *, centre: str) -> SaleView:
 
 def advance(
     tx: Transaction,
-    sale: sa.RowMapping,
+    sale: store.Row,
     step: Callable[[machine.Progress], machine.Progress],
 ) -> machine.Progress:
     """Take a step of the machine on a sale that this transaction has locked, with all effects."""
@@ -201,13 +205,7 @@ def advance(
     return after
 
 
-def _locks_wait(connection: sa.Connection) -> bool:
-    """Whether others may have committed while a lock was waited for. On SQLite the one writer has
-    the whole store from its beginning."""
-    return bool(connection.dialect.name == "postgresql")
-
-
-def _repeated(connection: sa.Connection, new: NewSale, till: sa.RowMapping) -> SaleView | None:
+def _repeated(connection: sa.Connection, new: NewSale, till: store.Row) -> SaleView | None:
     """The sale with this id when it is the same; a refusal when it is another.
 
     One that a restored store took from its events alone has no digest: its id is believed.
@@ -260,7 +258,7 @@ def _unknown_product(place: int, line: WantedLine) -> Invalid:
     )
 
 
-def _all_there(new: NewSale, products: Mapping[str, sa.RowMapping], centre_id: str) -> None:
+def _all_there(new: NewSale, products: Mapping[str, store.Row], centre_id: str) -> None:
     """Every product is one of the centre and for sale."""
     for place, line in enumerate(new.lines):
         if line.product_id:
@@ -271,7 +269,7 @@ def _all_there(new: NewSale, products: Mapping[str, sa.RowMapping], centre_id: s
         _sellable(product)
 
 
-def _sellable(product: sa.RowMapping) -> None:
+def _sellable(product: store.Row) -> None:
     if not product["sellable"]:
         raise Refusal(
             "product.not_sellable",
@@ -282,7 +280,7 @@ def _sellable(product: sa.RowMapping) -> None:
         )
 
 
-def _card(connection: sa.Connection, new: NewSale, centre_id: str) -> sa.RowMapping | None:
+def _card(connection: sa.Connection, new: NewSale, centre_id: str) -> store.Row | None:
     """The card of the sale, if one was shown; refuses one that is unknown or blocked."""
     if not (new.card_id or new.card_number or new.card_token):
         return None
@@ -296,7 +294,7 @@ def _card(connection: sa.Connection, new: NewSale, centre_id: str) -> sa.RowMapp
     return usable_card(card)
 
 
-def usable_card(card: sa.RowMapping | None) -> sa.RowMapping:
+def usable_card(card: store.Row | None) -> store.Row:
     """The card, or "card.unknown", or "card.blocked"."""
     if card is None:
         raise Invalid(
@@ -315,7 +313,7 @@ def usable_card(card: sa.RowMapping | None) -> sa.RowMapping:
     return card
 
 
-def _enough_points(connection: sa.Connection, card: sa.RowMapping | None, points: int) -> None:
+def _enough_points(connection: sa.Connection, card: store.Row | None, points: int) -> None:
     """An honest early refusal from what is known here; the decision is that of cards."""
     if card is None:
         raise Invalid(
@@ -340,7 +338,7 @@ def _write_lines(
     tx: Transaction,
     sale: dict[str, Any],
     wanted: dict[str, int],
-    products: dict[str, sa.RowMapping],
+    products: dict[str, store.Row],
 ) -> list[dict[str, Any]]:
     fees = queries.fees(tx.connection, [p["producer_id"] for p in products.values()])
     lines = [
@@ -359,11 +357,8 @@ def _write_lines(
         }
         for place, (product_id, quantity) in enumerate(wanted.items())
     ]
-    tx.connection.execute(_LINES, lines)
+    insert(tx.connection, store.sale_line, lines)
     return lines
-
-
-_LINES = sa.insert(store.sale_line)
 
 
 def _ask_for_points(tx: Transaction, sale: dict[str, Any], lines: Sequence[store.Row]) -> None:
@@ -418,7 +413,7 @@ def event_lines(rows: Sequence[store.Row]) -> list[SaleLine]:
     ]
 
 
-def _put_back(tx: Transaction, sale: sa.RowMapping) -> None:
+def _put_back(tx: Transaction, sale: store.Row) -> None:
     """What the sale took comes back, product by product."""
     taken = queries.taken_by_sale(tx.connection, sale["id"])
     products = store.locked_products(tx.connection, taken)

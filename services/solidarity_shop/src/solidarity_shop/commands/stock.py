@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from contracts.shop import StockMoved, StockReason
 from messaging import Transaction
+from runtime.prepared import Prepared
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
 from solidarity_shop.commands.catalogue import tell_low
@@ -66,7 +67,7 @@ def move_stock(
     return queries.movement_view(row)
 
 
-_ON_HAND = (
+_ON_HAND = Prepared(
     sa.update(store.product)
     .where(store.product.c.id == sa.bindparam("moved"))
     .values(on_hand=sa.bindparam("now"))
@@ -102,7 +103,7 @@ def moved(
     }
     if not store.insert_once(tx.connection, store.movement, row):
         raise known.other_content("movement.repeated_with_other_content")
-    tx.connection.execute(_ON_HAND, {"moved": product["id"], "now": done.on_hand})
+    _ON_HAND.run(tx.connection, moved=product["id"], now=done.on_hand)
     tx.emit(
         StockMoved(
             product_id=product["id"],

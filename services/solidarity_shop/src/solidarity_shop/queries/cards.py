@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
+from runtime.prepared import Prepared
 from solidarity_shop import store
 from solidarity_shop.domain.closing import DEFAULT_ZONE
 from solidarity_shop.domain.sale import State
@@ -37,7 +37,7 @@ def find_card(
     card_id: str = "",
     number: str = "",
     token: str = "",
-) -> sa.RowMapping | None:
+) -> store.Row | None:
     """The card by one of its keys; None when it is not known, or is of another centre's household.
 
     A card of an erased household is shown as blocked.
@@ -50,13 +50,12 @@ def find_card(
         column, wanted = CARD.c.number, plain_number(number)
     else:
         return None
-    found = connection.execute(_card_by(column), {"wanted": wanted, "centre": centre_id})
-    return found.mappings().first()
+    return _card_by(column).first(connection, wanted=wanted, centre=centre_id)
 
 
 @cache
-def _card_by(column: sa.Column[str]) -> sa.Select[Any]:
-    return (
+def _card_by(column: sa.Column[str]) -> Prepared:
+    return Prepared(
         sa.select(
             CARD.c.card_id,
             CARD.c.household_id,
@@ -76,19 +75,23 @@ def _card_by(column: sa.Column[str]) -> sa.Select[Any]:
 
 def spendable(connection: sa.Connection, household_id: str) -> int:
     """The household's last known points less what it has asked for and cards has not answered."""
-    available = connection.scalar(
-        sa.select(BALANCE.c.available).where(BALANCE.c.household_id == household_id)
-    )
-    asked = connection.scalar(
-        sa.select(sa.func.coalesce(sa.func.sum(store.sale.c.points), 0)).where(
-            store.sale.c.household_id == household_id,
-            store.sale.c.state == State.WAITING.value,
-        )
-    )
+    available = _AVAILABLE.scalar(connection, household=household_id)
+    asked = _ASKED.scalar(connection, household=household_id)
     return int(available or 0) - int(asked or 0)
 
 
-def card_view(connection: sa.Connection, row: sa.RowMapping) -> CardView:
+_AVAILABLE = Prepared(
+    sa.select(BALANCE.c.available).where(BALANCE.c.household_id == sa.bindparam("household"))
+)
+_ASKED = Prepared(
+    sa.select(sa.func.sum(store.sale.c.points)).where(
+        store.sale.c.household_id == sa.bindparam("household"),
+        store.sale.c.state == State.WAITING.value,
+    )
+)
+
+
+def card_view(connection: sa.Connection, row: store.Row) -> CardView:
     return CardView(
         card_id=row["card_id"],
         household_id=row["household_id"],

@@ -8,7 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from contracts.shop import StockReason
+from runtime.prepared import Prepared
 from runtime.refusals import N_, NotFound
+from runtime.rows import among
 from solidarity_shop import store
 from solidarity_shop.views import MovementView, ProducerView, ProductView
 from web.paging import Page, Paging
@@ -152,12 +154,14 @@ def products_by_barcode(
     wanted = {barcode.strip() for barcode in barcodes if barcode.strip()}
     if not wanted:
         return {}
-    found = connection.execute(
-        sa.select(PRODUCT.c.barcode, PRODUCT.c.id).where(
-            PRODUCT.c.centre_id == centre_id, PRODUCT.c.barcode.in_(sorted(wanted))
-        )
+    return dict(_BY_BARCODE.tuples(connection, centre=centre_id, wanted=sorted(wanted)))
+
+
+_BY_BARCODE = Prepared(
+    lambda dialect: sa.select(PRODUCT.c.barcode, PRODUCT.c.id).where(
+        PRODUCT.c.centre_id == sa.bindparam("centre"), among(dialect, PRODUCT.c.barcode)
     )
-    return {row.barcode: row.id for row in found}
+)
 
 
 def products_of_centre(
@@ -181,10 +185,14 @@ def fees(connection: sa.Connection, producer_ids: Iterable[str | None]) -> dict[
     wanted = sorted({producer_id for producer_id in producer_ids if producer_id})
     if not wanted:
         return {}
-    found = connection.execute(
-        sa.select(PRODUCER.c.id, PRODUCER.c.fee_percent).where(PRODUCER.c.id.in_(wanted))
+    return dict(_FEES.tuples(connection, wanted=wanted))
+
+
+_FEES = Prepared(
+    lambda dialect: sa.select(PRODUCER.c.id, PRODUCER.c.fee_percent).where(
+        among(dialect, PRODUCER.c.id)
     )
-    return {row.id: row.fee_percent for row in found}
+)
 
 
 def movement_view(row: store.Row) -> MovementView:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from runtime.prepared import Prepared
 from solidarity_shop import store
 from solidarity_shop.domain.amounts import DEFAULT_POINT_VALUE
 from solidarity_shop.domain.closing import Takings
@@ -33,7 +34,7 @@ def tills(connection: sa.Connection, centre: str, paging: Paging) -> Page[TillVi
     )
 
 
-_POINT_VALUE = (
+_POINT_VALUE = Prepared(
     sa.select(store.point_value.c.cents)
     .where(
         store.point_value.c.centre_id == sa.bindparam("centre"),
@@ -46,7 +47,7 @@ _POINT_VALUE = (
 
 def point_value(connection: sa.Connection, centre_id: str, at: datetime) -> int:
     """Cents that a point is worth in a centre at a moment: the last value that has begun."""
-    value = connection.scalar(_POINT_VALUE, {"centre": centre_id, "at": at})
+    value = _POINT_VALUE.scalar(connection, centre=centre_id, at=at)
     return DEFAULT_POINT_VALUE if value is None else int(value)
 
 
