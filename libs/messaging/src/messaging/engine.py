@@ -127,8 +127,8 @@ class Engine:
         return result, tx
 
     def _after(self, result: T, tx: Transaction) -> T:
-        for event_id, event_type in tx.told[:20]:
-            with correlations.bind(tx.correlation):
+        with correlations.bind(tx.correlation):
+            for event_id, event_type in tx.told[:20]:
                 log.info("event.written", event_id=event_id, event_type=event_type)
         if tx.told and self.relay is not None:
             self.relay.wake()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -27,10 +26,10 @@ class Batch:
         self.name = name
         self.era = era
         self.builder = builder
-        self.rows: list[Any] = []
+        self.rows: list[marks.Unsent] = []
         self.stamps: list[int] = []
 
-    def add(self, row: Any, key: bytes) -> bool:
+    def add(self, row: marks.Unsent, key: bytes) -> bool:
         """Whether there was room for this row; there is for the first, however large it is."""
         stamp = int(time.time() * 1000)
         headers = wire_headers(row.headers, previous=row.previous, cause=row.cause, era=self.era)
@@ -55,9 +54,9 @@ class Flight:
     """Rows that were sent together, until they are marked."""
 
     def __init__(self) -> None:
-        self.rows: list[Any] = []
+        self.rows: list[marks.Unsent] = []
         self.posted: list[tuple[Batch, asyncio.Future[RecordMetadata]]] = []
-        self.refused: list[Any] = []
+        self.refused: list[marks.Unsent] = []
         self.landed: asyncio.Future[None]
 
     async def answers(self) -> list[marks.Sent]:
@@ -82,7 +81,7 @@ class Flight:
                 answer.exception()
 
 
-def log_each(rows: Sequence[Any], acknowledged: Sequence[marks.Sent]) -> None:
+def log_each(rows: Sequence[marks.Unsent], acknowledged: Sequence[marks.Sent]) -> None:
     """A line for each row of these that was acknowledged."""
     there = {one.row for one in acknowledged}
     for row in rows:

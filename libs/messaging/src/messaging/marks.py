@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from messaging.outcome import Partition, Place
 from messaging.tables import outbox, place
-from runtime.prepared import run
+from runtime.prepared import Prepared, run
 from runtime.store import upsert
 from runtime.types import json_text
 
@@ -31,27 +31,41 @@ class Sent(NamedTuple):
     stamp: int
 
 
+class Unsent(NamedTuple):
+    """A row of the outbox that is to be sent."""
+
+    row: int
+    id: str
+    topic: str
+    key: str
+    previous: str | None
+    cause: str | None
+    type: str
+    headers: dict[str, Any]
+    body: bytes | None
+
+
 def unsent(
     connection: sa.Connection,
     blocked: Iterable[tuple[str, str]],
     limit: int,
     *,
     underway: Sequence[int] = (),
-) -> Sequence[Any]:
+    backlog: bool = False,
+) -> Sequence[Unsent]:
     """The oldest rows that were not sent, in the order of their commits, without blocked keys and
-    without those that are underway: sent, and not marked yet."""
-    query = _unsent(connection.dialect.name)
-    for topic, key in blocked:
-        query = query.where(sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)))
+    without those that are underway: sent, and not marked yet. `backlog`: there are many more."""
     apart: list[int] | str = list(underway)
     if connection.dialect.name == "postgresql":
-        connection.execute(_IN_ORDER)
+        if backlog:
+            _IN_ORDER.run(connection)
     else:
         apart = json_text(apart)
-    return connection.execute(query, {"most": limit, "underway": apart}).all()
+    query = _unsent(tuple(blocked))
+    return [Unsent(*row) for row in query.tuples(connection, most=limit, underway=apart)]
 
 
-_IN_ORDER = sa.text("SELECT set_config('enable_sort', 'off', true)")
+_IN_ORDER = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
 """For this transaction. PostgreSQL believes that next to nothing is unsent, as is nearly always so;
 of a backlog it would fetch and sort all for the first thousand, each time."""
 
@@ -67,8 +81,12 @@ _SENT = {
 row took a millisecond."""
 
 
-@cache
-def _unsent(dialect: str) -> sa.Select[Any]:
+@lru_cache(maxsize=16)
+def _unsent(blocked: tuple[tuple[str, str], ...]) -> Prepared:
+    return Prepared(lambda dialect: _oldest(dialect, blocked))
+
+
+def _oldest(dialect: str, blocked: Iterable[tuple[str, str]]) -> sa.Select[*tuple[Any, ...]]:
     """Named one by one: a row with a lower number may be committed later, by another replica."""
     apart: sa.ColumnElement[bool]
     if dialect == "postgresql":
@@ -77,19 +95,12 @@ def _unsent(dialect: str) -> sa.Select[Any]:
     else:
         each = sa.func.json_each(sa.bindparam("underway", type_=sa.Text)).table_valued("value")
         apart = outbox.c.row.not_in(sa.select(each.c.value))
+    free = [
+        sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)) for topic, key in blocked
+    ]
     return (
-        sa.select(
-            outbox.c.row,
-            outbox.c.id,
-            outbox.c.topic,
-            outbox.c.key,
-            outbox.c.previous,
-            outbox.c.cause,
-            outbox.c.type,
-            outbox.c.headers,
-            outbox.c.body,
-        )
-        .where(outbox.c.record_offset.is_(None), apart)
+        sa.select(*(outbox.c[name] for name in Unsent._fields))
+        .where(outbox.c.record_offset.is_(None), apart, *free)
         .order_by(outbox.c.row)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )

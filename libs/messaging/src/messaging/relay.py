@@ -96,6 +96,7 @@ class Relay:
         self._kept_at = 0.0
         self._blocked_at = 0.0
         self._at_once = at_once
+        self._backlog = False
         self._compare = False
         self._comparing: asyncio.Task[None] | None = None
         self.blocked: set[tuple[str, str]] = set()
@@ -260,7 +261,7 @@ class Relay:
         """
         taken = 0
         flights: list[Flight] = []
-        reading: asyncio.Future[Sequence[Any]] | None = None
+        reading: asyncio.Future[Sequence[marks.Unsent]] | None = None
         rows = await self._unsent()
         try:
             while rows and taken < MOST_IN_A_TURN:
@@ -309,13 +310,15 @@ class Relay:
             del flights[0]
         return False
 
-    async def _unsent(self, *underway: Any) -> Sequence[Any]:
-        blocked, apart = tuple(self.blocked), [row.row for row in underway]
-        return await self._store.read(
-            lambda c: marks.unsent(c, blocked, self._at_once, underway=apart)
+    async def _unsent(self, *underway: marks.Unsent) -> Sequence[marks.Unsent]:
+        blocked, apart = tuple(sorted(self.blocked)), [row.row for row in underway]
+        found = await self._store.read(
+            lambda c: marks.unsent(c, blocked, self._at_once, underway=apart, backlog=self._backlog)
         )
+        self._backlog = len(found) >= self._at_once
+        return found
 
-    async def _send(self, rows: Iterable[Any]) -> Flight:
+    async def _send(self, rows: Iterable[marks.Unsent]) -> Flight:
         """Hand rows to the client in order, without those of blocked keys.
 
         They are put into batches here and not one by one by the client, which would make a future

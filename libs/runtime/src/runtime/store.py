@@ -37,6 +37,7 @@ from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
+from runtime.prepared import run
 from runtime.rows import insert, insert_ignore, lock_rows, upsert, upsert_statement
 from runtime.types import json_text
 
@@ -371,7 +372,7 @@ class _SqliteFile:
                 connection.execute("PRAGMA query_only=ON")
 
         def begun(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            run(connection, "BEGIN IMMEDIATE" if write else "BEGIN", ())
 
         event.listen(engine, "connect", connected)
         event.listen(engine, "begin", begun)
