@@ -32,7 +32,6 @@ from messaging.settle import Settler, call_all
 from messaging.tables import read_meta, set_aside, write_meta
 from messaging.transaction import Transaction
 from messaging.turn import Turn
-from runtime import correlation as correlations
 from runtime.clock import Clock, ClockGuard
 from runtime.ids import Ids
 from runtime.logging import get_logger
@@ -127,9 +126,13 @@ class Engine:
         return result, tx
 
     def _after(self, result: T, tx: Transaction) -> T:
-        with correlations.bind(tx.correlation):
-            for event_id, event_type in tx.told[:20]:
-                log.info("event.written", event_id=event_id, event_type=event_type)
+        for event_id, event_type in tx.told[:20]:
+            log.info(
+                "event.written",
+                correlation=tx.correlation,
+                event_id=event_id,
+                event_type=event_type,
+            )
         if tx.told and self.relay is not None:
             self.relay.wake()
         if tx.scheduled:
