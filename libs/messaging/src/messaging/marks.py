@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from messaging.outcome import Partition, Place
 from messaging.tables import outbox, place
 from runtime.prepared import Prepared, run
+from runtime.rows import set_by_set
 from runtime.store import upsert
 from runtime.types import json_text
 
@@ -62,23 +63,12 @@ def unsent(
     else:
         apart = json_text(apart)
     query = _unsent(tuple(blocked))
-    return [Unsent(*row) for row in query.tuples(connection, most=limit, underway=apart)]
+    return list(map(Unsent._make, query.tuples(connection, most=limit, underway=apart)))
 
 
 _IN_ORDER = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
 """For this transaction. PostgreSQL believes that next to nothing is unsent, as is nearly always so;
 of a backlog it would fetch and sort all for the first thousand, each time."""
-
-_SENT = {
-    "postgresql": 'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
-    " FROM json_to_recordset(CAST($1 AS json))"
-    ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r',
-    "sqlite": "UPDATE outbox SET \"partition\" = json_extract(v.value, '$.p'),"
-    " record_offset = json_extract(v.value, '$.o'), stamp = json_extract(v.value, '$.s')"
-    " FROM json_each(?) AS v WHERE outbox.\"row\" = json_extract(v.value, '$.r')",
-}
-"""In one statement: between two others may have their turn, and with a busy event loop beside it a
-row took a millisecond."""
 
 
 @lru_cache(maxsize=16)
@@ -112,9 +102,30 @@ def sent(
     """Mark acknowledged rows and move the places, in the caller's transaction."""
     if not rows:
         return
-    named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows]
-    run(connection, _SENT[connection.dialect.name], [json_text(named)])
+    if connection.dialect.name == "postgresql":
+        named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows]
+        run(connection, _SENT, [json_text(named)])
+    else:
+        marked = [(r.row, r.partition, r.offset, r.stamp) for r in rows]
+        set_by_set(connection, _sent, marked)
     move(connection, places)
+
+
+_SENT = (
+    'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
+    " FROM json_to_recordset(CAST($1 AS json))"
+    ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r'
+)
+
+
+@cache
+def _sent(size: int) -> str:
+    """The same on SQLite, for so many rows. Out of JSON, each of them took a third longer."""
+    rows = ", ".join(["(?, ?, ?, ?)"] * size)
+    return (
+        'UPDATE outbox SET "partition" = v.column2, record_offset = v.column3, stamp = v.column4'  # noqa: S608 - marks alone
+        f' FROM (VALUES {rows}) AS v WHERE outbox."row" = v.column1'
+    )
 
 
 def move(connection: sa.Connection, places: Mapping[Partition, Place]) -> None:

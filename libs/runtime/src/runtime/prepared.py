@@ -17,8 +17,9 @@ from pydantic_core import from_json
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
-from runtime.types import json_text
+from runtime.types import Json, json_text
 
 Row = Mapping[str, Any]
 Process = Callable[[Any], Any]
@@ -84,18 +85,21 @@ class Prepared:
     def all(self, connection: sa.Connection, **values: Any) -> list[Row]:
         """All rows."""
         compiled, cursor = self._asked(connection, values)
-        return [compiled.row(found) for found in cursor.fetchall()]
+        names = compiled.names
+        return [dict(zip(names, row, strict=True)) for row in compiled.rows(cursor.fetchall())]
 
     def first(self, connection: sa.Connection, **values: Any) -> Row | None:
         """The first row, if there is one."""
         compiled, cursor = self._asked(connection, values)
         found = cursor.fetchone()
-        return None if found is None else compiled.row(found)
+        if found is None:
+            return None
+        return dict(zip(compiled.names, compiled.values(found), strict=True))
 
     def tuples(self, connection: sa.Connection, **values: Any) -> list[tuple[Any, ...]]:
         """All rows, as their values."""
         compiled, cursor = self._asked(connection, values)
-        return [compiled.values(found) for found in cursor.fetchall()]
+        return compiled.rows(cursor.fetchall())
 
     def scalar(self, connection: sa.Connection, **values: Any) -> Any:
         """The first value of the first row; None when there is none."""
@@ -148,8 +152,14 @@ class _Compiled:
             row[index] = process(row[index])
         return tuple(row)
 
-    def row(self, found: Sequence[Any]) -> Row:
-        return dict(zip(self.names, self.values(found), strict=True))
+    def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """`values` of many, column by column."""
+        if not self.processes or not found:
+            return found
+        columns: list[Any] = list(zip(*found, strict=True))
+        for index, process in self.processes:
+            columns[index] = map(process, columns[index])
+        return list(zip(*columns, strict=True))
 
 
 def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
@@ -160,7 +170,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
     if isinstance(statement, sa.Select):
         for index, column in enumerate(statement.selected_columns):
             names.append(column.key or str(index))
-            process = column.type.dialect_impl(dialect).result_processor(dialect, None)
+            process = _out(column.type, dialect)
             if process is not None:
                 processes.append((index, process))
     asked = tuple(compiled.positiontup or ())
@@ -173,3 +183,14 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
         names=tuple(names),
         processes=tuple(processes),
     )
+
+
+def _out(kind: TypeEngine[Any], dialect: Dialect) -> Process | None:
+    """What makes a value of this type of what the driver gives."""
+    if isinstance(kind, Json) and dialect.name == "sqlite":
+        return _json  # past three functions of SQLAlchemy, each of which costs as much
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else from_json(text)

@@ -8,7 +8,7 @@ statement, and to PostgreSQL as one JSON parameter (11 µs of the client's time 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -266,16 +266,23 @@ def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, A
         given = [dict(zip(prepared.names, row, strict=True)) for row in zip(*columns, strict=True)]
         return int(run(connection, prepared.text, [json_text(given)]).rowcount)
     values = list(zip(*_for_sqlite(kind, 1).columns(rows), strict=True))
-    done = written = 0
+    return set_by_set(connection, lambda size: _for_sqlite(kind, size).text, values)
+
+
+def set_by_set(
+    connection: sa.Connection, text: Callable[[int], str], rows: Sequence[Sequence[Any]]
+) -> int:
+    """Run a statement of SQLite on rows of parameters, `AT_ONCE` in each: `text` gives it for so
+    many rows. How many rows of the store it met."""
+    done = met = 0
     for size in AT_ONCE:
-        while len(values) - done >= size:
-            text = _for_sqlite(kind, size).text
-            some = list(chain.from_iterable(values[done : done + size]))
-            written += run(connection, text, some).rowcount
+        while len(rows) - done >= size:
+            some = list(chain.from_iterable(rows[done : done + size]))
+            met += run(connection, text(size), some).rowcount
             done += size
-    if done < len(values):
-        written += run(connection, _for_sqlite(kind, 1).text, values[done:], many=True).rowcount
-    return written
+    if done < len(rows):
+        met += run(connection, text(1), rows[done:], many=True).rowcount
+    return met
 
 
 @lru_cache(maxsize=1_024)
