@@ -83,12 +83,14 @@ def test_first_and_scalar_give_none_where_there_is_nothing(things: Store) -> Non
         ([], []),
         (["a"], [("a", True)]),
         (["b", "z", "a", "a"], [("a", True), ("b", None)]),
-        (["a'; --", 'a"]'], []),
+        (["a'; --", 'a"]', "{a}", "a\\", "NULL", ""], []),
+        (['say "a", \\ or {b}', "a"], [("a", True), ('say "a", \\ or {b}', False)]),
     ],
 )
 def test_a_list_is_one_parameter(
     things: Store, wanted: list[str], found: list[tuple[str, bool | None]]
 ) -> None:
+    things.write_now(lambda c: insert(c, thing, [{"id": 'say "a", \\ or {b}', "usable": False}]))
     assert things.read_now(lambda c: SOME.tuples(c, wanted=wanted)) == found
 
 
