@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -287,3 +287,48 @@ def test_a_read_model_refers_to_no_other_table() -> None:
     part = sa.Table("part", other, sa.Column("id", sa.ForeignKey("whole.id"), primary_key=True))
     with pytest.raises(ValueError, match="no references"):
         Projection("parts", version=1, tables=(part,))
+
+
+@pytest.mark.parametrize("behind", [1, 2, 3, 4], ids=["look", "filling", "tail", "second look"])
+async def test_a_log_that_is_made_anew_between_two_readings_of_a_round_is_seen(
+    bench: Bench, clock: FixedClock, behind: int
+) -> None:
+    """It holds more than the old one did, before the place where the shadow stood, and has grown
+    past it: the next record is there, as if nothing had happened."""
+
+    class Anew(BenchLog):
+        readings = 0
+
+        async def read(
+            self, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+        ) -> AsyncIterator[Sequence[Record]]:
+            async for batch in super().read(starts, ends):
+                yield batch
+            Anew.readings += 1
+            if Anew.readings == behind:
+                bench.log[:] = anew
+                for _ in range(2):  # the first time it is only seen that it begins again
+                    bench.settler.settle_all(bench._write, [decode(record) for record in anew])
+
+    bench.deliver(*(created(clock, str(n)) for n in range(6)), twice=False)
+    old = list(bench.log)
+    more = bench.record(created(clock, "more", "d"), era=1)
+    assert more.partition == old[0].partition
+    anew = [
+        replace(
+            record,
+            offset=offset,
+            stamp=old[-1].stamp + 60_000,
+            headers=[(n, b"1" if n == "era" else value) for n, value in record.headers],
+        )
+        for offset, record in enumerate([more, *old, bench.record(created(clock, "6"))])
+    ]
+    work = Rebuild(bench.store, {LINES: Progress()}, Anew(bench), "me")
+    await bench.store.write(work.begin)
+    read(bench, work, *old[:3])
+    rounds = 0
+    while not await work.round():
+        rounds += 1
+        assert rounds < 4
+    assert titles(bench) == {"a": "0123456", "d": "more"}
+    bench.rebuild_equals()

@@ -64,6 +64,9 @@ class Filler:
     def __init__(self, shadow: Shadow) -> None:
         self.shadow = shadow
         self.reached: dict[Partition, Place] = {}
+        self.first: dict[Partition, Place] = {}
+        """Of each partition a record that was seen in its log before anything else was since
+        `look`."""
         self._waiting: dict[str, dict[str, Item]] = {}
         self._read_models = shadow.of
 
@@ -75,6 +78,18 @@ class Filler:
         """Go on from where the last rebuild was, if there was one."""
         self._waiting.clear()
         self.reached = self.shadow.places(connection)
+
+    def look(self) -> None:
+        """What was reached is there now; what is read from here on lies in the same logs, if it
+        still is there afterwards."""
+        self.first = dict(self.reached)
+
+    def note(self, items: Sequence[Item]) -> None:
+        """These were read."""
+        for item in items:
+            at = item.record
+            if (name := (at.topic, at.partition)) not in self.first:
+                self.first[name] = Place(at.offset, item.id[:64], at.stamp, item.era)
 
     def begin_again(self, connection: sa.Connection, name: Partition) -> None:
         """This partition is another log now: from its beginning; ids drop what was seen."""
@@ -290,6 +305,7 @@ async def fill(
     starts = {name: at.offset + 1 for name, at in filler.reached.items()}
     async with aclosing(read_items(source, starts, ends)) as batches:
         async for items in batches:
+            filler.note(items)
             await fill_with(store, filler, items, write=write)
             progress(len(items))
 

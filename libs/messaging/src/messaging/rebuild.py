@@ -3,7 +3,9 @@
 The shadow is filled up to the live places while the old model answers and others settle, here and
 in other replicas. When it stands near them, the rest of the log is read into memory, and one
 transaction locks the live places, reads the few records that they have passed since, applies what
-they have passed, and swaps the tables. Nothing pauses but for that transaction. The live side may
+they have passed, and swaps the tables. Nothing pauses but for that transaction. A log that is made
+anew meanwhile is seen before the swap: what was seen of it first is looked for again behind each
+reading, and a log that is gone never comes back. The live side may
 be behind the log as long as it likes, but for what fits into memory. Killed at any point it goes
 on at the next start: where the shadow stands is in the store, and the projections count as building
 until the swap.
@@ -73,6 +75,10 @@ class Progress:
 
 class TakenOver(Exception):  # noqa: N818 - it names what happened
     """Other processes rebuild all of these projections now."""
+
+
+class AnotherLog(Exception):  # noqa: N818 - it names what happened
+    """A log was made anew between two looks."""
 
 
 def declare(connection: sa.Connection, service: Service) -> None:
@@ -155,8 +161,8 @@ class Rebuild:
         """Fill up to the live places, and swap when little is left; whether it was swapped."""
         live = await self._store.read(partial(live_places, topics=self.topics))
         there = await self._source.ends(self.topics)
-        for name in await self._elsewhere(there):
-            await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
+        await self._begin_again(await self._elsewhere(self._filler.reached, there))
+        self._filler.look()
         ends = {name: at.offset + 1 for name, at in live.items() if name in there}
         self._expect(self._behind(ends))
         await fill(
@@ -166,9 +172,11 @@ class Rebuild:
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
         behind = self._behind(ends)
         self._expect(behind)
-        if behind > MOST:
+        tail = await self._read(starts, ends) if behind <= MOST else []
+        another = await self._elsewhere(self._filler.first, ends)
+        await self._begin_again(another)
+        if another or behind > MOST:
             return False
-        tail = await self._read(starts, ends)
         live = await self._store.read(partial(live_places, topics=self.topics))
         passed = [item for item in tail if _has_passed(live, item)]
         await fill_with(self._store, self._filler, passed, write=self._own)
@@ -186,12 +194,16 @@ class Rebuild:
             swapped = await self._store.write(
                 partial(self._finish, tail=tail, ends=ends, more=more)
             )
-        except TimeoutError:
+        except (TimeoutError, AnotherLog):
             return False
         if swapped:
             for progress in self._left.values():
                 progress.done = True
         return swapped
+
+    async def _begin_again(self, names: Sequence[Partition]) -> None:
+        for name in names:
+            await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
 
     def _behind(self, ends: Mapping[Partition, int]) -> int:
         """Records up to these ends that are still to be read."""
@@ -203,12 +215,18 @@ class Rebuild:
 
     async def _read(self, starts: dict[Partition, int], ends: dict[Partition, int]) -> list[Item]:
         async with aclosing(read_items(self._source, starts, ends)) as batches:
-            return [i async for items in batches for i in items]
+            found = [i async for items in batches for i in items]
+        self._filler.note(found)
+        return found
 
     async def _passed(
         self, live: Mapping[Partition, Place], ends: dict[Partition, int]
     ) -> list[Item]:
-        """The records between `ends`, which is moved, and the live places."""
+        """The records between `ends`, which is moved, and the live places.
+
+        Raises:
+            AnotherLog: they lie in another log than what was read before.
+        """
         there = await self._source.ends(self.topics)
         starts = {name: ends.get(name, 0) for name in there}
         further = {
@@ -217,7 +235,10 @@ class Rebuild:
             if name in there and at.offset >= starts[name]
         }
         ends |= further
-        return await self._read(starts, further)
+        found = await self._read(starts, further)
+        if another := await self._elsewhere(self._filler.first, there):
+            raise AnotherLog(str(another))
+        return found
 
     def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
         """`work` on those that no other process has taken over."""
@@ -243,15 +264,20 @@ class Rebuild:
         if gone:
             self._filler.leave(gone)
 
-    async def _elsewhere(self, there: Mapping[Partition, int]) -> list[Partition]:
-        """Partitions whose log is not the one that the shadow was read from, or is gone."""
-        if not self._filler.reached:
+    async def _elsewhere(
+        self, known: Mapping[Partition, Place], there: Mapping[Partition, int]
+    ) -> list[Partition]:
+        """Partitions in whose log a record is not where it is known to be, or that are gone."""
+        if not known:
             return []
-        found = [name for name in self._filler.reached if name not in there]
-        asked = {name: at for name, at in self._filler.reached.items() if name in there}
+        found = [name for name in known if name not in there]
+        asked = {name: at for name, at in known.items() if name in there}
         starts = {name: at.offset for name, at in asked.items()}
-        read = await self._read(starts, {name: offset + 1 for name, offset in starts.items()})
-        lies = {(item.record.topic, item.record.partition): item for item in read}
+        ends = {name: offset + 1 for name, offset in starts.items()}
+        lies: dict[Partition, Item] = {}
+        async with aclosing(read_items(self._source, starts, ends)) as batches:
+            async for items in batches:
+                lies |= {(item.record.topic, item.record.partition): item for item in items}
         for name, at in asked.items():
             item = lies.get(name)
             if item is None and name[0] in COMPACTED:
