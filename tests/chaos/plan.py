@@ -42,6 +42,7 @@ class Kind:
 
 KINDS: tuple[Kind, ...] = (
     Kind("kill", 26, (*SERVICES, *SELLERS, *SELLERS, "front-door")),
+    Kind("all-killed", 3, ("machine",), ends_rounds=True),
     Kind("kill-unmarked", 10, SELLERS, (0.1, 1.5)),
     Kind("kill-unpublished", 6, SELLERS, (0.1, 3.0)),
     Kind("freeze", 7, (*SERVICES, *SELLERS), (1.0, 8.0)),
@@ -49,6 +50,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("kafka-killed", 6, ("kafka",), ends_rounds=True),
     Kind("kafka-frozen", 4, ("kafka",), (2.0, 15.0)),
     Kind("kafka-wiped", 3, ("kafka",), ends_rounds=True),
+    Kind("kafka-restored", 3, ("kafka",), (2.0, 12.0), ends_rounds=True),
     Kind("topic-anew", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("partitions-added", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("records-deleted", 3, EVENT_TOPICS, ends_rounds=True),

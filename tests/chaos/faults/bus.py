@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from pathlib import Path
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # names not marked as its own
     AdminClient,
@@ -31,6 +32,32 @@ async def wiped(site: Site, fault: Fault) -> None:
             await asyncio.to_thread(shutil.rmtree, kafka / "log")
             (kafka / "formatted").unlink()
         await site.kafka_answers()
+
+
+async def restored(site: Site, fault: Fault) -> None:
+    """Kafka's folder is put back as it was some seconds ago, as by whoever restores its disk: all
+    logs end earlier, and so do the places of the groups."""
+    log = site.folder.kafka / "log"
+    kept = site.battery.with_name("kafka.copy")
+    async with site.alone("kafka"):
+        await site.kafka_answers()
+        async with site.down("kafka"):
+            await _copied(log, kept)
+        await site.kafka_answers()
+        await asyncio.sleep(fault.seconds)
+        async with site.down("kafka"):
+            await asyncio.to_thread(shutil.rmtree, log)
+            kept.rename(log)
+        await site.kafka_answers()
+
+
+async def _copied(source: Path, target: Path) -> None:
+    """With its holes: an index file of Kafka is 10 MB of nothing at first."""
+    copying = await asyncio.create_subprocess_exec(
+        "cp", "--archive", "--sparse=always", str(source), str(target)
+    )
+    if await copying.wait():
+        raise FaultError("Kafka's folder could not be copied")
 
 
 async def topic_anew(site: Site, fault: Fault) -> None:

@@ -10,6 +10,7 @@ from chaos.plan import Fault
 
 FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "kill": processes.kill,
+    "all-killed": processes.kill_all,
     "kill-unmarked": processes.kill_unmarked,
     "kill-unpublished": processes.kill_unpublished,
     "freeze": processes.freeze,
@@ -17,6 +18,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "kafka-killed": processes.kill,
     "kafka-frozen": processes.freeze,
     "kafka-wiped": bus.wiped,
+    "kafka-restored": bus.restored,
     "topic-anew": bus.topic_anew,
     "partitions-added": bus.partitions_added,
     "records-deleted": bus.records_deleted,

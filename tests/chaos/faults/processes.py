@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -27,6 +28,14 @@ async def kill(site: Site, fault: Fault) -> None:
     """`kill -9` at whatever moment this is."""
     async with site.alone(fault.target):
         await site.kill(fault.target)
+
+
+async def kill_all(site: Site, fault: Fault) -> None:
+    """`kill -9` of everything at once, as when the power goes."""
+    state: Any = site.folder.read_state()
+    names = [child["name"] for child in state["children"]]
+    async with site.alone(*names):
+        await site.kill_together(names)
 
 
 async def freeze(site: Site, fault: Fault) -> None:
