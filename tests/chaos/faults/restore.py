@@ -41,7 +41,9 @@ COPY = "chaos_copy"
 async def restore(site: Site, fault: Fault) -> None:
     """A copy of the round's beginning, or of some seconds ago."""
     name = fault.target
-    async with site.alone(name, "kafka", "bus wire", f"store {name}", "disk"):
+    # Whoever is killed meanwhile stays away: the supervisor stands still while a part is down.
+    needed = ("kafka", "bus wire", "postgresql", "disk")
+    async with site.alone(name, *needed, f"store {name}"):
         if name not in site.copies:
             await copy(site, name)
             await asyncio.sleep(fault.seconds)

@@ -69,14 +69,14 @@ class Site:
 
     async def process(self, name: str) -> psutil.Process:
         """The living process of a part, waited for while the supervisor starts it again."""
-        deadline = time.monotonic() + GONE_WITHIN
+        deadline = time.monotonic() + READY_WITHIN
         while time.monotonic() < deadline:
             with contextlib.suppress(psutil.Error, StopIteration):
                 pid = self.house.child(name)
                 if pid and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
                     return found
             await asyncio.sleep(0.1)
-        raise FaultError(f"{name} is not there for {GONE_WITHIN:.0f} s")
+        raise FaultError(f"{name} is not there for {READY_WITHIN:.0f} s")
 
     async def kill(self, name: str) -> None:
         """`kill -9`, and wait until it is gone."""
