@@ -28,7 +28,7 @@ import sqlalchemy as sa
 
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Record, decode
-from messaging.outcome import Partition, Place
+from messaging.outcome import Partition, Place, place_of
 from messaging.reactions import Projection, ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
@@ -87,9 +87,8 @@ class Filler:
     def note(self, items: Sequence[Item]) -> None:
         """These were read."""
         for item in items:
-            at = item.record
-            if (name := (at.topic, at.partition)) not in self.first:
-                self.first[name] = Place(at.offset, item.id[:64], at.stamp, item.era)
+            if (name := (item.record.topic, item.record.partition)) not in self.first:
+                self.first[name] = place_of(item)
 
     def begin_again(self, connection: sa.Connection, name: Partition) -> None:
         """This partition is another log now: from its beginning; ids drop what was seen."""
@@ -145,8 +144,7 @@ class Filler:
             insert_ignore(connection, self.shadow.seen, [{"event_id": name} for name in fresh])
         last = {(item.record.topic, item.record.partition): item for item in items}
         for partition, item in last.items():
-            at = item.record
-            self.reached[partition] = Place(at.offset, item.id[:64], at.stamp, item.era)
+            self.reached[partition] = place_of(item)
         if not self._waiting:
             self._move(connection)
 

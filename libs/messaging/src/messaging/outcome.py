@@ -33,6 +33,11 @@ class Place:
     era: int
 
 
+def place_of(item: Item) -> Place:
+    """Where a record lies."""
+    return Place(item.record.offset, item.id[:64], item.record.stamp, item.era)
+
+
 def is_at(item: Item, place: Place) -> bool:
     """Whether this is the record of the place, in the same log: a log that was made anew can have
     the same id at the same offset, but with another timestamp."""

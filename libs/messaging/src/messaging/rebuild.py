@@ -14,7 +14,7 @@ until the swap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from messaging.filling import (
     read_items,
     recorded,
 )
-from messaging.outcome import BEGINNING, Partition, Place, is_at
+from messaging.outcome import BEGINNING, Partition, Place, is_at, place_of
 from messaging.reactions import Projection
 from messaging.service import Service
 from messaging.shadow_tables import Shadow, swap
@@ -180,11 +180,12 @@ class Rebuild:
         live = await self._store.read(partial(live_places, topics=self.topics))
         passed = [item for item in tail if _has_passed(live, item)]
         await fill_with(self._store, self._filler, passed, write=self._own)
+        last = self._filler.reached | {name: place_of(item) for name, item in _by_partition(tail)}
         tail = [item for item in tail if not _has_passed(live, item)]
         loop = asyncio.get_running_loop()
 
         def more(live: Mapping[Partition, Place]) -> list[Item]:
-            reading = asyncio.run_coroutine_threadsafe(self._passed(live, ends), loop)
+            reading = asyncio.run_coroutine_threadsafe(self._passed(live, ends, last), loop)
             try:
                 return reading.result(MORE_WITHIN)
             finally:
@@ -220,25 +221,32 @@ class Rebuild:
         return found
 
     async def _passed(
-        self, live: Mapping[Partition, Place], ends: dict[Partition, int]
+        self,
+        live: Mapping[Partition, Place],
+        ends: dict[Partition, int],
+        last: Mapping[Partition, Place],
     ) -> list[Item]:
-        """The records between `ends`, which is moved, and the live places.
+        """The records between `ends`, which is moved, and the live places; read from the `last`
+        one on that was seen, in the same go: the store waits.
 
         Raises:
-            AnotherLog: they lie in another log than what was read before.
+            AnotherLog: that one is not there any more.
         """
         there = await self._source.ends(self.topics)
-        starts = {name: ends.get(name, 0) for name in there}
+        begin = {name: ends.get(name, 0) for name in there}
         further = {
             name: at.offset + 1
             for name, at in live.items()
-            if name in there and at.offset >= starts[name]
+            if name in there and at.offset >= begin[name]
         }
         ends |= further
+        starts = {name: last[name].offset if name in last else begin[name] for name in further}
         found = await self._read(starts, further)
-        if another := await self._elsewhere(self._filler.first, there):
-            raise AnotherLog(str(another))
-        return found
+        lies = {_partition(item): item for item in reversed(found)}
+        for name, at in last.items():
+            if name in further and not _may_be_at(lies.get(name), at, name):
+                raise AnotherLog(str(name))
+        return [item for item in found if item.record.offset >= begin[_partition(item)]]
 
     def _own(self, work: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
         """`work` on those that no other process has taken over."""
@@ -277,14 +285,8 @@ class Rebuild:
         lies: dict[Partition, Item] = {}
         async with aclosing(read_items(self._source, starts, ends)) as batches:
             async for items in batches:
-                lies |= {(item.record.topic, item.record.partition): item for item in items}
-        for name, at in asked.items():
-            item = lies.get(name)
-            if item is None and name[0] in COMPACTED:
-                continue
-            if item is None or not is_at(item, at):
-                found.append(name)
-        return found
+                lies |= {n: i for n, i in _by_partition(items) if i.record.offset == starts[n]}
+        return found + [n for n, at in asked.items() if not _may_be_at(lies.get(n), at, n)]
 
     def _finish(
         self,
@@ -332,6 +334,21 @@ class Rebuild:
 def _owner_of(read_model: Projection) -> str:
     """Where it is written down who rebuilds it."""
     return f"rebuild.{read_model.name}"
+
+
+def _partition(item: Item) -> Partition:
+    return item.record.topic, item.record.partition
+
+
+def _by_partition(items: Iterable[Item]) -> Iterable[tuple[Partition, Item]]:
+    return ((_partition(item), item) for item in items)
+
+
+def _may_be_at(item: Item | None, at: Place, name: Partition) -> bool:
+    """Whether this, the first that is there from a place on, is the record of the place. Where
+    compaction may have taken that one, it cannot be said that it is not."""
+    gone = item is None or item.record.offset > at.offset
+    return name[0] in COMPACTED if gone else item is not None and is_at(item, at)
 
 
 def _has_passed(live: Mapping[Partition, Place], item: Item) -> bool:
