@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from runtime.prepared import Prepared, Process, dialect_of, run
 from runtime.types import UtcDateTime, json_text, moment_text
@@ -49,20 +49,34 @@ def among(dialect: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]
     however many they are, so that a statement can be built once."""
     wanted = sa.bindparam("wanted", type_=_Texts)
     if dialect == "postgresql":
-        return column == sa.any_(sa.cast(wanted, postgresql.ARRAY(sa.Text)))
+        return column == sa.any_(wanted)
     return column.in_(sa.select(sa.func.json_each(wanted).table_valued("value").c.value))
 
 
 class _Texts(TypeDecorator[list[str]]):
     """A list of texts as one parameter: JSON, or how PostgreSQL writes an array (the driver takes
-    longer for a list, element by element, than the server for what it looks up)."""
+    longer for a list, element by element, than the server for what it looks up). The parameter
+    itself is the array: a text that is cast would be read again for each row that is looked at."""
 
     impl = sa.Text
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else _Array())
+
     def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> str:
         assert value is not None
         return json_text(value) if dialect.name == "sqlite" else _array(value)
+
+
+class _Array(sa.types.UserDefinedType[str]):
+    """An array of texts, as it is written."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_more: Any) -> str:
+        return "TEXT[]"
 
 
 def _array(texts: Sequence[str]) -> str:
