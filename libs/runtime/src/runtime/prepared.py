@@ -188,7 +188,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
 def _out(kind: TypeEngine[Any], dialect: Dialect) -> Process | None:
     """What makes a value of this type of what the driver gives."""
     if isinstance(kind, Json) and dialect.name == "sqlite":
-        return _json  # past three functions of SQLAlchemy, each of which costs as much
+        return _json  # past three functions of SQLAlchemy
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
