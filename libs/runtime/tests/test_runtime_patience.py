@@ -160,28 +160,32 @@ FLUSH = b"H\x00\x00\x00\x04"
 def test_locks_of_who_was_gone_in_the_middle_of_a_request_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime.store, "TRANSACTION_TIMEOUT_MS", 1_000)
-    monkeypatch.setattr(runtime.store, "IDLE_IN_TRANSACTION_TIMEOUT_MS", 500)
     with postgresql_database() as url:
-        store = Store(url, writers=2)
+        with monkeypatch.context() as brief:
+            brief.setattr(runtime.store, "TRANSACTION_TIMEOUT_MS", 1_000)
+            brief.setattr(runtime.store, "IDLE_IN_TRANSACTION_TIMEOUT_MS", 500)
+            leaves = Store(url, writers=1)
+            leaves.write_now(one)
+        waits = Store(url, writers=1)
 
         def gone(connection: sa.Connection) -> None:
             connection.execute(sa.text("CREATE TABLE held (n int)"))
             os.write(connection.connection.fileno(), FLUSH)
             holds.set()
-            released.wait(20)
+            released.wait(60)
 
         def begin() -> None:
             with contextlib.suppress(sa.exc.DBAPIError):
-                store.write_now(gone)
+                leaves.write_now(gone)
 
         holds, released = threading.Event(), threading.Event()
         held = threading.Thread(target=begin)
         held.start()
         try:
             assert holds.wait(20)
-            store.write_now(lambda c: c.execute(sa.text("CREATE TABLE held (n int)")))
+            waits.write_now(lambda c: c.execute(sa.text("CREATE TABLE held (n int)")))
         finally:
             released.set()
             held.join()
-            store.close_now()
+            leaves.close_now()
+            waits.close_now()
