@@ -129,6 +129,11 @@ def test_insert_ignore_says_how_many_were_new(things: Store, count: int) -> None
     assert things.write_now(lambda c: insert_ignore(c, thing, rows)) == 0
 
 
+def test_a_value_too_many_is_a_mistake_before_anything_is_asked(things: Store) -> None:
+    with pytest.raises(TypeError, match="no parameters of it: off"):
+        things.write_now(lambda c: RENAME.run(c, off="b", of="a", to="b"))
+
+
 def test_a_value_that_is_missing_is_a_mistake_before_anything_is_asked(things: Store) -> None:
     with pytest.raises(KeyError, match="to"):
         things.write_now(lambda c: RENAME.run(c, of="a"))

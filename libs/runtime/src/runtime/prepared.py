@@ -76,6 +76,9 @@ class Prepared:
 
     `of` is the statement, or gives that for an engine by its name. Make one for each statement, at
     import or in something that is cached: it holds what was compiled. Rows are plain mappings.
+
+    Each way to ask raises KeyError when a value is missing, TypeError when there is one too many:
+    nothing is asked then.
     """
 
     def __init__(self, of: Statement | Callable[[str], Statement]) -> None:
@@ -131,12 +134,15 @@ class Prepared:
 class _Compiled:
     text: str
     parameters_of: tuple[tuple[str, Process | None], ...]
+    known: frozenset[str]
     fixed: Mapping[str, Any]
     names: tuple[str, ...]
     processes: tuple[tuple[int, Process], ...]
 
     def parameters(self, values: Mapping[str, Any]) -> list[Any]:
         """In the order of the text, as the driver takes them."""
+        if not self.known.issuperset(values):
+            raise TypeError(f"no parameters of it: {', '.join(sorted(values.keys() - self.known))}")
         given = {**self.fixed, **values}
         return [
             given[name] if process is None else process(given[name])
@@ -179,6 +185,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
         parameters_of=tuple(
             (name, binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in asked
         ),
+        known=frozenset(asked),
         fixed={name: binds[name].effective_value for name in asked if not binds[name].required},
         names=tuple(names),
         processes=tuple(processes),
