@@ -65,8 +65,10 @@ class Filler:
         self.shadow = shadow
         self.reached: dict[Partition, Place] = {}
         self.first: dict[Partition, Place] = {}
-        """Of each partition a record that was seen in its log before anything else was since
-        `look`."""
+        """Of each partition a record that was seen in its log before what led to `reached`: where
+        that one still is, all of it was read from the log that is there, for one that is gone never
+        comes back."""
+        self._kept: dict[Partition, Place] = {}
         self._waiting: dict[str, dict[str, Item]] = {}
         self._read_models = shadow.of
 
@@ -78,11 +80,12 @@ class Filler:
         """Go on from where the last rebuild was, if there was one."""
         self._waiting.clear()
         self.reached = self.shadow.places(connection)
+        self._kept = self.shadow.first_places(connection)
+        self.first = self.reached | self._kept
 
-    def look(self) -> None:
-        """What was reached is there now; what is read from here on lies in the same logs, if it
-        still is there afterwards."""
-        self.first = dict(self.reached)
+    def is_there(self) -> None:
+        """The first records were found where they were seen, so what was reached is there too."""
+        self.first |= self.reached
 
     def note(self, items: Sequence[Item]) -> None:
         """These were read."""
@@ -92,10 +95,11 @@ class Filler:
 
     def begin_again(self, connection: sa.Connection, name: Partition) -> None:
         """This partition is another log now: from its beginning; ids drop what was seen."""
-        self.reached.pop(name, None)
+        for places in (self.reached, self.first, self._kept):
+            places.pop(name, None)
         connection.execute(
             sa.delete(place).where(
-                place.c.side == self.shadow.name,
+                place.c.side.in_([self.shadow.name, self.shadow.side_of_first]),
                 place.c.topic == name[0],
                 place.c.partition == name[1],
             )
@@ -105,6 +109,7 @@ class Filler:
         """One slice, with the places that it reached, in the caller's transaction."""
         if not items:
             return
+        self.note(items)
         p = ProjectionTransaction(connection, self.shadow.tables)
         named = [(item, item.id, item.previous) for item in items]
         ids = {name for _, name, _ in named}
@@ -211,23 +216,25 @@ class Filler:
 
     def _move(self, connection: sa.Connection) -> None:
         """Places move only while nothing waits in memory: a killed rebuild loses nothing."""
-        upsert(
-            connection,
-            place,
-            [
-                {
-                    "side": self.shadow.name,
-                    "topic": topic,
-                    "partition": number,
-                    "record_offset": at.offset,
-                    "event_id": at.event_id,
-                    "stamp": at.stamp,
-                    "era": at.era,
-                }
-                for (topic, number), at in self.reached.items()
-            ],
-            key=("side", "topic", "partition"),
-        )
+        rows = _rows(self.shadow.name, self.reached.items())
+        rows += _rows(self.shadow.side_of_first, self.first.items() - self._kept.items())
+        upsert(connection, place, rows, key=("side", "topic", "partition"))
+        self._kept = dict(self.first)
+
+
+def _rows(side: str, places: Iterable[tuple[Partition, Place]]) -> list[dict[str, object]]:
+    return [
+        {
+            "side": side,
+            "topic": topic,
+            "partition": number,
+            "record_offset": at.offset,
+            "event_id": at.event_id,
+            "stamp": at.stamp,
+            "era": at.era,
+        }
+        for (topic, number), at in places
+    ]
 
 
 def _chained(items: Mapping[str, Item]) -> Iterable[Item]:
@@ -303,7 +310,6 @@ async def fill(
     starts = {name: at.offset + 1 for name, at in filler.reached.items()}
     async with aclosing(read_items(source, starts, ends)) as batches:
         async for items in batches:
-            filler.note(items)
             await fill_with(store, filler, items, write=write)
             progress(len(items))
 

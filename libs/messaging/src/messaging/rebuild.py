@@ -161,8 +161,7 @@ class Rebuild:
         """Fill up to the live places, and swap when little is left; whether it was swapped."""
         live = await self._store.read(partial(live_places, topics=self.topics))
         there = await self._source.ends(self.topics)
-        await self._begin_again(await self._elsewhere(self._filler.reached, there))
-        self._filler.look()
+        await self._look(there)
         ends = {name: at.offset + 1 for name, at in live.items() if name in there}
         self._expect(self._behind(ends))
         await fill(
@@ -173,9 +172,7 @@ class Rebuild:
         behind = self._behind(ends)
         self._expect(behind)
         tail = await self._read(starts, ends) if behind <= MOST else []
-        another = await self._elsewhere(self._filler.first, ends)
-        await self._begin_again(another)
-        if another or behind > MOST:
+        if await self._look(ends) or behind > MOST:
             return False
         live = await self._store.read(partial(live_places, topics=self.topics))
         passed = [item for item in tail if _has_passed(live, item)]
@@ -202,9 +199,13 @@ class Rebuild:
                 progress.done = True
         return swapped
 
-    async def _begin_again(self, names: Sequence[Partition]) -> None:
-        for name in names:
+    async def _look(self, there: Mapping[Partition, int]) -> list[Partition]:
+        """Begin again in the logs that are not those that were read from: which these are."""
+        another = await self._elsewhere(self._filler.first, there)
+        for name in another:
             await self._store.write(self._own(partial(self._filler.begin_again, name=name)))
+        self._filler.is_there()
+        return another
 
     def _behind(self, ends: Mapping[Partition, int]) -> int:
         """Records up to these ends that are still to be read."""

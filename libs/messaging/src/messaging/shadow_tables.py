@@ -29,6 +29,7 @@ class Shadow:
     def __init__(self, read_models: Collection[Projection], suffix: str = "rebuild") -> None:
         self.of = tuple(sorted(read_models, key=lambda p: p.name))
         self.name = _named(suffix, ",".join(p.side for p in self.of))
+        self.side_of_first = _side_of_first(self.name)
         self.metadata = sa.MetaData()
         self.tables = {
             table.name: _copy(table, self.metadata, f"{table.name}_{suffix}")
@@ -66,11 +67,18 @@ class Shadow:
     def drop(self, connection: sa.Connection) -> None:
         """Away with the tables and the places."""
         self.metadata.drop_all(connection)
-        connection.execute(sa.delete(place).where(place.c.side == self.name))
+        _drop_places(connection, self.name)
 
     def places(self, connection: sa.Connection) -> dict[Partition, Place]:
         """Where the last slice ended after which nothing was kept in memory."""
-        rows = connection.execute(sa.select(place).where(place.c.side == self.name))
+        return self._places(connection, self.name)
+
+    def first_places(self, connection: sa.Connection) -> dict[Partition, Place]:
+        """A record of each of those logs that was seen there before what led to `places`."""
+        return self._places(connection, self.side_of_first)
+
+    def _places(self, connection: sa.Connection, side: str) -> dict[Partition, Place]:
+        rows = connection.execute(sa.select(place).where(place.c.side == side))
         return {
             (r.topic, r.partition): Place(r.record_offset, r.event_id, r.stamp, r.era) for r in rows
         }
@@ -83,6 +91,14 @@ def _named(suffix: str, what: str) -> str:
 def _note(read_model: Projection) -> str:
     """Where it is written down which shadow a projection is rebuilt in."""
     return f"rebuild.{read_model.name}.shadow"
+
+
+def _side_of_first(name: str) -> str:
+    return f"{name}.first"
+
+
+def _drop_places(connection: sa.Connection, name: str) -> None:
+    connection.execute(sa.delete(place).where(place.c.side.in_([name, _side_of_first(name)])))
 
 
 def _notes(name: str, metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
@@ -107,7 +123,7 @@ def _drop_notes_unless_used(connection: sa.Connection, name: str) -> None:
         metadata = sa.MetaData()
         _notes(name, metadata)
         metadata.drop_all(connection)
-        connection.execute(sa.delete(place).where(place.c.side == name))
+        _drop_places(connection, name)
 
 
 def _copy(table: sa.Table, metadata: sa.MetaData, name: str) -> sa.Table:
