@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import scene
 from house import PASSWORD, House, open_house
@@ -31,7 +32,8 @@ def wanted(name: str, default: str) -> list[str]:
 
 def chosen(only: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Each role with those of its pages that are asked for."""
-    for role, paths in scene.PAGES.items():
+    every = scene.PAGES | {"foundation": [*scene.PAGES["foundation"], *scene.LEFT_OVER]}
+    for role, paths in every.items():
         kept = [p for p in paths if not only or any(word in f"{role}{p}" for word in only)]
         if kept:
             yield role, kept
@@ -50,9 +52,10 @@ def wishes(context: BrowserContext, house: House, **values: str) -> None:
     context.add_cookies([{"name": k, "value": v, "url": address} for k, v in values.items()])
 
 
-def photograph(house: House, folder: Path) -> list[tuple[str, str, str, str, int]]:
+def photograph(
+    house: House, folder: Path, quarter: dict[str, Any]
+) -> list[tuple[str, str, str, str, int]]:
     """Role, page, picture, what is wrong, and its width, in the order they were taken."""
-    quarter = scene.quarter(house)
     taken: list[tuple[str, str, str, str, int]] = []
     widths = [int(width) for width in wanted("WIDTHS", "360,820,1280")]
     with sync_playwright() as playwright:
@@ -114,8 +117,8 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
-    with open_house() as house:
-        taken = photograph(house, FOLDER)
+    with open_house() as house, scene.left_over(house) as left:
+        taken = photograph(house, FOLDER, scene.quarter(house) | left)
     (FOLDER / "index.html").write_text(index(taken), "utf-8")
     for _, _, file, wrong, _ in taken:
         if wrong:

@@ -3,10 +3,18 @@ ones, and all pages by role."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
+import sqlalchemy as sa
 from house import CENTRE, House, unique
+
+from messaging import tables
+from runtime.scheduler import DEAD, JOB
+from runtime.store import Store, insert
 
 LONG_NAME = "Massimiliano Ferdinando Alessandro Maria Quattrocchi-Buonaventura"
 
@@ -108,6 +116,9 @@ PAGES = {
     "foundation": ["/identity/", "/identity/centre", "/identity/centres", "/identity/centres/new"],
 }
 """All pages; `{…}` is filled from what `quarter` gives."""
+
+LEFT_OVER = ["/cards/set-aside", "/cards/set-aside/{event}", "/cards/machine"]
+"""Those on which something is only while it is `left_over`; ``foundation`` sees all of it."""
 
 
 def quarter(house: House) -> dict[str, Any]:
@@ -249,6 +260,71 @@ def quarter(house: House) -> dict[str, Any]:
             "foundation": foundation,
         },
     }
+
+
+@contextmanager
+def left_over(house: House) -> Iterator[dict[str, str]]:
+    """In cards: an event in each state of those that are set aside, among them one with an id that
+    no service of ours would give, and work that was given up. Gone afterwards."""
+    now = house.clock.now()
+    events = {
+        "waiting": ("shop.sale.completed.v1", "not_yet: sale", now + timedelta(hours=1)),
+        "retrying": ("shop.sale.refunded.v1", "refused: points.uncovered", now + timedelta(days=1)),
+        "dead": ("network.referral.accepted.v9", "a newer version of a known type", None),
+        "discarded": ("", "unreadable: no ce_id", None),
+    }
+    rows = [
+        {
+            "event_id": f"{unique(state)}/{'x' * 120 if not kind else 'é'}",
+            "topic": f"{kind.partition('.')[0] or 'shop'}.events",
+            "partition": 2,
+            "record_offset": 1_234_567 + number,
+            "key": unique("household"),
+            "type": kind,
+            "previous": unique("event") if state == "waiting" else None,
+            "state": state,
+            "reason": reason,
+            "tries": number,
+            "next_try": next_try,
+            "headers": [["ce_id", "ZXZlbnQ="], ["ce_type", ""]],
+            "record_key": b"k",
+            "body": b'{"note": "' + b"una riga che non finisce mai " * 8 + b'"}',
+            "stamp": 0,
+            "at": now,
+        }
+        for number, (state, (kind, reason, next_try)) in enumerate(events.items())
+    ]
+    work = [
+        {
+            "name": name,
+            "period": period,
+            "subject": unique("household"),
+            "due": now,
+            "state": DEAD,
+            "tries": 6,
+            "data": {},
+            "error": "ValueError in spread",
+        }
+        for name, period in (("expiry", "2026-11-29"), ("allowance", ""))
+    ]
+
+    def put(connection: sa.Connection) -> None:
+        insert(connection, tables.set_aside, rows)
+        insert(connection, JOB, work)
+
+    def take_away(connection: sa.Connection) -> None:
+        ids = [row["event_id"] for row in rows]
+        connection.execute(sa.delete(tables.set_aside).where(tables.set_aside.c.event_id.in_(ids)))
+        about = [row["subject"] for row in work]
+        connection.execute(sa.delete(JOB).where(JOB.c.subject.in_(about)))
+
+    store = Store(f"sqlite:///{house.folder.stores / 'cards.db'}")
+    try:
+        store.write_now(put)
+        yield {"event": quote(str(rows[0]["event_id"]), safe="")}
+        store.write_now(take_away)
+    finally:
+        store.close_now()
 
 
 def _first(house: House, path: str, by: str) -> str:

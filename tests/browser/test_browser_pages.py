@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from house import House
 from playwright.sync_api import Page, expect
-from scene import PAGES
+from scene import LEFT_OVER, PAGES, left_over
 from window import (
     DESK,
     LOCALES,
@@ -78,13 +79,12 @@ NO_PAGES = re.compile(
     r".*/(api|live|\.well-known)/.*|.*/(metrics|livez|readyz|openapi\.json|asyncapi\.json)"
     # They lead to another page.
     r"|/(identity|cards|activities)|/(cards|network|shop)/|/identity/(renew|today)"
-    # Looked at below, with all that is on it; and in libs/web, where an event is set aside.
-    r"|/cards/design|/cards/set-aside/.*"
+    r"|/cards/design"  # looked at below, with all that is on it
 )
 
 
 def test_every_page_is_looked_at() -> None:
-    known = [path.split("?")[0] for paths in PAGES.values() for path in paths]
+    known = [path.split("?")[0] for paths in [*PAGES.values(), LEFT_OVER] for path in paths]
     routes = re.findall(r"^GET (\S+)", RULES.read_text("utf-8"), re.MULTILINE)
     pages = {route.replace("{prefix}", "/cards") for route in routes}
     missing = [
@@ -97,13 +97,17 @@ def test_every_page_is_looked_at() -> None:
 
 
 def looked_at(
-    visit: Windows, quarter: dict[str, Any], role: str, looks: Iterable[Look]
+    visit: Windows,
+    quarter: dict[str, Any],
+    role: str,
+    looks: Iterable[Look],
+    paths: Iterable[str] = (),
 ) -> Iterator[str]:
-    """What is wrong with the pages of a role in these looks."""
+    """What is wrong with the pages of a role, or with these, in these looks."""
     page = visit("/identity/welcome", by=quarter["accounts"].get(role, role))
     for language, width, light in looks:
         visit.speak(page, language)
-        for path in PAGES[role]:
+        for path in paths or PAGES[role]:
             address = path.format_map(quarter)
             answer = page.goto(address)
             assert answer is not None
@@ -117,6 +121,13 @@ def looked_at(
 @pytest.mark.parametrize("role", PAGES)
 def test_nobody_is_kept_out_of_a_page(visit: Windows, quarter: dict[str, Any], role: str) -> None:
     assert list(looked_at(visit, quarter, role, LOOKS)) == []
+
+
+def test_nobody_is_kept_out_of_what_was_left_over(
+    visit: Windows, house: House, quarter: dict[str, Any]
+) -> None:
+    with left_over(house) as left:
+        assert list(looked_at(visit, quarter | left, "foundation", LOOKS, LEFT_OVER)) == []
 
 
 @pytest.mark.chaos
