@@ -1,4 +1,5 @@
-"""A broker of one's own for the tests that hurt it, and the pair of services on it."""
+"""A broker of one's own for the tests that hurt it, the pair of services on it, and the same in
+memory."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from runtime.store import Store
 from vicinato.kafka.jars import JarError, fetch
 from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, unavailable
 
 from .pair import House
+from .teller_and_hearer import HEARING, SAYING, TELLER
+from .world import World
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +37,19 @@ async def house(broker: OwnKafka, tmp_path: Path) -> House:
     made = House(broker, tmp_path)
     await made.make_topics_anew(*(topic.name for topic in Topics.read().topics))
     return made
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Six facts of three keys were said and sent."""
+    stores = Store(f"sqlite:///{tmp_path}/teller.db"), Store(f"sqlite:///{tmp_path}/hearer.db")
+    for store, metadata in zip(stores, (SAYING, HEARING), strict=True):
+        store.write_now(metadata.create_all)
+    made = World(*stores)
+    made.say(["a", "b", "c"])
+    made.say(["a", "b", "c"])
+    assert made.relay(TELLER.name)
+    yield made
+    made.close()
+    for store in stores:
+        store.close_now()

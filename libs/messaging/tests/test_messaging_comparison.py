@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
 from messaging import comparison
 from messaging.tables import outbox
-from runtime.store import Store
 
-from .teller_and_hearer import FACTS, HEARING, SAYING, TELLER
+from .teller_and_hearer import FACTS, TELLER
 from .world import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Six facts of three keys were said and sent."""
-    stores = Store(f"sqlite:///{tmp_path}/teller.db"), Store(f"sqlite:///{tmp_path}/hearer.db")
-    for store, metadata in zip(stores, (SAYING, HEARING), strict=True):
-        store.write_now(metadata.create_all)
-    made = World(*stores)
-    made.say(["a", "b", "c"])
-    made.say(["a", "b", "c"])
-    assert made.relay(TELLER.name)
-    yield made
-    made.close()
-    for store in stores:
-        store.close_now()
 
 
 def _rows(world: World) -> set[str]:

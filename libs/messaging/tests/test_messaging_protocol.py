@@ -111,6 +111,10 @@ class Protocol(RuleBasedStateMachine):
     def seen_beside(self, name: str, at: int, keep: int) -> None:
         self.world.seen_beside(name, at, keep)
 
+    @rule(at=points, keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3), crash=crashes)
+    def said_beside(self, at: int, keys: list[str], crash: int | None) -> None:
+        self.world.said_beside(at, keys, crash)
+
     @rule(key=st.sampled_from(KEYS))
     def replay(self, key: str) -> None:
         self.world.replay(key)

@@ -136,6 +136,21 @@ class World:
             blow=lambda: self.fuse.let(beside),
         )
 
+    def said_beside(self, at: int, keys: list[str], crash: int | None = None) -> bool:
+        """A turn of the teller's relay. While it marks what it sent more is said, and perhaps it
+        crashes so many points later. Whether it got through."""
+
+        async def beside() -> None:
+            self.say(keys)
+            relay = self.relays[TELLER.name]
+            assert relay is not None
+            relay._woken.set()
+            self.fuse.set(crash)
+
+        return self._of_relay(
+            TELLER.name, at, lambda relay: relay.turn(), blow=lambda: self.fuse.let(beside)
+        )
+
     def replay(self, key: str) -> None:
         """All facts of a key go on the bus once more."""
         chosen = marks.of_topic(FACTS, key=key)

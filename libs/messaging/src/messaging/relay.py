@@ -256,8 +256,9 @@ class Relay:
         `MOST_IN_A_TURN` is reached. How many rows were taken.
 
         While some rows wait for their acknowledgements the next are read and sent, and those before
-        are marked. A crash between leaves all of them sent and unmarked: the next `reconcile` finds
-        them in the log.
+        are marked; also what is committed meanwhile, which would otherwise wait for all of that. A
+        crash between leaves all of them sent and unmarked: the next `reconcile` finds them in the
+        log.
         """
         taken = 0
         flights: list[Flight] = []
@@ -273,13 +274,17 @@ class Relay:
                 flight.landed = asyncio.ensure_future(self._land(flight, flights[-1:]))
                 flights.append(flight)
                 taken += len(rows)
-                rows = await reading if reading is not None else ()
-                reading = None
-                refused = await self._landed(flights, MOST_FLIGHTS - 1 if rows else 0)
-                if not full:
-                    break  # what was committed since has woken the relay
-                if refused:
+                if full:
+                    assert reading is not None
+                    rows, reading = await reading, None
+                    more = bool(rows)
+                else:
+                    more = await self._woken_before(flight.landed)
+                if await self._landed(flights, MOST_FLIGHTS - 1 if more else 0):
                     rows = await self._unsent()
+                elif not full:
+                    there = [row for flight in flights for row in flight.rows]
+                    rows = await self._unsent(*there) if more else ()
             await self._landed(flights, 0)
         finally:
             for flight in flights:
@@ -287,6 +292,19 @@ class Relay:
             beside = {one for one in (reading, *(f.landed for f in flights)) if one is not None}
             await asyncio.gather(*beside, return_exceptions=True)
         return taken
+
+    async def _woken_before(self, landed: asyncio.Future[None]) -> bool:
+        """Whether something was committed before a flight has landed."""
+        woken = asyncio.ensure_future(self._woken.wait())
+        either: set[asyncio.Future[Any]] = {woken, landed}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        if not self._woken.is_set() or landed.done():
+            return False
+        self._woken.clear()
+        return True
 
     async def _landed(self, flights: list[Flight], at_most: int) -> bool:
         """Wait until no more flights than these are under way. Rows of one that was refused are
