@@ -322,8 +322,8 @@ def left_over(house: House) -> Iterator[dict[str, str]]:
     try:
         store.write_now(put)
         yield {"event": quote(str(rows[0]["event_id"]), safe="")}
-        store.write_now(take_away)
     finally:
+        store.write_now(take_away)
         store.close_now()
 
 
