@@ -117,8 +117,10 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
-    with open_house() as house, scene.left_over(house) as left:
-        taken = photograph(house, FOLDER, scene.quarter(house) | left)
+    with open_house() as house:
+        quarter = scene.quarter(house)
+        with scene.left_over(house) as left:
+            taken = photograph(house, FOLDER, quarter | left)
     (FOLDER / "index.html").write_text(index(taken), "utf-8")
     for _, _, file, wrong, _ in taken:
         if wrong:
