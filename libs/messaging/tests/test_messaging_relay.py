@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from messaging import marks
+from messaging import marks, relay
 from runtime.testing import eventually_async
 
 from .teller_and_hearer import FACTS, TELLER
@@ -16,17 +16,29 @@ def test_what_is_said_while_others_are_marked_is_sent_before_they_are(world: Wor
 
     async def beside() -> None:
         world.say(["b"])
-        relay = world.relays[TELLER.name]
-        assert relay is not None
-        relay._woken.set()
+        sends = world.relays[TELLER.name]
+        assert sends is not None
+        sends._woken.set()
         later = world.said["b"][-1]
         await eventually_async(lambda: later in world.log.ids(FACTS), why="it waits for the marks")
         assert world.teller.read_now(marks.count_unsent) == 2
 
     world.fuse.let(beside)
-    relay = world.relays[TELLER.name]
-    assert relay is not None
-    assert world._run(relay.turn()) == 2
+    sends = world.relays[TELLER.name]
+    assert sends is not None
+    assert world._run(sends.turn()) == 2
+    assert world.teller.read_now(marks.count_unsent) == 0
+
+
+def test_in_traffic_that_never_pauses_a_turn_ends_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody would look at the log, or try again what was refused."""
+    monkeypatch.setattr(relay, "LONGEST_TURN", 0.0)
+    world.say(["a"])
+    assert world.said_beside(0, ["b"])
+    assert world.teller.read_now(marks.count_unsent) == 1
+    assert world.relay(TELLER.name)
     assert world.teller.read_now(marks.count_unsent) == 0
 
 

@@ -47,6 +47,9 @@ MOST_FLIGHTS = 2
 MOST_IN_A_TURN = 20_000
 """Rows, before it is asked whether it is time for a look at the log."""
 
+LONGEST_TURN = 1.0
+"""Seconds, for the same: in traffic that never pauses there is always one more row."""
+
 CHECK_IDLE = 30.0
 CHECK_BUSY = 300.0
 """A busy relay looks at every acknowledgement anyway; this is for partitions that stay quiet."""
@@ -252,8 +255,8 @@ class Relay:
     # sending
 
     async def turn(self) -> int:
-        """Send what is unsent, the oldest first, and mark it, until nothing is left or
-        `MOST_IN_A_TURN` is reached. How many rows were taken.
+        """Send what is unsent, the oldest first, and mark it, until nothing is left, or
+        `MOST_IN_A_TURN` or `LONGEST_TURN` is reached. How many rows were taken.
 
         While some rows wait for their acknowledgements the next are read and sent, and those before
         are marked; also what is committed meanwhile, which would otherwise wait for all of that. A
@@ -261,6 +264,7 @@ class Relay:
         log.
         """
         taken = 0
+        until = time.monotonic() + LONGEST_TURN
         flights: list[Flight] = []
         reading: asyncio.Future[Sequence[marks.Unsent]] | None = None
         rows = await self._unsent()
@@ -279,7 +283,7 @@ class Relay:
                     rows, reading = await reading, None
                     more = bool(rows)
                 else:
-                    more = await self._woken_before(flight.landed)
+                    more = time.monotonic() < until and await self._woken_before(flight.landed)
                 if await self._landed(flights, MOST_FLIGHTS - 1 if more else 0):
                     rows = await self._unsent()
                 elif not full:
