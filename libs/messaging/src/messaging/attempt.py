@@ -28,6 +28,7 @@ from messaging.outcome import (
     Place,
     Unattributed,
     live_projections,
+    row_of,
 )
 from messaging.reactions import (
     NotYet,
@@ -349,18 +350,7 @@ class Attempt:
                 insert(self.connection, inbox, self.inbox_rows)
             except sa.exc.IntegrityError as error:
                 raise Overtaken from error
-        moved = [
-            {
-                "side": "in",
-                "topic": name[0],
-                "partition": name[1],
-                "record_offset": at.offset,
-                "event_id": at.event_id,
-                "stamp": at.stamp,
-                "era": at.era,
-            }
-            for name, at in sorted(self.outcome.places.items())
-        ]
+        moved = [row_of("in", name, at) for name, at in sorted(self.outcome.places.items())]
         upsert(self.connection, place, moved, key=("side", "topic", "partition"))
         self.outcome.emitted = self.tx.close()
         self.outcome.callbacks = self.tx.callbacks
@@ -415,12 +405,4 @@ _AWAITED = Prepared(
 
 
 def _unsettled(name: Partition) -> dict[str, object]:
-    return {
-        "side": "in",
-        "topic": name[0],
-        "partition": name[1],
-        "record_offset": BEGINNING,
-        "event_id": "",
-        "stamp": 0,
-        "era": 0,
-    }
+    return row_of("in", name, Place(BEGINNING, "", 0, 0))

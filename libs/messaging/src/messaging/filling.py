@@ -28,7 +28,7 @@ import sqlalchemy as sa
 
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Record, decode
-from messaging.outcome import Partition, Place, place_of
+from messaging.outcome import Partition, Place, place_of, row_of
 from messaging.reactions import Projection, ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
@@ -216,25 +216,11 @@ class Filler:
 
     def _move(self, connection: sa.Connection) -> None:
         """Places move only while nothing waits in memory: a killed rebuild loses nothing."""
-        rows = _rows(self.shadow.name, self.reached.items())
-        rows += _rows(self.shadow.side_of_first, self.first.items() - self._kept.items())
+        new = self.first.items() - self._kept.items()
+        rows = [row_of(self.shadow.name, name, at) for name, at in self.reached.items()]
+        rows += [row_of(self.shadow.side_of_first, name, at) for name, at in new]
         upsert(connection, place, rows, key=("side", "topic", "partition"))
         self._kept = dict(self.first)
-
-
-def _rows(side: str, places: Iterable[tuple[Partition, Place]]) -> list[dict[str, object]]:
-    return [
-        {
-            "side": side,
-            "topic": topic,
-            "partition": number,
-            "record_offset": at.offset,
-            "event_id": at.event_id,
-            "stamp": at.stamp,
-            "era": at.era,
-        }
-        for (topic, number), at in places
-    ]
 
 
 def _chained(items: Mapping[str, Item]) -> Iterable[Item]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from messaging.outcome import Partition, Place
+from messaging.outcome import Partition, Place, row_of
 from messaging.tables import outbox, place
 from runtime.prepared import Prepared, run
 from runtime.rows import set_by_set
@@ -133,18 +133,7 @@ def move(connection: sa.Connection, places: Mapping[Partition, Place]) -> None:
     upsert(
         connection,
         place,
-        [
-            {
-                "side": "out",
-                "topic": topic,
-                "partition": partition,
-                "record_offset": at.offset,
-                "event_id": at.event_id,
-                "stamp": at.stamp,
-                "era": at.era,
-            }
-            for (topic, partition), at in places.items()
-        ],
+        [row_of("out", name, at) for name, at in places.items()],
         key=("side", "topic", "partition"),
     )
 

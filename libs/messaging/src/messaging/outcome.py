@@ -38,6 +38,19 @@ def place_of(item: Item) -> Place:
     return Place(item.record.offset, item.id[:64], item.record.stamp, item.era)
 
 
+def row_of(side: str, name: Partition, at: Place) -> dict[str, object]:
+    """A place, as its table holds it."""
+    return {
+        "side": side,
+        "topic": name[0],
+        "partition": name[1],
+        "record_offset": at.offset,
+        "event_id": at.event_id,
+        "stamp": at.stamp,
+        "era": at.era,
+    }
+
+
 def is_at(item: Item, place: Place) -> bool:
     """Whether this is the record of the place, in the same log: a log that was made anew can have
     the same id at the same offset, but with another timestamp."""
