@@ -141,11 +141,18 @@ def _outbox(sql: _Words, topic: str, kind: str, key: str, count: int, prefix: st
     headers = '{"ce_type": "' + kind + '", "ce_specversion": "1.0", "ce_source": "/grown"}'
     body = '{"household_id": "household-0000000", "points": 3, "available": 30, "held": 0}'
     return (
-        "INSERT INTO outbox (id, topic, key, type, headers, body, at, partition, record_offset,"
-        f" stamp) SELECT {sql.name(prefix, 'n', 12)}, '{topic}', {key}, '{kind}',"
-        f" {sql.json(headers)}, {sql.body(body)}, {sql.moment('n')}, 0, n, 0"
+        "INSERT INTO outbox (id, topic, key, type, headers, body, at)"
+        f" SELECT {sql.name(prefix, 'n', 12)}, '{topic}', {key}, '{kind}',"
+        f" {sql.json(headers)}, {sql.body(body)}, {sql.moment('n')}"
         f" FROM {sql.numbers(count)} ORDER BY n"
     )
+
+
+_SENT = (
+    'INSERT INTO outbox_sent ("row", "partition", record_offset, stamp)'
+    ' SELECT "row", 0, "row", 0 FROM outbox_unsent ORDER BY "row"',
+    "DELETE FROM outbox_unsent",
+)
 
 
 def _cards(size: Size, sql: _Words) -> Sequence[str]:
@@ -201,6 +208,7 @@ def _cards(size: Size, sql: _Words) -> Sequence[str]:
         f" SELECT {sql.name('00000000-told-', 'n', 12)}, {home}, {sql.moment('n')},"
         f" 'shop.sale.completed', {sql.json(_FACTS)} FROM {sql.numbers(moved)} ORDER BY n",
         _outbox(sql, "cards.events", "cards.points.credited.v1", home, moved, "00000000-cards-"),
+        *_SENT,
     ]
 
 
@@ -246,4 +254,5 @@ def _shop(size: Size, sql: _Words) -> Sequence[str]:
             "00000000-sold-",
         ),
         _outbox(sql, "shop.events", "shop.stock.moved.v1", product, size.sales, "00000000-stock-"),
+        *_SENT,
     ]

@@ -17,6 +17,7 @@ from contracts.identity import SessionRevoked
 from messaging import tables
 from messaging.engine import Engine
 from messaging.envelope import Record, decode, wire_headers
+from messaging.testing import count_as_sent
 from runtime.clock import SteadyClock
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
@@ -79,14 +80,8 @@ def refused(*words: str) -> CommandError:
     return refusal.value
 
 
-def sent(engine: Engine) -> int:
-    """Everything counts as sent; how many events that are."""
-    rows = sa.update(tables.outbox).values(partition=0, record_offset=1, stamp=1)
-    return engine.store.write_now(lambda c: c.execute(rows).rowcount)
-
-
 def test_events_are_sent_again(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    count = sent(engine)
+    count = engine.store.write_now(count_as_sent)
     assert count
     assert run("replay", "identity", "--topic", "identity.events", "--since", "2026-01-01") == 0
     told, *shown = capsys.readouterr().out.splitlines()

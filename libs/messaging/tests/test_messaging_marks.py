@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from messaging import marks
 from messaging.tables import metadata_with_messaging, outbox
+from messaging.testing import count_as_sent
 from runtime import prepared
 from runtime.store import Store
 
@@ -30,17 +31,10 @@ def written(connection: sa.Connection, numbers: Sequence[int], *, sent: bool = F
     row = {"topic": "shop.events", "type": "t", "headers": {"a": "b" * 300}, "at": at}
     connection.execute(
         sa.insert(outbox),
-        [
-            row
-            | {
-                "row": n + 1,
-                "id": f"e{n}",
-                "key": f"k{n % 3}",
-                "record_offset": n if sent else None,
-            }
-            for n in numbers
-        ],
+        [row | {"row": n + 1, "id": f"e{n}", "key": f"k{n % 3}"} for n in numbers],
     )
+    if sent:
+        count_as_sent(connection)
 
 
 def strewn(count: int) -> list[int]:

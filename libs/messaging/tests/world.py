@@ -24,7 +24,7 @@ from messaging.rebuild import Progress, Rebuild
 from messaging.reconcile import LogCut
 from messaging.relay import COMPARED, Relay
 from messaging.retries import Retrier
-from messaging.tables import outbox, set_aside, write_meta
+from messaging.tables import outbox, outbox_unsent, set_aside, write_meta
 from messaging.transaction import Transaction
 from runtime.clock import FixedClock
 from runtime.ids import SystemIds
@@ -385,16 +385,7 @@ class World:
 
     def _unsent(self, name: str) -> int:
         store = self.teller if name == TELLER.name else self.hearer
-        return store.read_now(
-            lambda c: (
-                c.scalar(
-                    sa.select(sa.func.count())
-                    .select_from(outbox)
-                    .where(outbox.c.record_offset.is_(None))
-                )
-                or 0
-            )
-        )
+        return store.read_now(marks.count_unsent)
 
     def _all(self) -> object:
         return (
@@ -469,3 +460,5 @@ def put_back(
     for table in metadata.sorted_tables:
         if backup.get(table.name):
             connection.execute(sa.insert(table), backup[table.name])
+        if table.name == outbox.name:
+            connection.execute(sa.delete(outbox_unsent))  # which the store takes them all for

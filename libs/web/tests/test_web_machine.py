@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated
-from messaging import Projection, ProjectionTransaction, Received, Transaction, tables
+from messaging import Projection, ProjectionTransaction, Received, Transaction, marks, tables
 from messaging.envelope import Record
 from messaging.rebuild import Progress
+from messaging.testing import count_as_sent
 from runtime.clock import Clock, ClockGuard, FixedClock
 from runtime.scheduler import JOB, Job, Jobs, schedule
 from runtime.testing import eventually_async
@@ -113,13 +114,11 @@ async def tell(client: Client, *activities: str) -> None:
             )
 
     await client.run(emit)
-    sent = sa.update(tables.outbox).values(partition=0, record_offset=1, stamp=1)
-    await client.store.write(lambda c: c.execute(sent))
+    await client.store.write(count_as_sent)
 
 
 async def unsent(client: Client) -> int:
-    rows = sa.select(sa.func.count()).where(tables.outbox.c.record_offset.is_(None))
-    return await client.read(lambda c: c.scalar(rows) or 0)
+    return await client.read(marks.count_unsent)
 
 
 async def test_own_events_are_sent_again_by_topic_key_and_time(

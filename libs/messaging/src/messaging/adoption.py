@@ -32,6 +32,9 @@ from runtime.store import insert_ignore
 
 log = get_logger()
 
+NOWHERE = -2
+"""The offset of what is adopted from elsewhere than the bus: the relay has yet to send it."""
+
 _ENVELOPE = frozenset({"previous", "cause", "era"})
 
 
@@ -56,22 +59,7 @@ class Adoption:
         """Mark known records as sent, adopt unknown ones: in the caller's transaction."""
         wanted = {i.id for i in items} | {i.previous for i in items if i.previous}
         rows = marks.rows_of(connection, sorted(wanted))
-        marks.sent(
-            connection,
-            [
-                marks.Sent(
-                    rows[i.id],
-                    i.id,
-                    i.record.topic,
-                    i.record.partition,
-                    i.record.offset,
-                    i.record.stamp,
-                )
-                for i in items
-                if i.id in rows
-            ],
-            {},
-        )
+        marks.sent(connection, [_sent(rows[i.id], i) for i in items if i.id in rows], {})
         known = set(rows)
         for item in items:
             if item.id in known or item.id in self._kept:
@@ -125,6 +113,9 @@ class Adoption:
                 self.not_recovered[item.id] = item.type
         del self._kept[item.id]
         insert_ignore(connection, outbox, [_row(item, received)])
+        if item.record.offset != NOWHERE:
+            (row,) = marks.rows_of(connection, [item.id]).values()
+            marks.sent(connection, [_sent(row, item)], {})
         write_meta(connection, ADOPTED, self._now.isoformat())
         log.error(
             "outbox.adopted",
@@ -162,7 +153,9 @@ def _row(item: Item, received: Received[Event]) -> Mapping[str, object]:
         "headers": {n: value.decode() for n, value in record.headers if n not in _ENVELOPE},
         "body": record.value,
         "at": received.time,
-        "partition": record.partition,
-        "record_offset": record.offset,
-        "stamp": record.stamp,
     }
+
+
+def _sent(row: int, item: Item) -> marks.Sent:
+    at = item.record
+    return marks.Sent(row, item.id, at.topic, at.partition, at.offset, at.stamp)

@@ -95,9 +95,8 @@ def _slice(connection: sa.Connection, topic: str, after: int) -> list[int]:
     return list(
         connection.scalars(
             sa.select(outbox.c.row)
-            .where(
-                outbox.c.topic == topic, outbox.c.record_offset.is_not(None), outbox.c.row > after
-            )
+            .select_from(marks.AND_SENT)
+            .where(outbox.c.topic == topic, outbox.c.row > after)
             .order_by(outbox.c.row)
             .limit(READ_AT_ONCE)
         )
@@ -113,11 +112,9 @@ def _last_of_each_key(connection: sa.Connection, topic: str) -> list[int]:
     )
     return list(
         connection.scalars(
-            sa.select(outbox.c.row).where(
-                outbox.c.row.in_(last),
-                outbox.c.record_offset.is_not(None),
-                outbox.c.body.is_not(None),
-            )
+            sa.select(outbox.c.row)
+            .select_from(marks.AND_SENT)
+            .where(outbox.c.row.in_(last), outbox.c.body.is_not(None))
         )
     )
 
@@ -126,11 +123,7 @@ def _unsend(connection: sa.Connection, after: int, missing: Rows) -> tuple[int, 
     rows = missing.behind(after, 1_000)
     if not rows:
         return 0, 0
-    connection.execute(
-        sa.update(outbox)
-        .where(outbox.c.row.in_(rows))
-        .values(partition=None, record_offset=None, stamp=None)
-    )
+    marks.forget(connection, rows)
     return rows[-1], len(rows)
 
 

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from messaging.outcome import Partition, Place, row_of
-from messaging.tables import outbox, place
+from messaging.tables import outbox, outbox_sent, outbox_unsent, place
 from runtime.prepared import Prepared, run
 from runtime.rows import set_by_set
-from runtime.store import upsert
-from runtime.types import json_text
+from runtime.store import insert_ignore, upsert
+from runtime.types import Json, json_text
 
 SLICE = 5_000
 """Rows that are marked in one transaction: a whole log at once would hold the store for seconds."""
@@ -56,14 +56,10 @@ def unsent(
 ) -> Sequence[Unsent]:
     """The oldest rows that were not sent, in the order of their commits, without blocked keys and
     without those that are underway: sent, and not marked yet. `backlog`: there are many more."""
-    apart: list[int] | str = list(underway)
-    if connection.dialect.name == "postgresql":
-        if backlog:
-            _IN_ORDER.run(connection)
-    else:
-        apart = json_text(apart)
+    if backlog and connection.dialect.name == "postgresql":
+        _IN_ORDER.run(connection)
     query = _unsent(tuple(blocked))
-    return list(map(Unsent._make, query.tuples(connection, most=limit, underway=apart)))
+    return list(map(Unsent._make, query.tuples(connection, most=limit, rows=list(underway))))
 
 
 _IN_ORDER = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
@@ -77,21 +73,20 @@ def _unsent(blocked: tuple[tuple[str, str], ...]) -> Prepared:
 
 
 def _oldest(dialect: str, blocked: Iterable[tuple[str, str]]) -> sa.Select[*tuple[Any, ...]]:
-    """Named one by one: a row with a lower number may be committed later, by another replica."""
-    apart: sa.ColumnElement[bool]
-    if dialect == "postgresql":
-        underway = sa.bindparam("underway", type_=postgresql.ARRAY(sa.BigInteger))
-        apart = outbox.c.row != sa.all_(underway)
-    else:
-        each = sa.func.json_each(sa.bindparam("underway", type_=sa.Text)).table_valued("value")
-        apart = outbox.c.row.not_in(sa.select(each.c.value))
+    """Named one by one: a row with a lower number may be committed later, by another replica.
+
+    The sum makes both engines begin at the few that are unsent: no index has it.
+    """
     free = [
         sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)) for topic, key in blocked
     ]
     return (
         sa.select(*(outbox.c[name] for name in Unsent._fields))
-        .where(outbox.c.record_offset.is_(None), apart, *free)
-        .order_by(outbox.c.row)
+        .join_from(
+            outbox_unsent, outbox, outbox.c.row == outbox_unsent.c.row + sa.literal_column("0")
+        )
+        .where(sa.not_(_those(dialect, outbox_unsent.c.row)), *free)
+        .order_by(outbox_unsent.c.row)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
 
@@ -102,30 +97,34 @@ def sent(
     """Mark acknowledged rows and move the places, in the caller's transaction."""
     if not rows:
         return
+    last = {r.row: r for r in rows}  # what was sent twice lies in the log twice
     if connection.dialect.name == "postgresql":
-        named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in rows]
+        named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in last.values()]
         run(connection, _SENT, [json_text(named)])
     else:
-        marked = [(r.row, r.partition, r.offset, r.stamp) for r in rows]
+        marked = [(r.row, r.partition, r.offset, r.stamp) for r in last.values()]
         set_by_set(connection, _sent, marked)
+        _FORGET_UNSENT.run(connection, rows=list(last))
     move(connection, places)
 
 
+_MARK = 'INSERT INTO outbox_sent ("row", "partition", record_offset, stamp)'
+_ANEW = (
+    ' ON CONFLICT ("row") DO UPDATE SET "partition" = excluded."partition",'
+    " record_offset = excluded.record_offset, stamp = excluded.stamp"
+)
 _SENT = (
-    'UPDATE outbox AS o SET "partition" = v.p, record_offset = v.o, stamp = v.s'
-    " FROM json_to_recordset(CAST($1 AS json))"
-    ' AS v(r bigint, p int, o bigint, s bigint) WHERE o."row" = v.r'
+    "WITH v AS (SELECT * FROM json_to_recordset(CAST($1 AS json))"  # noqa: S608 - marks alone
+    " AS v(r bigint, p int, o bigint, s bigint)),"
+    ' known AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r)'
+    f" {_MARK} SELECT r, p, o, s FROM v{_ANEW}"
 )
 
 
 @cache
 def _sent(size: int) -> str:
     """The same on SQLite, for so many rows: as values, which need not be read out of JSON."""
-    rows = ", ".join(["(?, ?, ?, ?)"] * size)
-    return (
-        'UPDATE outbox SET "partition" = v.column2, record_offset = v.column3, stamp = v.column4'  # noqa: S608 - marks alone
-        f' FROM (VALUES {rows}) AS v WHERE outbox."row" = v.column1'
-    )
+    return f"{_MARK} VALUES {', '.join(['(?, ?, ?, ?)'] * size)}{_ANEW}"
 
 
 def move(connection: sa.Connection, places: Mapping[Partition, Place]) -> None:
@@ -148,17 +147,25 @@ def out_places(connection: sa.Connection) -> dict[Partition, Place]:
 
 def in_partition(name: Partition) -> sa.ColumnElement[bool]:
     """Rows that were sent to a partition."""
-    return sa.and_(outbox.c.topic == name[0], outbox.c.partition == name[1])
+    return sa.and_(outbox.c.topic == name[0], outbox_sent.c.partition == name[1])
 
 
 def any_before(connection: sa.Connection, begins: Mapping[Partition, int]) -> bool:
     """Whether a row counts as sent to an offset before the first one that is there."""
     return any(
         connection.scalar(
-            sa.select(sa.exists().where(in_partition(name), outbox.c.record_offset < begin))
+            sa.select(
+                sa.exists()
+                .select_from(AND_SENT)
+                .where(in_partition(name), outbox_sent.c.record_offset < begin)
+            )
         )
         for name, begin in begins.items()
     )
+
+
+AND_SENT = outbox.join(outbox_sent, outbox.c.row == outbox_sent.c.row)
+"""Rows that were sent, with where they lie."""
 
 
 def of_topic(topic: str, *, key: str = "", since: datetime | None = None) -> sa.ColumnElement[bool]:
@@ -178,23 +185,41 @@ def unsend(
 
     Gives the last of them, to go on behind it (0: there were no more), and how many they are.
     """
-    sent_and_chosen = sa.and_(chosen, outbox.c.record_offset.is_not(None))
     rows = list(
         connection.scalars(
             sa.select(outbox.c.row)
-            .where(sent_and_chosen, outbox.c.row > after, outbox.c.row <= until)
+            .select_from(AND_SENT)
+            .where(chosen, outbox.c.row > after, outbox.c.row <= until)
             .order_by(outbox.c.row)
             .limit(SLICE)
         )
     )
     if not rows:
         return 0, 0
-    connection.execute(
-        sa.update(outbox)
-        .where(sent_and_chosen, outbox.c.row.between(rows[0], rows[-1]))
-        .values(partition=None, record_offset=None, stamp=None)
-    )
+    forget(connection, rows)
     return rows[-1], len(rows)
+
+
+def forget(connection: sa.Connection, rows: Sequence[int]) -> None:
+    """These rows count as unsent from now on."""
+    _FORGET_SENT.run(connection, rows=rows)
+    insert_ignore(connection, outbox_unsent, [{"row": row} for row in rows])
+
+
+def _those(dialect: str, column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """The column is one of ``rows``, one parameter."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam("rows", type_=postgresql.ARRAY(sa.BigInteger)))
+    each = sa.func.json_each(sa.bindparam("rows", type_=Json)).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def _forgetting(table: sa.Table) -> Prepared:
+    return Prepared(lambda dialect: sa.delete(table).where(_those(dialect, table.c.row)))
+
+
+_FORGET_SENT = _forgetting(outbox_sent)
+_FORGET_UNSENT = _forgetting(outbox_unsent)
 
 
 def drop_place(connection: sa.Connection, name: Partition) -> None:
@@ -225,19 +250,10 @@ def rows_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
 
 def oldest_unsent(connection: sa.Connection) -> datetime | None:
     """When the oldest row that was not sent was written."""
-    return connection.scalar(
-        sa.select(outbox.c.at)
-        .where(outbox.c.record_offset.is_(None))
-        .order_by(outbox.c.row)
-        .limit(1)
-    )
+    first = sa.select(sa.func.min(outbox_unsent.c.row)).scalar_subquery()
+    return connection.scalar(sa.select(outbox.c.at).where(outbox.c.row == first))
 
 
 def count_unsent(connection: sa.Connection) -> int:
     """How many rows were not sent."""
-    return (
-        connection.scalar(
-            sa.select(sa.func.count()).select_from(outbox).where(outbox.c.record_offset.is_(None))
-        )
-        or 0
-    )
+    return connection.scalar(sa.select(sa.func.count()).select_from(outbox_unsent)) or 0

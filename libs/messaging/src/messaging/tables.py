@@ -1,8 +1,11 @@
 """The tables that every service's store has for the way of a fact (DESIGN §3), and for the edge.
 
-``outbox`` is also the service's event log: rows stay. ``inbox`` holds the id of every settled
-event. ``place`` says how far each partition was read (``in``), written (``out``) or rebuilt
-(``name@version``). ``set_aside`` holds what waits, is tried again, is dead or was discarded.
+``outbox`` is also the service's event log: rows stay, and are not changed but that the names of who
+is erased go. Beside it ``outbox_unsent`` names those that are not on the bus, and ``outbox_sent``
+says of all others where they lie; the store counts a new row as unsent. ``inbox`` holds the id of
+every settled event. ``place`` says how far each partition was read (``in``), written (``out``) or
+rebuilt (``name@version``). ``set_aside`` holds what waits, is tried again, is dead or was
+discarded.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
+from messaging import unsent_from_the_start
 from runtime.prepared import Prepared
 from runtime.scheduler import job_table
 from runtime.types import Id, Json, UtcDateTime
@@ -33,17 +37,24 @@ outbox = sa.Table(
     sa.Column("headers", Json, nullable=False),
     sa.Column("body", sa.LargeBinary),
     sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("partition", sa.Integer),
-    sa.Column("record_offset", sa.BigInteger),
-    sa.Column("stamp", sa.BigInteger),
     sa.Index("outbox_by_key", "topic", "key", "row"),
     sa.Index("outbox_by_cause", "cause"),
-    sa.Index(
-        "outbox_unsent",
-        "row",
-        sqlite_where=sa.text("record_offset IS NULL"),
-        postgresql_where=sa.text("record_offset IS NULL"),
-    ),
+)
+unsent_from_the_start.whenever_made(outbox)
+
+outbox_unsent = sa.Table(
+    "outbox_unsent",
+    _METADATA,
+    sa.Column("row", ROW, primary_key=True, autoincrement=False),
+)
+
+outbox_sent = sa.Table(
+    "outbox_sent",
+    _METADATA,
+    sa.Column("row", ROW, primary_key=True, autoincrement=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("record_offset", sa.BigInteger, nullable=False),
+    sa.Column("stamp", sa.BigInteger, nullable=False),
 )
 
 inbox = sa.Table(

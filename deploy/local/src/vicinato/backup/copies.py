@@ -207,30 +207,13 @@ def bring(service: str, url: str, folder: Path) -> int:
                 count += len(fresh)
         if not adoption.complete:
             store.write_now(adoption.finish)
-        store.write_now(_unsent)
     finally:
         store.close_now()
     return count
 
 
-def _unsent(connection: Any) -> None:
-    """What came from the copy lies nowhere on the bus until the relay finds it there."""
-    import sqlalchemy as sa
-
-    from messaging.tables import outbox
-
-    connection.execute(
-        sa.update(outbox)
-        .where(outbox.c.record_offset == NOWHERE)
-        .values(partition=None, record_offset=None, stamp=None)
-    )
-
-
-NOWHERE = -2
-"""The offset that a row of the copy bears while it is adopted."""
-
-
 def _read(files: Sequence[Path]) -> Iterator[list[Any]]:
+    from messaging.adoption import NOWHERE
     from messaging.envelope import Record, decode, wire_headers
 
     part: list[Any] = []

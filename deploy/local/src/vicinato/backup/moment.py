@@ -87,7 +87,7 @@ class Moment:
                 )
             ],
             last_row=int(one.query('SELECT coalesce(max("row"), 0) FROM outbox')[0][0]),
-            unsent=int(one.query("SELECT count(*) FROM outbox WHERE record_offset IS NULL")[0][0]),
+            unsent=int(one.query("SELECT count(*) FROM outbox_unsent")[0][0]),
         )
 
     def centres(self) -> list[Centre]:

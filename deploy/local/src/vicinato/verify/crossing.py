@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from messaging import Difference, Service
-from messaging.tables import inbox, outbox, place, set_aside
+from messaging.tables import inbox, outbox, outbox_sent, place, set_aside
 
 _CHUNK = 900
 
@@ -29,8 +29,12 @@ def told(connection: sa.Connection, service: Service) -> list[Told]:
     found = {topic: Told(topic) for topic in service.topics}
     rows = connection.execute(
         sa.select(
-            outbox.c.id, outbox.c.topic, outbox.c.partition, outbox.c.record_offset, outbox.c.type
-        )
+            outbox.c.id,
+            outbox.c.topic,
+            outbox_sent.c.partition,
+            outbox_sent.c.record_offset,
+            outbox.c.type,
+        ).outerjoin_from(outbox, outbox_sent, outbox.c.row == outbox_sent.c.row)
     )
     for event_id, topic, partition, offset, kind in rows:
         if topic in found:
