@@ -75,16 +75,21 @@ def _unsent(blocked: tuple[tuple[str, str], ...]) -> Prepared:
 def _oldest(dialect: str, blocked: Iterable[tuple[str, str]]) -> sa.Select[*tuple[Any, ...]]:
     """Named one by one: a row with a lower number may be committed later, by another replica.
 
-    The sum makes both engines begin at the few that are unsent: no index has it.
+    Both engines are made to begin at those that are unsent, which they may take for many while they
+    know nothing of them: then they would go through the whole outbox. SQLite has no index for a
+    sum; PostgreSQL takes a subquery with OFFSET for itself, once for each row.
     """
-    free = [
-        sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)) for topic, key in blocked
-    ]
+    if dialect == "postgresql":
+        mine = sa.select(outbox).where(outbox.c.row == outbox_unsent.c.row).correlate(outbox_unsent)
+        told: sa.FromClause = mine.offset(sa.literal_column("0")).lateral("told")
+        both = outbox_unsent.join(told, sa.true())
+    else:
+        told = outbox
+        both = outbox_unsent.join(told, told.c.row == outbox_unsent.c.row + sa.literal_column("0"))
+    free = [sa.not_(sa.and_(told.c.topic == topic, told.c.key == key)) for topic, key in blocked]
     return (
-        sa.select(*(outbox.c[name] for name in Unsent._fields))
-        .join_from(
-            outbox_unsent, outbox, outbox.c.row == outbox_unsent.c.row + sa.literal_column("0")
-        )
+        sa.select(*(told.c[name] for name in Unsent._fields))
+        .select_from(both)
         .where(sa.not_(_those(dialect, outbox_unsent.c.row)), *free)
         .order_by(outbox_unsent.c.row)
         .limit(sa.bindparam("most", type_=sa.Integer))
