@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from messaging import marks
-from messaging.tables import metadata_with_messaging, outbox
+from messaging.tables import metadata_with_messaging, outbox, outbox_sent, outbox_unsent
 from messaging.testing import count_as_sent
 from runtime import prepared
 from runtime.store import Store
@@ -51,6 +51,19 @@ def test_what_is_underway_or_blocked_is_left_out(outbox_of: Store) -> None:
     blocked = [("shop.events", "k1")]
     rows = outbox_of.read_now(lambda c: marks.unsent(c, blocked, 4, underway=underway))
     assert [row.id for row in rows] == ["e5", "e6", "e8"]
+
+
+def test_who_would_never_be_sent_is_found(outbox_of: Store) -> None:
+    outbox_of.write_now(lambda c: written(c, range(2), sent=True))
+    outbox_of.write_now(lambda c: written(c, range(2, 5)))
+    assert outbox_of.read_now(marks.astray) == []
+    for broken in (
+        sa.delete(outbox_sent).where(outbox_sent.c.row == 1),
+        sa.delete(outbox_unsent).where(outbox_unsent.c.row == 3),
+        sa.insert(outbox_unsent).values(row=2),
+    ):
+        outbox_of.write_now(lambda c, broken=broken: c.execute(broken))  # type: ignore[misc]
+    assert outbox_of.read_now(marks.astray) == ["e0", "e1", "e2"]
 
 
 def plan(connection: sa.Connection, *, backlog: bool) -> str:

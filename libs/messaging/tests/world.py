@@ -403,6 +403,12 @@ class World:
         sent = self.teller.read_now(lambda c: list(c.scalars(sa.select(outbox.c.id))))
         _same("the outbox has every fact", expected, set(sent) - self.forgiven)
         _same("every fact is in the log", expected - self.log.ids(FACTS), set())
+        for side in (self.teller, self.hearer):
+            _same(
+                "events that count as sent and unsent, or as neither",
+                side.read_now(marks.astray),
+                [],
+            )
         waiting = self.hearer.read_now(lambda c: c.execute(sa.select(set_aside)).all())
         _same("nothing is set aside", [], [(r.event_id, r.state) for r in waiting])
         rows = self.hearer.read_now(

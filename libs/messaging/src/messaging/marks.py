@@ -121,7 +121,7 @@ _ANEW = (
 _SENT = (
     "WITH v AS (SELECT * FROM json_to_recordset(CAST($1 AS json))"  # noqa: S608 - marks alone
     " AS v(r bigint, p int, o bigint, s bigint)),"
-    ' known AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r)'
+    ' gone AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r)'
     f" {_MARK} SELECT r, p, o, s FROM v{_ANEW}"
 )
 
@@ -225,6 +225,16 @@ def _forgetting(table: sa.Table) -> Prepared:
 
 _FORGET_SENT = _forgetting(outbox_sent)
 _FORGET_UNSENT = _forgetting(outbox_unsent)
+
+
+def astray(connection: sa.Connection) -> Sequence[str]:
+    """Ids of events that are neither unsent nor sent, or both: there must be none."""
+    marked = outbox.outerjoin(outbox_unsent, outbox.c.row == outbox_unsent.c.row)
+    marked = marked.outerjoin(outbox_sent, outbox.c.row == outbox_sent.c.row)
+    both_or_neither = outbox_unsent.c.row.is_(None) == outbox_sent.c.row.is_(None)
+    return connection.scalars(
+        sa.select(outbox.c.id).select_from(marked).where(both_or_neither).order_by(outbox.c.row)
+    ).all()
 
 
 def drop_place(connection: sa.Connection, name: Partition) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from messaging import Difference, Service
+from messaging import Difference, Service, marks
 from messaging.tables import inbox, outbox, outbox_sent, place, set_aside
 
 _CHUNK = 900
@@ -40,6 +40,19 @@ def told(connection: sa.Connection, service: Service) -> list[Told]:
         if topic in found:
             found[topic].facts[event_id] = (partition, offset, kind)
     return list(found.values())
+
+
+def astray(connection: sa.Connection) -> list[Difference]:
+    """Facts of a teller that nobody would ever send."""
+    return [
+        Difference(
+            check="every fact is sent or to be sent",
+            subject=f"event {event_id}",
+            expected="one of the two",
+            found="both or neither",
+        )
+        for event_id in marks.astray(connection)
+    ]
 
 
 @dataclass

@@ -74,6 +74,9 @@ def verify(
                         f"{service.name}: {check.name}", 1, list(check.run(stores[service.name]))
                     )
                 )
+            astray = crossing.astray(stores[service.name])
+            what = f"{service.name}: every fact is sent or to be sent"
+            report.findings.append(Finding(what, 1, astray))
         progress("every fact is heard")
         _crossings(services, stores, report)
         if {"shop", "cards"} <= stores.keys():
