@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -12,11 +17,13 @@ import sqlalchemy as sa
 from runtime.failures import (
     TRANSIENT_POSTGRESQL,
     TRANSIENT_SQLITE,
+    TRANSIENT_SYSTEM,
     StoreClosed,
     StoreGone,
     breaks_connection,
     is_transient,
 )
+from runtime.store import Store
 from runtime.testing import postgresql_database
 
 
@@ -69,6 +76,48 @@ def test_every_row_has_a_test() -> None:
 def test_postgresql(sqlstate: str) -> None:
     assert is_transient(postgresql_error(sqlstate))
     assert is_transient(wrapped(postgresql_error(sqlstate)))
+
+
+@pytest.mark.parametrize("number", TRANSIENT_SYSTEM)
+def test_the_system(number: int) -> None:
+    assert is_transient(OSError(number, "said"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EPIPE])
+def test_other_answers_of_the_system_are_not_transient(number: int) -> None:
+    assert not is_transient(OSError(number, "said"))
+
+
+def test_who_can_open_no_connection_tries_again() -> None:
+    """A driver that reaches its server and has no descriptor left to wait for it."""
+    with postgresql_database() as url:
+        store = Store(url)
+        with no_file_left() as taken:
+            for _ in range(2):
+                with pytest.raises((OSError, sa.exc.DBAPIError)) as failed:
+                    store.read_now(lambda c: c.scalar(sa.select(1)))
+                assert is_transient(failed.value), repr(failed.value)
+                os.close(taken.pop())
+        assert store.read_now(lambda c: c.scalar(sa.select(1))) == 1
+        store.close_now()
+
+
+@contextmanager
+def no_file_left() -> Iterator[list[int]]:
+    """This process can open none any more; what is closed of these can be opened again."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    try:
+        highest = max(int(one.name) for one in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield taken
+    finally:
+        for one in taken:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_what_postgresql_cannot_do_with_its_files_is_of_the_disk() -> None:

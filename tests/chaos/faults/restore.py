@@ -48,6 +48,7 @@ async def restore(site: Site, fault: Fault) -> None:
             await copy(site, name)
             await asyncio.sleep(fault.seconds)
         await site.kafka_answers()
+        await site.stores_answer()
         last_row, taken_at = site.copies.pop(name)
         async with site.down(name):
             on_bus = await _ids_on_bus(site, name)
@@ -64,6 +65,7 @@ async def copy(site: Site, name: str) -> None:
     if site.engine == "sqlite":
         last_row = await asyncio.to_thread(_copy_file, site, name)
     else:
+        await site.stores_answer()  # while a part is held down, nothing else is started again
         async with site.down(name):
             last_row = await asyncio.to_thread(_copy_database, site, name)
         await site.ready(name)

@@ -140,6 +140,11 @@ class Site:
         """Returns when Kafka is up and provisioned again."""
         await self.ready("kafka")
 
+    async def stores_answer(self) -> None:
+        """Returns when the server of the stores is up again, if there is one."""
+        if self.engine != "sqlite":
+            await self.ready("postgresql")
+
     # wires and time
 
     def wired(self, name: str) -> dict[str, str]:

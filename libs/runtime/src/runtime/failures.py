@@ -2,11 +2,13 @@
 
 Transient means: the store or the way to it is at fault, not what was asked, so the same work may
 be tried again as it is, for ever, and nothing is set aside. Everything else is an answer about the
-work. `TRANSIENT_SQLITE` and `TRANSIENT_POSTGRESQL` are that list; each row has a test.
+work. `TRANSIENT_SQLITE`, `TRANSIENT_POSTGRESQL` and `TRANSIENT_SYSTEM` are that list; each row has
+a test.
 """
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -39,6 +41,15 @@ TRANSIENT_POSTGRESQL: dict[str, str] = {
 }
 """SQLSTATEs or their beginnings, PostgreSQL appendix A. 57014 (a statement that took too long) is
 not among them: it is the fault of the statement, and would stop everything behind it for ever."""
+
+TRANSIENT_SYSTEM: dict[int, str] = {
+    errno.EMFILE: "the process may open no file and no connection more",
+    errno.ENFILE: "the machine may open none",
+    errno.ENOMEM: "no memory left",
+    errno.ENOBUFS: "no memory left for connections",
+}
+"""What the system answers to a driver that opens a connection, which hands it on as it is (seen:
+`make chaos`, a server that went away while a process could open nothing)."""
 
 FILES_OF_POSTGRESQL = ("md.c", "fd.c")
 """The server's sources that read and write its files. What the system answers there and has no
@@ -79,6 +90,8 @@ def _is_transient(error: BaseException) -> bool:
         return bool(error.connection_invalidated)
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in TRANSIENT_SQLITE
+    if isinstance(error, OSError):
+        return error.errno in TRANSIENT_SYSTEM
     psycopg = sys.modules.get("psycopg")  # 10 MB that a house on SQLite does without
     if psycopg is not None and isinstance(error, psycopg.Error):
         if error.sqlstate is None:
