@@ -109,7 +109,7 @@ def no_file_left() -> Iterator[list[int]]:
     taken: list[int] = []
     try:
         highest = max(int(one.name) for one in Path("/proc/self/fd").iterdir())
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, before[1]))
         with suppress(OSError):
             while True:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
