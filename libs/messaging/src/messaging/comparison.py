@@ -96,7 +96,7 @@ def _slice(connection: sa.Connection, topic: str, after: int) -> list[int]:
         connection.scalars(
             sa.select(outbox.c.row)
             .select_from(marks.AND_SENT)
-            .where(outbox.c.topic == topic, outbox.c.row > after)
+            .where(outbox.c.topic == topic, marks.behind(after))
             .order_by(outbox.c.row)
             .limit(READ_AT_ONCE)
         )

@@ -32,10 +32,11 @@ RELAY = 0x7265_6C61_79
 
 TRY_EVERY = 1.0
 
-IDLE = 90.0
+IDLE = 45.0
 """Seconds after which the server ends a session that says nothing, and frees its lock. A process
 that is gone with its machine, or behind something that does not pass its end on, would hold it
-until the server's TCP gives up, two hours later (seen: `make chaos`)."""
+until the server's TCP gives up, two hours later (seen: `make chaos`). Short enough for a house to
+be well again within a minute, three times as long as an idle relay is silent."""
 
 
 class RelayLock(Protocol):
