@@ -114,3 +114,30 @@ def test_a_backlog_is_not_sorted_for_its_first_rows(outbox_of: Store) -> None:
     assert not THE_WHOLE_OUTBOX.search(found), found
     assert "sort" not in found
     assert "b-tree" not in found
+
+
+def test_a_slice_of_what_was_sent_is_read_from_where_it_begins(outbox_of: Store) -> None:
+    """Of a million rows some thousand, then the next: not all that are left, each time."""
+
+    def explained(connection: sa.Connection) -> str:
+        asked: list[tuple[str, Any]] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            asked.append((statement, parameters))
+
+        sa.event.listen(connection, "before_cursor_execute", note)
+        marks.sent_after(connection, marks.of_topic("shop.events"), 1_000, 100)
+        sa.event.remove(connection, "before_cursor_execute", note)
+        explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        ((statement, parameters),) = asked
+        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all()).lower()
+
+    outbox_of.write_now(lambda c: written(c, strewn(4_000), sent=True))
+    rows = outbox_of.read_now(
+        lambda c: marks.sent_after(c, marks.of_topic("shop.events"), 1_000, 100, until=1_050)
+    )
+    assert rows == list(range(1_001, 1_051))
+    found = outbox_of.read_now(explained)
+    assert "sort" not in found, found
+    assert "b-tree" not in found, found
+    assert not THE_WHOLE_OUTBOX.search(found), found

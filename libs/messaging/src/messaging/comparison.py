@@ -21,7 +21,7 @@ from messaging.envelope import decode
 from messaging.outcome import Partition
 from messaging.reconcile import LogCut, unsend_all
 from messaging.relay_lock import RelayLock
-from messaging.tables import outbox
+from messaging.tables import outbox, outbox_sent
 from runtime.logging import get_logger
 from runtime.store import Store
 
@@ -84,23 +84,12 @@ async def _sent_rows(store: Store, topic: str) -> Rows:
             found.add(row)
         return found
     after = 0
-    while rows := await store.read(partial(_slice, topic=topic, after=after)):
+    told = partial(marks.sent_after, chosen=marks.of_topic(topic), most=READ_AT_ONCE)
+    while rows := await store.read(partial(told, after=after)):
         for row in rows:
             found.add(row)
         after = rows[-1]
     return found
-
-
-def _slice(connection: sa.Connection, topic: str, after: int) -> list[int]:
-    return list(
-        connection.scalars(
-            sa.select(outbox.c.row)
-            .select_from(marks.AND_SENT)
-            .where(outbox.c.topic == topic, marks.behind(after))
-            .order_by(outbox.c.row)
-            .limit(READ_AT_ONCE)
-        )
-    )
 
 
 def _last_of_each_key(connection: sa.Connection, topic: str) -> list[int]:
@@ -112,9 +101,11 @@ def _last_of_each_key(connection: sa.Connection, topic: str) -> list[int]:
     )
     return list(
         connection.scalars(
-            sa.select(outbox.c.row)
-            .select_from(marks.AND_SENT)
-            .where(outbox.c.row.in_(last), outbox.c.body.is_not(None))
+            sa.select(outbox.c.row).where(
+                outbox.c.row.in_(last),
+                outbox.c.body.is_not(None),
+                outbox.c.row.in_(sa.select(outbox_sent.c.row)),
+            )
         )
     )
 

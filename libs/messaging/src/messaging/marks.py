@@ -56,15 +56,21 @@ def unsent(
 ) -> Sequence[Unsent]:
     """The oldest rows that were not sent, in the order of their commits, without blocked keys and
     without those that are underway: sent, and not marked yet. `backlog`: there are many more."""
-    if backlog and connection.dialect.name == "postgresql":
-        _IN_ORDER.run(connection)
+    if backlog:
+        _in_order(connection)
     query = _unsent(tuple(blocked))
     return list(map(Unsent._make, query.tuples(connection, most=limit, rows=list(underway))))
 
 
-_IN_ORDER = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
-"""For this transaction. PostgreSQL believes that next to nothing is unsent, as is nearly always so;
-of a backlog it would fetch and sort all for the first thousand, each time."""
+def _in_order(connection: sa.Connection) -> None:
+    """For this transaction: what is asked in the order of its rows is read in it. PostgreSQL
+    believes that next to nothing is unsent, as is nearly always so, or knows nothing of the table
+    yet; of very many rows it would fetch and sort all for the first thousand, each time."""
+    if connection.dialect.name == "postgresql":
+        _DO_NOT_SORT.run(connection)
+
+
+_DO_NOT_SORT = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
 
 
 @lru_cache(maxsize=16)
@@ -73,27 +79,38 @@ def _unsent(blocked: tuple[tuple[str, str], ...]) -> Prepared:
 
 
 def _oldest(dialect: str, blocked: Iterable[tuple[str, str]]) -> sa.Select[*tuple[Any, ...]]:
-    """Named one by one: a row with a lower number may be committed later, by another replica.
-
-    Both engines are made to begin at those that are unsent, which they may take for many while they
-    know nothing of them: then they would go through the whole outbox. SQLite has no index for a
-    sum; PostgreSQL takes a subquery with OFFSET for itself, once for each row.
-    """
-    if dialect == "postgresql":
-        mine = sa.select(outbox).where(outbox.c.row == outbox_unsent.c.row).correlate(outbox_unsent)
-        told: sa.FromClause = mine.offset(sa.literal_column("0")).lateral("told")
-        both = outbox_unsent.join(told, sa.true())
-    else:
-        told = outbox
-        both = outbox_unsent.join(told, told.c.row == outbox_unsent.c.row + sa.literal_column("0"))
-    free = [sa.not_(sa.and_(told.c.topic == topic, told.c.key == key)) for topic, key in blocked]
+    """Named one by one: a row with a lower number may be committed later, by another replica."""
+    free = [
+        sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)) for topic, key in blocked
+    ]
     return (
-        sa.select(*(told.c[name] for name in Unsent._fields))
-        .select_from(both)
-        .where(sa.not_(_those(dialect, outbox_unsent.c.row)), *free)
-        .order_by(outbox_unsent.c.row)
+        _in_the_order_of(outbox_unsent, dialect, Unsent._fields, *free)
+        .where(sa.not_(_those(dialect, outbox_unsent.c.row)))
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
+
+
+def _in_the_order_of(
+    marked: sa.Table, dialect: str, columns: Iterable[str], *where: sa.ColumnElement[bool]
+) -> sa.Select[*tuple[Any, ...]]:
+    """Events of which a row in `marked` speaks, in the order of these rows.
+
+    Both engines are made to begin there. Else they may go through the whole outbox, or through all
+    events of a topic, for the first few of them: PostgreSQL while it knows nothing of the tables,
+    SQLite by the index of topics. SQLite has no index for a sum; PostgreSQL takes a subquery with
+    OFFSET for itself, once for each row.
+    """
+    if dialect == "postgresql":
+        mine = sa.select(outbox).where(outbox.c.row == marked.c.row, *where).correlate(marked)
+        told: sa.FromClause = mine.offset(_ZERO).lateral("told")
+        found = sa.select(*(told.c[name] for name in columns))
+        return found.select_from(marked.join(told, sa.true())).order_by(marked.c.row)
+    both = marked.join(outbox, outbox.c.row == marked.c.row + _ZERO)
+    found = sa.select(*(outbox.c[name] for name in columns))
+    return found.select_from(both).where(*where).order_by(marked.c.row)
+
+
+_ZERO: sa.ColumnElement[int] = sa.literal_column("0")
 
 
 def sent(
@@ -161,7 +178,7 @@ def any_before(connection: sa.Connection, begins: Mapping[Partition, int]) -> bo
         connection.scalar(
             sa.select(
                 sa.exists()
-                .select_from(AND_SENT)
+                .select_from(outbox.join(outbox_sent, outbox.c.row == outbox_sent.c.row))
                 .where(in_partition(name), outbox_sent.c.record_offset < begin)
             )
         )
@@ -169,14 +186,22 @@ def any_before(connection: sa.Connection, begins: Mapping[Partition, int]) -> bo
     )
 
 
-AND_SENT = outbox.join(outbox_sent, outbox.c.row == outbox_sent.c.row)
-"""Rows that were sent, with where they lie."""
-
-
-def behind(row: int) -> sa.ColumnElement[bool]:
-    """Rows of `AND_SENT` after this one: said of both tables, so that neither is read from its
-    beginning for each slice of it."""
-    return sa.and_(outbox.c.row > row, outbox_sent.c.row > row)
+def sent_after(
+    connection: sa.Connection,
+    chosen: sa.ColumnElement[bool],
+    after: int,
+    most: int,
+    *,
+    until: int = 2**62,
+) -> list[int]:
+    """The first of the sent rows that are `chosen`, behind a row and up to another, in order."""
+    _in_order(connection)
+    rows = (
+        _in_the_order_of(outbox_sent, connection.dialect.name, ["row"], chosen)
+        .where(outbox_sent.c.row > after, outbox_sent.c.row <= until)
+        .limit(most)
+    )
+    return list(connection.scalars(rows))
 
 
 def of_topic(topic: str, *, key: str = "", since: datetime | None = None) -> sa.ColumnElement[bool]:
@@ -196,15 +221,7 @@ def unsend(
 
     Gives the last of them, to go on behind it (0: there were no more), and how many they are.
     """
-    rows = list(
-        connection.scalars(
-            sa.select(outbox.c.row)
-            .select_from(AND_SENT)
-            .where(chosen, behind(after), outbox.c.row <= until)
-            .order_by(outbox.c.row)
-            .limit(SLICE)
-        )
-    )
+    rows = sent_after(connection, chosen, after, SLICE, until=until)
     if not rows:
         return 0, 0
     forget(connection, rows)
