@@ -116,6 +116,23 @@ def test_a_backlog_is_not_sorted_for_its_first_rows(outbox_of: Store) -> None:
     assert "b-tree" not in found
 
 
+def test_few_of_many_are_found_without_holding_the_store(
+    outbox_of: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "LOOKED_AT", 100)
+    monkeypatch.setattr(marks, "SLICE", 20)
+    outbox_of.write_now(lambda c: written(c, range(1_000), sent=True))
+    after, steps, count = 0, 0, 0
+    chosen = sa.and_(marks.of_topic("shop.events"), outbox.c.row.between(451, 500))
+    while True:
+        after, more = outbox_of.write_now(lambda c: marks.unsend(c, chosen, after))  # noqa: B023
+        if not after:
+            break
+        steps, count = steps + 1, count + more
+    assert (steps, count) == (12, 50), "ten looks, and two that found more than a slice"
+    assert outbox_of.read_now(marks.count_unsent) == 50
+
+
 def test_a_slice_of_what_was_sent_is_read_from_where_it_begins(outbox_of: Store) -> None:
     """Of a million rows some thousand, then the next: not all that are left, each time."""
 

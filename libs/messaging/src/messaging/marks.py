@@ -20,6 +20,9 @@ from runtime.types import Json, json_text
 SLICE = 5_000
 """Rows that are marked in one transaction: a whole log at once would hold the store for seconds."""
 
+LOOKED_AT = 20_000
+"""Rows that are looked at in one transaction for some that are to be marked."""
+
 
 class Sent(NamedTuple):
     """An acknowledged row."""
@@ -219,17 +222,27 @@ def unsend(
 ) -> tuple[int, int]:
     """A slice of the sent rows that are `chosen` counts as unsent from now on.
 
-    Gives the last of them, to go on behind it (0: there were no more), and how many they are.
+    Gives how far it has looked, to go on behind it (0: there were no more), and how many they are.
     """
-    rows = sent_after(connection, chosen, after, SLICE, until=until)
-    if not rows:
+    some = (
+        sa.select(outbox_sent.c.row)
+        .where(outbox_sent.c.row > after, outbox_sent.c.row <= until)
+        .order_by(outbox_sent.c.row)
+        .limit(LOOKED_AT)
+        .subquery()
+    )
+    end = connection.scalar(sa.select(sa.func.max(some.c.row)))
+    if end is None:
         return 0, 0
+    rows = sent_after(connection, chosen, after, SLICE, until=end)
     forget(connection, rows)
-    return rows[-1], len(rows)
+    return (rows[-1] if len(rows) == SLICE else end), len(rows)
 
 
 def forget(connection: sa.Connection, rows: Sequence[int]) -> None:
     """These rows count as unsent from now on."""
+    if not rows:
+        return
     _FORGET_SENT.run(connection, rows=rows)
     insert_ignore(connection, outbox_unsent, [{"row": row} for row in rows])
 
