@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from runtime import prepared
 from runtime.failures import is_transient
-from runtime.prepared import Prepared, run
-from runtime.rows import among, insert, insert_ignore
+from runtime.prepared import Prepared, run, together
+from runtime.rows import add, among, ensure, insert, insert_ignore, upsert
 from runtime.store import Store
 from runtime.types import Id, Json, UtcDateTime
 
@@ -25,6 +26,12 @@ thing = sa.Table(
     sa.Column("at", UtcDateTime),
     sa.Column("traits", Json),
     sa.Column("bytes", sa.LargeBinary),
+)
+part = sa.Table(
+    "part",
+    metadata,
+    sa.Column("thing_id", Id, sa.ForeignKey("thing.id"), primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
 )
 NOON = datetime(2026, 11, 16, 12, 0, 0, 5, tzinfo=UTC)
 FULL: dict[str, Any] = {
@@ -167,3 +174,128 @@ def test_a_server_that_hangs_up_is_waited_out(things: Store) -> None:
     assert caught.value.connection_invalidated
     assert is_transient(caught.value)
     assert things.write_now(lambda c: RENAME.run(c, of="a", to="there again")) == 1
+
+
+# together
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that go to the driver from now on."""
+    texts: list[str] = []
+    really = prepared.run_at_once
+
+    def seen(connection: sa.Connection, text: str, *rest: Any, **more: Any) -> Any:
+        texts.append(text)
+        return really(connection, text, *rest, **more)
+
+    monkeypatch.setattr(prepared, "run_at_once", seen)
+    return texts
+
+
+def named(*ids: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"id": one, "name": one} | more for one in ids]
+
+
+def parts(store: Store) -> list[tuple[str, int]]:
+    query = sa.select(part.c.thing_id, part.c.count).order_by(part.c.thing_id)
+    return [tuple(row) for row in store.read_now(lambda c: c.execute(query).all())]
+
+
+def test_what_is_written_together_is_one_statement_on_postgresql(
+    things: Store, asked: list[str]
+) -> None:
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            insert(connection, thing, named("c", "d"))
+            upsert(connection, part, [{"thing_id": "c", "count": 2}], key=("thing_id",))
+
+    things.write_now(write)
+    assert len([text for text in asked if "INSERT" in text]) == (
+        1 if things.dialect == "postgresql" else 2
+    )
+    assert things.read_now(ALL.scalars) == ["a", "b", "c", "d"]
+    assert parts(things) == [("c", 2)]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)  # SQLite locks no rows
+def test_tables_are_written_in_the_order_in_which_they_came(store: Store) -> None:
+    made = sa.MetaData()
+    tables = [
+        sa.Table(
+            name,
+            made,
+            sa.Column("id", Id, primary_key=True),
+            sa.Column("turn", sa.BigInteger, server_default=sa.text("nextval('turns')")),
+        )
+        for name in ("d", "a", "c", "b")
+    ]
+
+    def write(connection: sa.Connection) -> list[int]:
+        connection.execute(sa.text("CREATE SEQUENCE turns"))
+        made.create_all(connection)
+        with together(connection):
+            for table in tables:
+                insert(connection, table, [{"id": "x"}])
+        return [connection.scalar(sa.select(table.c.turn)) or 0 for table in tables]
+
+    assert store.write_now(write) == [1, 2, 3, 4]
+
+
+def test_a_table_that_comes_again_sees_what_was_written_before(things: Store) -> None:
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            add(connection, part, [{"thing_id": "a", "count": 2}], key=("thing_id",))
+            ensure(connection, thing, named("a", "c"))
+            add(connection, part, [{"thing_id": "a", "count": 3}], key=("thing_id",))
+
+    things.write_now(write)
+    assert parts(things) == [("a", 5)]
+    assert things.read_now(ALL.scalars) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda c: ALL.scalars(c),
+        lambda c: list(c.scalars(sa.select(thing.c.id).order_by("id"))),
+        lambda c: ["a", "b", "c"] if insert_ignore(c, thing, named("c", "d")) == 1 else [],
+    ],
+    ids=["prepared", "sqlalchemy", "counted"],
+)
+def test_whoever_asks_meanwhile_finds_what_was_written(things: Store, ask: Any) -> None:
+    def write(connection: sa.Connection) -> Any:
+        with together(connection):
+            insert(connection, thing, named("c"))
+            return ask(connection)
+
+    assert things.write_now(write) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("wrong", [named("x", "a"), named("x", name=None)], ids=["key", "null"])
+def test_what_is_refused_is_raised_and_nothing_is_kept(
+    things: Store, wrong: list[dict[str, Any]]
+) -> None:
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            upsert(connection, part, [{"thing_id": "b", "count": 1}], key=("thing_id",))
+            insert(connection, thing, wrong)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        things.write_now(write)
+    assert things.read_now(ALL.scalars) == ["a", "b"]
+    assert parts(things) == []
+    # The connection goes back as it was.
+    things.write_now(lambda c: insert(c, thing, named("c")))
+    assert things.read_now(ALL.scalars) == ["a", "b", "c"]
+
+
+def test_what_waited_is_forgotten_with_an_error(things: Store) -> None:
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            insert(connection, thing, named("c"))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        things.write_now(write)
+    assert things.read_now(ALL.scalars) == ["a", "b"]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 import runtime.store
 from runtime.failures import StoreClosed, StoreGone, is_transient
-from runtime.store import Store, WriteTimes, insert_ignore, lock_rows, upsert
+from runtime.store import Store, WriteTimes, alone, insert_ignore, lock_rows, upsert
 from runtime.testing import eventually, eventually_async
 from runtime.types import Id, Json, UtcDateTime
 
@@ -56,6 +56,52 @@ def names(store: Store) -> list[str]:
 async def test_a_write_is_kept_when_its_work_returns(people: Store) -> None:
     await people.write(lambda c: add(c, "a"))
     assert await people.read(lambda c: c.scalar(sa.select(person.c.id))) == "a"
+
+
+async def test_a_statement_alone_is_kept_and_the_next_transaction_is_one_again(
+    people: Store,
+) -> None:
+    def by_itself(connection: sa.Connection) -> None:
+        with alone(connection):
+            insert_ignore(connection, person, [{"id": "a", "name": "a"}])
+
+    def refused(connection: sa.Connection) -> None:
+        with alone(connection):
+            connection.execute(sa.insert(person), {"id": "a"})
+
+    def half(connection: sa.Connection) -> None:
+        add(connection, "b")
+        raise LookupError
+
+    for _ in range(3):  # whichever connection it is
+        await people.write(by_itself)
+        with pytest.raises(sa.exc.IntegrityError):
+            await people.write(refused)
+        with pytest.raises(LookupError):
+            await people.write(half)
+    assert names(people) == ["a"]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)  # on SQLite it is a part
+def test_a_statement_alone_is_no_part_of_a_transaction(people: Store) -> None:
+    def later(connection: sa.Connection) -> None:
+        add(connection, "a")
+        with alone(connection):
+            add(connection, "b")
+
+    with pytest.raises(Exception, match="autocommit"):
+        people.write_now(later)
+    assert names(people) == []
+
+
+def test_a_read_alone_cannot_write_either(people: Store) -> None:
+    def write(connection: sa.Connection) -> None:
+        with alone(connection):
+            add(connection, "a")
+
+    with pytest.raises(sa.exc.DBAPIError):
+        people.read_now(write)
+    assert names(people) == []
 
 
 async def test_a_write_that_raises_keeps_nothing(people: Store) -> None:

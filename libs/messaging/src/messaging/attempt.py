@@ -26,6 +26,7 @@ from messaging.outcome import (
     Overtaken,
     Partition,
     Place,
+    RefusedTogether,
     Unattributed,
     live_projections,
     row_of,
@@ -47,7 +48,7 @@ from runtime.logging import get_logger
 from runtime.prepared import Prepared
 from runtime.refusals import Refusal
 from runtime.rows import among, those_of
-from runtime.store import insert, insert_ignore, upsert
+from runtime.store import insert, insert_ignore, together, upsert
 
 log = get_logger()
 
@@ -69,6 +70,7 @@ __all__ = [
     "Overtaken",
     "Partition",
     "Place",
+    "RefusedTogether",
     "Unattributed",
     "connection_knows",
     "reason_of",
@@ -339,6 +341,29 @@ class Attempt:
 
     def close(self) -> None:
         """Write the sets, the inbox, the places and, last, the outbox."""
+        if self.careful:
+            self._write()
+        else:
+            self._write_together()
+        self.outcome.emitted = self.tx.close()
+        self.outcome.callbacks = self.tx.callbacks
+        self.outcome.scheduled = self.tx.scheduled
+
+    def _write_together(self) -> None:
+        """By one statement where that is possible: a refusal does not say whose row it was."""
+        try:
+            with together(self.connection):
+                self._write()
+        except sa.exc.IntegrityError as error:
+            if _table_of(error) == inbox.name:
+                raise Overtaken from error
+            raise RefusedTogether from error
+        except sa.exc.DBAPIError as error:
+            if is_transient(error):
+                raise
+            raise RefusedTogether from error
+
+    def _write(self) -> None:
         try:
             self.tx.flush()
         except ReadModelFailed as error:
@@ -352,9 +377,12 @@ class Attempt:
                 raise Overtaken from error
         moved = [row_of("in", name, at) for name, at in sorted(self.outcome.places.items())]
         upsert(self.connection, place, moved, key=("side", "topic", "partition"))
-        self.outcome.emitted = self.tx.close()
-        self.outcome.callbacks = self.tx.callbacks
-        self.outcome.scheduled = self.tx.scheduled
+
+
+def _table_of(error: sa.exc.IntegrityError) -> str | None:
+    """Whose rule was broken, where the server says it (PostgreSQL)."""
+    said = getattr(error.orig, "diag", None)
+    return getattr(said, "table_name", None)
 
 
 def reason_of(error: BaseException) -> str:

@@ -119,17 +119,19 @@ _ZERO: sa.ColumnElement[int] = sa.literal_column("0")
 def sent(
     connection: sa.Connection, rows: Sequence[Sent], places: Mapping[Partition, Place]
 ) -> None:
-    """Mark acknowledged rows and move the places, in the caller's transaction."""
+    """Mark acknowledged rows and move the places, in the caller's transaction; on PostgreSQL by one
+    statement."""
     if not rows:
         return
     last = {r.row: r for r in rows}  # what was sent twice lies in the log twice
     if connection.dialect.name == "postgresql":
         named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in last.values()]
-        run(connection, _SENT, [json_text(named)])
-    else:
-        marked = [(r.row, r.partition, r.offset, r.stamp) for r in last.values()]
-        set_by_set(connection, _sent, marked)
-        _FORGET_UNSENT.run(connection, rows=list(last))
+        moved = [row_of("out", name, at) for name, at in places.items()]
+        run(connection, _SENT, [json_text(named), json_text(moved)])
+        return
+    marked = [(r.row, r.partition, r.offset, r.stamp) for r in last.values()]
+    set_by_set(connection, _sent, marked)
+    _FORGET_UNSENT.run(connection, rows=list(last))
     move(connection, places)
 
 
@@ -138,10 +140,16 @@ _ANEW = (
     ' ON CONFLICT ("row") DO UPDATE SET "partition" = excluded."partition",'
     " record_offset = excluded.record_offset, stamp = excluded.stamp"
 )
+_PLACED = ("record_offset", "event_id", "stamp", "era")
 _SENT = (
     "WITH v AS (SELECT * FROM json_to_recordset(CAST($1 AS json))"  # noqa: S608 - marks alone
     " AS v(r bigint, p int, o bigint, s bigint)),"
-    ' gone AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r)'
+    ' gone AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r),'
+    f' moved AS (INSERT INTO place (side, topic, "partition", {", ".join(_PLACED)})'
+    f' SELECT side, topic, "partition", {", ".join(_PLACED)}'
+    " FROM json_populate_recordset(CAST(NULL AS place), CAST($2 AS json))"
+    ' ON CONFLICT (side, topic, "partition") DO UPDATE SET'
+    f" {', '.join(f'{name} = excluded.{name}' for name in _PLACED)})"
     f" {_MARK} SELECT r, p, o, s FROM v{_ANEW}"
 )
 

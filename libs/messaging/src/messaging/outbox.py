@@ -44,14 +44,14 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
     compacted topic have no ``previous``, since the one before may be gone from the log; the lock
     gives their rows the order of the commits all the same.
     """
-    drafts = _new(connection, drafts)
     if not drafts:
         return 0
-    names = sorted({(d.topic, d.key) for d in drafts})
-    _lock(connection, names)
-    last = _last_ids(connection, [name for name in names if name[0] not in COMPACTED])
+    _lock(connection, sorted({(d.topic, d.key) for d in drafts}))
+    last, known = _already(connection, drafts)
     rows = []
     for draft in drafts:
+        if draft.id in known:
+            continue
         name = (draft.topic, draft.key)
         previous = last.get(name)
         if draft.topic not in COMPACTED:
@@ -73,14 +73,6 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
     return len(rows)
 
 
-def _new(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
-    reactions = [d.id for d in drafts if d.cause]
-    if not reactions:
-        return list(drafts)
-    known = set(those_of(connection, outbox.c.id, reactions))
-    return [d for d in drafts if d.id not in known]
-
-
 def _lock(connection: sa.Connection, names: Sequence[tuple[str, str]]) -> None:
     if connection.dialect.name != "postgresql" or not names:
         return
@@ -96,28 +88,42 @@ _LOCK = Prepared(
 )
 
 
-def _last_ids(
-    connection: sa.Connection, names: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], str]:
-    last: dict[tuple[str, str], str] = {}
+def _already(
+    connection: sa.Connection, drafts: Sequence[Draft]
+) -> tuple[dict[tuple[str, str], str], set[str]]:
+    """The last event of each key that has a ``previous``, and which of the reactions are there.
+    Asked together, and behind the lock: nobody comes between."""
+    reactions = [d.id for d in drafts if d.cause]
     keys_of: dict[str, list[str]] = {}
-    for topic, key in names:
+    for topic, key in sorted({(d.topic, d.key) for d in drafts if d.topic not in COMPACTED}):
         keys_of.setdefault(topic, []).append(key)
+    last: dict[tuple[str, str], str] = {}
+    known: set[str] = set()
     for topic, keys in keys_of.items():
-        found = _NEWEST.tuples(connection, topic=topic, wanted=keys)
-        last.update(((topic, key), event_id) for key, event_id in found)
-    return last
+        for key, event_id in _NEWEST_AND_KNOWN.tuples(
+            connection, topic=topic, wanted=keys, reactions=reactions
+        ):
+            if key is None:
+                known.add(event_id)
+            else:
+                last[topic, key] = event_id
+    if reactions and not keys_of:
+        known.update(those_of(connection, outbox.c.id, reactions))
+    return last, known
 
 
-def _newest(dialect: str) -> sa.Select[Any]:
-    """The last row of each key of a topic."""
+def _newest_and_known(dialect: str) -> sa.CompoundSelect[*tuple[Any, ...]]:
+    """The last row of each key of a topic; and, without a key, those of some ids that are there."""
     newest = (
         sa.select(sa.func.max(outbox.c.row))
         .where(outbox.c.topic == sa.bindparam("topic"), among(dialect, outbox.c.key))
         .group_by(outbox.c.key)
         .scalar_subquery()
     )
-    return sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest))
+    return sa.union_all(
+        sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest)),
+        sa.select(sa.null(), outbox.c.id).where(among(dialect, outbox.c.id, "reactions")),
+    )
 
 
-_NEWEST = Prepared(_newest)
+_NEWEST_AND_KNOWN = Prepared(_newest_and_known)

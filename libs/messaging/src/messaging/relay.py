@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
@@ -36,7 +37,7 @@ from messaging.tables import read_meta, write_meta
 from runtime.clock import Clock
 from runtime.ids import Ids
 from runtime.logging import get_logger
-from runtime.store import Store
+from runtime.store import Store, alone
 
 log = get_logger()
 
@@ -334,9 +335,15 @@ class Relay:
 
     async def _unsent(self, *underway: marks.Unsent) -> Sequence[marks.Unsent]:
         blocked, apart = tuple(sorted(self.blocked)), [row.row for row in underway]
-        found = await self._store.read(
-            lambda c: marks.unsent(c, blocked, self._at_once, underway=apart, backlog=self._backlog)
-        )
+        backlog = self._backlog
+
+        def ask(connection: sa.Connection) -> Sequence[marks.Unsent]:
+            with contextlib.nullcontext() if backlog else alone(connection):
+                return marks.unsent(
+                    connection, blocked, self._at_once, underway=apart, backlog=backlog
+                )
+
+        found = await self._store.read(ask)
         self._backlog = len(found) >= self._at_once
         return found
 
@@ -389,7 +396,12 @@ class Relay:
             await earlier.landed
         places = self._advance(acknowledged)
         self._places.update(places)
-        await self._lock.write(lambda c: marks.sent(c, acknowledged, places))
+
+        def mark(connection: sa.Connection) -> None:
+            with alone(connection):
+                marks.sent(connection, acknowledged, places)
+
+        await self._lock.write(mark)
         if len(acknowledged) <= 20:
             log_each(flight.rows, acknowledged)
         else:

@@ -32,6 +32,7 @@ from messaging.attempt import (
     Overtaken,
     Partition,
     Place,
+    RefusedTogether,
     Unattributed,
     reason_of,
 )
@@ -245,6 +246,8 @@ class _Chunk:
 
     def after(self, error: Exception) -> list[_Chunk]:
         """What to try instead, now that this failed; nothing when the one item is to blame."""
+        if isinstance(error, RefusedTogether):
+            return [replace(self, careful=True)]
         failed = error if isinstance(error, HandlerFailed) else None
         if failed is not None and failed.by is not None and not self.careful:
             return [replace(self, careful=True)]

@@ -19,7 +19,7 @@ from messaging.envelope import MAX_BODY, Received, body_of, headers_for
 from runtime import scheduler, telemetry
 from runtime.ids import Ids, derived
 from runtime.refusals import N_, TooLarge
-from runtime.store import insert
+from runtime.store import insert, together
 
 if TYPE_CHECKING:
     from messaging.reactions import ProjectionTransaction
@@ -171,7 +171,8 @@ class Transaction:
 
     def close(self) -> int:
         """Write what is left and the outbox; returns the number of events written."""
-        self.flush()
+        with together(self._connection):
+            self.flush()
         return outbox.write(self._connection, list(self._drafts.values()))
 
     @property

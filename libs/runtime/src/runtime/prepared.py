@@ -7,9 +7,11 @@ sale and every event runs is built as any other statement, and asked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -23,7 +25,13 @@ from runtime.types import Json, json_text
 
 Row = Mapping[str, Any]
 Process = Callable[[Any], Any]
-Statement = sa.Select[*tuple[Any, ...]] | sa.Update | sa.Delete | sa.TextClause
+Statement = (
+    sa.Select[*tuple[Any, ...]]
+    | sa.CompoundSelect[*tuple[Any, ...]]
+    | sa.Update
+    | sa.Delete
+    | sa.TextClause
+)
 
 
 @cache
@@ -43,6 +51,15 @@ def run(
 
     Raises what SQLAlchemy raises (IntegrityError and its kind).
     """
+    if connection.dialect.name == "postgresql":
+        send_waiting(connection)
+    return run_at_once(connection, text, parameters, many=many)
+
+
+def run_at_once(
+    connection: sa.Connection, text: str, parameters: Sequence[Any], *, many: bool = False
+) -> Any:
+    """`run`, before what waits to be written `together`."""
     raw = cast("Any", connection.connection.dbapi_connection)
     driver = connection.dialect.loaded_dbapi
     try:
@@ -69,6 +86,91 @@ def _told(connection: sa.Connection, text: str, error: Any) -> Exception:
         dialect=connection.dialect,
     )
     return cast("Exception", told)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Writes that go to the server together."""
+
+    tables: set[str] = field(default_factory=set)
+    texts: list[str] = field(default_factory=list)
+    parameters: list[Any] = field(default_factory=list)
+
+
+_WAITING = "runtime.waiting"
+"""Under which name a connection keeps them."""
+
+
+@contextmanager
+def together(connection: sa.Connection) -> Iterator[None]:
+    """Sets of rows that are written within (`runtime.rows`) go to PostgreSQL as one statement: at
+    the end, or before anything else is asked. The way to the server and back is most of what each
+    of them takes. What is refused is raised then, and not where it was written. SQLite is at hand:
+    there all is as without.
+    """
+    info = connection.info
+    if connection.dialect.name != "postgresql" or _WAITING in info:
+        yield
+        return
+    info[_WAITING] = _Waiting()
+    try:
+        yield
+        send_waiting(connection)
+    finally:
+        del info[_WAITING]
+
+
+def waits(connection: sa.Connection, table: str, text: str, parameters: Sequence[Any]) -> bool:
+    """Let a write of rows of a table wait, if what is written now goes `together`: whether it
+    does. A table comes once in a statement, which sees no row as it leaves it."""
+    waiting: _Waiting | None = connection.info.get(_WAITING)
+    if waiting is None:
+        return False
+    if table in waiting.tables:
+        send_waiting(connection)
+    waiting.tables.add(table)
+    waiting.texts.append(text)
+    waiting.parameters += parameters
+    return True
+
+
+def send_waiting(connection: sa.Connection) -> None:
+    """Write what waits, before something else is asked."""
+    waiting: _Waiting | None = connection.info.get(_WAITING)
+    if waiting is None or not waiting.texts:
+        return
+    text, parameters = _joined(tuple(waiting.texts)), waiting.parameters
+    waiting.tables, waiting.texts, waiting.parameters = set(), [], []
+    run_at_once(connection, text, parameters)
+
+
+@lru_cache(maxsize=1_024)
+def _joined(texts: tuple[str, ...]) -> str:
+    """One statement of several, with their parameters one after the other.
+
+    Written from the last to the first: the server begins with what stands at the end and goes
+    backwards, so that rows of several tables are locked in the order in which they were written
+    here, as by statements of their own. PostgreSQL promises no order (a test looks); where it had
+    another one, two replicas could get in each other's way, and one of them would begin anew.
+    """
+    moved: list[str] = []
+    before = 0
+    for text in texts:
+        numbers = [int(number) for number in _PARAMETER.findall(text)]
+        moved.append(_PARAMETER.sub(partial(_renumbered, by=before), text))
+        before += max(numbers, default=0)
+    first, *others = moved
+    if not others:
+        return first
+    named = ", ".join(f"w{at} AS ({text})" for at, text in enumerate(reversed(others)))
+    return f"WITH {named} {first}"
+
+
+def _renumbered(parameter: re.Match[str], by: int) -> str:
+    return f"${int(parameter[1]) + by}"
+
+
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 class Prepared:
@@ -173,7 +275,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
     binds = compiled.binds
     processes: list[tuple[int, Process]] = []
     names: list[str] = []
-    if isinstance(statement, sa.Select):
+    if isinstance(statement, sa.Select | sa.CompoundSelect):
         for index, column in enumerate(statement.selected_columns):
             names.append(column.key or str(index))
             process = _out(column.type, dialect)

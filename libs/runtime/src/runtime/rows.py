@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from runtime.prepared import Prepared, Process, dialect_of, run
+from runtime.prepared import Prepared, Process, dialect_of, run, waits
 from runtime.types import UtcDateTime, json_text, moment_text
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -44,10 +44,12 @@ def _locked(table: sa.Table) -> Prepared:
     return Prepared(sa.select(key).where(key == sa.any_(wanted)).order_by(key).with_for_update())
 
 
-def among(dialect: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """`column` is one of the texts of the list that is the parameter ``wanted``: one parameter,
-    however many they are, so that a statement can be built once."""
-    wanted = sa.bindparam("wanted", type_=_Texts)
+def among(
+    dialect: str, column: sa.ColumnElement[Any], parameter: str = "wanted"
+) -> sa.ColumnElement[bool]:
+    """`column` is one of the texts of the list that is this parameter: one, however many texts
+    they are, so that a statement can be built once."""
+    wanted = sa.bindparam(parameter, type_=_Texts)
     if dialect == "postgresql":
         return column == sa.any_(wanted)
     return column.in_(sa.select(sa.func.json_each(wanted).table_valued("value").c.value))
@@ -108,6 +110,12 @@ def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
         _write(connection, _Kind(table, tuple(batch[0])), batch)
 
 
+def ensure(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`insert_ignore` for who does not ask how many were new."""
+    for batch in _runs(rows):
+        _write(connection, _Kind(table, tuple(batch[0]), ignore=True), batch)
+
+
 def insert_ignore(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
 ) -> int:
@@ -115,7 +123,7 @@ def insert_ignore(
     new. On PostgreSQL it waits for whoever is inserting the same key, so that of two only one is
     new."""
     return sum(
-        _write(connection, _Kind(table, tuple(batch[0]), ignore=True), batch)
+        _write(connection, _Kind(table, tuple(batch[0]), ignore=True), batch, counted=True)
         for batch in _runs(rows)
     )
 
@@ -280,13 +288,22 @@ AT_ONCE = (128, 16)
 that takes 13 in a statement of many. Few sizes, so that each is parsed once."""
 
 
-def _write(connection: sa.Connection, kind: _Kind, rows: Sequence[Mapping[str, Any]]) -> int:
-    """How many rows were written."""
+def _write(
+    connection: sa.Connection,
+    kind: _Kind,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    counted: bool = False,
+) -> int:
+    """How many rows were written, if they are to be `counted`: others may wait (`together`)."""
     if connection.dialect.name == "postgresql":
         prepared = _for_postgresql(kind)
         columns = prepared.columns(rows)
         given = [dict(zip(prepared.names, row, strict=True)) for row in zip(*columns, strict=True)]
-        return int(run(connection, prepared.text, [json_text(given)]).rowcount)
+        parameters = [json_text(given)]
+        if not counted and waits(connection, kind.table.name, prepared.text, parameters):
+            return 0
+        return int(run(connection, prepared.text, parameters).rowcount)
     values = list(zip(*_for_sqlite(kind, 1).columns(rows), strict=True))
     return set_by_set(connection, lambda size: _for_sqlite(kind, size).text, values)
 

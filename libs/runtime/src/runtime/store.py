@@ -24,9 +24,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,18 +37,21 @@ from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
-from runtime.prepared import run
-from runtime.rows import insert, insert_ignore, lock_rows, upsert, upsert_statement
+from runtime.prepared import run, send_waiting, together
+from runtime.rows import ensure, insert, insert_ignore, lock_rows, upsert, upsert_statement
 from runtime.types import json_text
 
 __all__ = [
     "Store",
     "WriteTimes",
+    "alone",
     "database_address",
+    "ensure",
     "insert",
     "insert_ignore",
     "lock_rows",
     "migration_engine",
+    "together",
     "upsert",
     "upsert_statement",
 ]
@@ -277,6 +280,26 @@ def migration_engine(url: str) -> sa.Engine:
     return _postgresql_engine(address, write=True, size=1)
 
 
+@contextmanager
+def alone(connection: sa.Connection) -> Iterator[None]:
+    """What is asked within is ONE statement, which is a transaction by itself: kept as soon as it
+    is answered. On PostgreSQL this spares the ways to the server and back for begin and end, of
+    which each takes as long as that of the statement. Nothing may have been asked of the connection
+    in its transaction before (psycopg's ProgrammingError)."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        try:
+            driver.autocommit = False
+        except connection.dialect.loaded_dbapi.Error:
+            connection.invalidate()  # it is lost, or nobody knows what it is at
+
+
 def limit_transactions(engine: sa.Engine) -> None:
     """Have PostgreSQL end each transaction of this engine after `TRANSACTION_TIMEOUT_MS`."""
 
@@ -402,7 +425,7 @@ def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
     else:
         settings["default_transaction_read_only"] = "on"
         settings["default_transaction_isolation"] = r"repeatable\ read"
-    return sa.create_engine(
+    engine = sa.create_engine(
         address,
         connect_args={
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
@@ -416,3 +439,11 @@ def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
         json_serializer=json_text,
         json_deserializer=from_json,
     )
+    if write:
+        event.listen(engine, "before_cursor_execute", _send_waiting)
+    return engine
+
+
+def _send_waiting(connection: sa.Connection, *_what: object) -> None:
+    """Whoever asks past `runtime.prepared` finds what was written `together` as well."""
+    send_waiting(connection)

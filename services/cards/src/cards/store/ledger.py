@@ -32,7 +32,7 @@ from messaging import Transaction
 from runtime.prepared import Prepared
 from runtime.rows import among
 from runtime.scheduler import JOB, WAITING
-from runtime.store import insert, insert_ignore, lock_rows, upsert
+from runtime.store import ensure, insert, upsert
 from web import live
 
 EXPIRY_JOB = "cards.points_expiry"
@@ -60,7 +60,15 @@ def _of(table: sa.Table, key: str, *columns: str) -> Prepared:
     return Prepared(lambda dialect: sa.select(*found).where(among(dialect, table.c[key])))
 
 
-_HOUSEHOLDS = _of(store.household, "id", "id", "centre_id", "erased_at")
+_HOUSEHOLDS = Prepared(
+    lambda dialect: (
+        sa.select(store.household.c.id, store.household.c.centre_id, store.household.c.erased_at)
+        .where(among(dialect, store.household.c.id))
+        .order_by(store.household.c.id)
+        .with_for_update()
+    )
+)
+"""Locked, in the order of their ids."""
 _BUCKETS = _of(store.bucket, "household_id")
 _SALES = _of(store.sale, "id")
 _OWNERS_BY_SALE = _of(store.sale, "id", "household_id")
@@ -136,7 +144,6 @@ class Ledger:
         if not (new_households or new_sales or new_holds or new_refunds or new_sessions):
             return
         connection = self.tx.connection
-        lock_rows(connection, store.household, new_households)
         self._load_households(connection, new_households)
         self._load_sales(connection, new_sales)
         self._load_holds(connection, new_sales, new_holds)
@@ -326,7 +333,7 @@ class Ledger:
             [_values(self.attendances[key]) for key in sorted(changes.attendances)],
             key=("session_id", "person_id"),
         )
-        insert_ignore(
+        ensure(
             connection,
             JOB,
             [_job(name, subject, due) for (name, subject), due in sorted(changes.jobs.items())],
