@@ -47,6 +47,26 @@ async def test_who_is_gone_without_a_word_loses_the_lock(postgresql: Store) -> N
     await other.release()
 
 
+async def test_who_lost_the_session_by_another_error_writes_nothing_without_the_lock(
+    postgresql: Store,
+) -> None:
+    """As when nobody knows what a statement that stands alone is at."""
+
+    def lost(connection: sa.Connection) -> None:
+        connection.invalidate()
+        raise LookupError
+
+    first, other = relay_lock(postgresql), relay_lock(postgresql)
+    await first.acquire()
+    with pytest.raises(LookupError):
+        await first.write(lost)
+    await asyncio.wait_for(other.acquire(), WITHIN)
+    with pytest.raises(ConnectionError):
+        await first.write(lambda connection: connection.scalar(sa.select(1)))
+    await first.release()
+    await other.release()
+
+
 async def test_who_says_that_he_is_there_keeps_it(postgresql: Store) -> None:
     quiet, other = relay_lock(postgresql, idle=IDLE), relay_lock(postgresql, idle=IDLE)
     await quiet.acquire()

@@ -134,13 +134,15 @@ class _Session:
         return await self._run(lambda: self._write(work))
 
     def _write(self, work: Work[T]) -> T:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             raise ConnectionError("the relay's session is closed")
         try:
-            with self._connection.begin():
-                return work(self._connection)
-        except sa.exc.DBAPIError as error:
-            if error.connection_invalidated:
+            with connection.begin():
+                return work(connection)
+        except Exception:
+            # Asked again it would connect anew, without the lock.
+            if connection.invalidated:
                 self._close()
             raise
 
