@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ import sqlalchemy as sa
 
 import runtime.store
 from runtime.failures import StoreClosed, StoreGone, is_transient
-from runtime.store import Store, WriteTimes, alone, insert_ignore, lock_rows, upsert
+from runtime.store import Store, WriteTimes, alone, insert_ignore
 from runtime.testing import eventually, eventually_async
-from runtime.types import Id, Json, UtcDateTime
+from runtime.types import Id
 
 metadata = sa.MetaData()
 person = sa.Table(
@@ -24,11 +23,7 @@ person = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("name", sa.Text),
-    sa.Column("seen_at", UtcDateTime),
-    sa.Column("traits", Json),
 )
-
-NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -312,35 +307,6 @@ def test_a_connection_that_rested_is_asked_before_it_is_used(
     assert names(people) == ["a", "c"]
 
 
-@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
-def test_rows_locked_in_id_order_do_not_deadlock(people: Store) -> None:
-    people.write_now(lambda c: insert_ignore(c, person, [{"id": f"{n:02}"} for n in range(20)]))
-
-    def change(connection: sa.Connection, order: list[str]) -> None:
-        lock_rows(connection, person, order)
-        for id in order:
-            connection.execute(sa.update(person).where(person.c.id == id).values(name="changed"))
-
-    forward = [f"{n:02}" for n in range(20)]
-    backward = forward[::-1]
-    threads = [
-        threading.Thread(
-            target=lambda o=order: [people.write_now(lambda c: change(c, o)) for _ in range(10)]
-        )
-        for order in (forward, backward)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert (
-        people.read_now(
-            lambda c: c.scalar(sa.select(sa.func.count()).where(person.c.name == "changed"))
-        )
-        == 20
-    )
-
-
 async def test_a_closed_store_ends_its_queue_and_takes_no_more(store_url: str) -> None:
     store = Store(store_url)
     await store.write(metadata.create_all)
@@ -377,70 +343,6 @@ def test_every_write_tells_its_times(store_url: str) -> None:
 def test_an_address_that_is_no_store_is_refused(url: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Store(url)
-
-
-def test_insert_ignore_leaves_what_is_there(people: Store) -> None:
-    people.write_now(lambda c: add(c, "a"))
-    rows = [{"id": "a", "name": "other"}, {"id": "b", "name": "b"}, {"id": "b", "name": "again"}]
-    people.write_now(lambda c: insert_ignore(c, person, rows))
-    people.write_now(lambda c: insert_ignore(c, person, []))
-    found = people.read_now(lambda c: c.execute(sa.select(person.c.id, person.c.name)).all())
-    assert sorted(tuple(row) for row in found) == [("a", "a"), ("b", "b")]
-
-
-def test_what_comes_late_does_not_undo_what_is_newer(people: Store) -> None:
-    later, earlier = NOON, NOON - timedelta(hours=1)
-
-    def put(name: str, at: datetime) -> None:
-        row = {"id": "a", "name": name, "seen_at": at}
-        people.write_now(lambda c: upsert(c, person, [row], key=["id"], newer="seen_at"))
-
-    def name() -> str | None:
-        return people.read_now(lambda c: c.scalar(sa.select(person.c.name)))
-
-    people.write_now(lambda c: add(c, "a"))
-    put("over the stub", earlier)
-    assert name() == "over the stub"
-    put("later", later)
-    put("earlier", earlier)
-    assert name() == "later"
-    put("same time, told last", later)
-    assert name() == "same time, told last"
-
-
-def test_upsert_takes_many_rows_of_one_key_in_order(people: Store) -> None:
-    rows = [
-        {"id": "a", "name": "second", "seen_at": NOON},
-        {"id": "a", "name": "first", "seen_at": NOON - timedelta(days=1)},
-        {"id": "b", "name": "b", "seen_at": NOON},
-        {"id": "a", "traits": {"k": [1]}, "seen_at": NOON},
-    ]
-    people.write_now(lambda c: upsert(c, person, rows, key=["id"], newer="seen_at"))
-    found = people.read_now(
-        lambda c: c.execute(
-            sa.select(person.c.id, person.c.name, person.c.traits).order_by("id")
-        ).all()
-    )
-    assert [tuple(row) for row in found] == [("a", "second", {"k": [1]}), ("b", "b", None)]
-
-
-def test_times_come_back_in_utc_and_sort(people: Store) -> None:
-    rome = datetime(2026, 11, 16, 13, 0, 0, 1, tzinfo=timezone(timedelta(hours=1)))
-    rows = [{"id": "a", "seen_at": NOON}, {"id": "b", "seen_at": rome}]
-    people.write_now(lambda c: insert_ignore(c, person, rows))
-    found = people.read_now(
-        lambda c: c.scalars(sa.select(person.c.seen_at).order_by(person.c.seen_at.desc())).all()
-    )
-    assert found == [rome, NOON]
-    assert all(at is not None and at.tzinfo == UTC for at in found)
-    latest = people.read_now(lambda c: c.scalar(sa.select(sa.func.max(person.c.seen_at))))
-    assert latest == rome
-
-
-def test_a_time_without_a_zone_is_refused(people: Store) -> None:
-    row = {"id": "a", "seen_at": datetime(2026, 11, 16)}  # noqa: DTZ001
-    with pytest.raises(ValueError, match="without a zone"):
-        people.write_now(lambda c: insert_ignore(c, person, [row]))
 
 
 async def test_what_was_deleted_lies_in_no_file_once_it_is_tidy(
