@@ -24,7 +24,11 @@ from vicinato.kafka.topics import Topics
 from vicinato.ports import free_port
 
 # By the names that pytest gives them, which their own imports go by.
-SUITES = ("libs.runtime.tests.test_runtime_store", "libs.messaging.tests.test_messaging_bus")
+SUITES = (
+    "libs.runtime.tests.test_runtime_store",
+    "libs.runtime.tests.test_runtime_rows",
+    "libs.messaging.tests.test_messaging_bus",
+)
 sys.path.insert(0, str(Path(__file__).parents[2]))
 pytest.register_assert_rewrite(*SUITES)
 
@@ -36,6 +40,14 @@ from libs.messaging.tests.test_messaging_bus import (  # noqa: E402
     test_a_replay_and_a_reread_change_nothing,
     test_a_restored_source_adopts_what_the_bus_knows,
 )
+from libs.runtime.tests.test_runtime_rows import (  # noqa: E402
+    test_insert_ignore_leaves_what_is_there,
+    test_rows_locked_in_id_order_do_not_deadlock,
+    test_times_come_back_in_utc_and_sort,
+    test_upsert_takes_many_rows_of_one_key_in_order,
+    test_what_comes_late_does_not_undo_what_is_newer,
+    visitors,
+)
 from libs.runtime.tests.test_runtime_store import (  # noqa: E402
     people,
     test_a_lost_connection_is_replaced,
@@ -43,11 +55,6 @@ from libs.runtime.tests.test_runtime_store import (  # noqa: E402
     test_a_read_sees_one_snapshot,
     test_a_write_is_kept_when_its_work_returns,
     test_a_write_that_raises_keeps_nothing,
-    test_insert_ignore_leaves_what_is_there,
-    test_rows_locked_in_id_order_do_not_deadlock,
-    test_times_come_back_in_utc_and_sort,
-    test_upsert_takes_many_rows_of_one_key_in_order,
-    test_what_comes_late_does_not_undo_what_is_newer,
 )
 
 __all__ = [
@@ -66,6 +73,7 @@ __all__ = [
     "test_times_come_back_in_utc_and_sort",
     "test_upsert_takes_many_rows_of_one_key_in_order",
     "test_what_comes_late_does_not_undo_what_is_newer",
+    "visitors",
 ]
 
 pytestmark = [pytest.mark.xdist_group("official-images"), pytest.mark.timeout(600)]
