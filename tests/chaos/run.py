@@ -23,7 +23,7 @@ from chaos.record import Record
 from chaos.rounds import come_right, play
 from chaos.timeline import Timeline
 from vicinato.folder import Folder
-from vicinato.ports import free_block, free_port
+from vicinato.ports import free_block
 
 TESTS = Path(__file__).parents[1]
 
@@ -121,7 +121,7 @@ async def _site(
     block = free_block()
     battery = folder / "battery"
     async with AsyncExitStack() as stack:
-        bus, database = Proxy(block + 10, free_port()), Proxy(block + 12, free_port())
+        bus, database = Proxy(block + 10), Proxy(block + 12)
         for proxy in (bus, database):
             await proxy.open()
             stack.push_async_callback(proxy.close)
