@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from runtime import prepared
 from runtime.failures import is_transient
-from runtime.prepared import Prepared, run, together
-from runtime.rows import add, among, ensure, insert, insert_ignore, upsert
+from runtime.prepared import Prepared, RefusedTogether, run, together
+from runtime.rows import add, among, change, ensure, insert, insert_ignore, insert_once, upsert
 from runtime.store import Store
 from runtime.types import Id, Json, UtcDateTime
 
@@ -281,7 +281,7 @@ def test_what_is_refused_is_raised_and_nothing_is_kept(
             upsert(connection, part, [{"thing_id": "b", "count": 1}], key=("thing_id",))
             insert(connection, thing, wrong)
 
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(sa.exc.IntegrityError):  # as it is said one by one: nothing waits then
         things.write_now(write)
     assert things.read_now(ALL.scalars) == ["a", "b"]
     assert parts(things) == []
@@ -299,3 +299,61 @@ def test_what_waited_is_forgotten_with_an_error(things: Store) -> None:
     with pytest.raises(LookupError):
         things.write_now(write)
     assert things.read_now(ALL.scalars) == ["a", "b"]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)  # SQLite has nothing waiting
+def test_a_refusal_names_the_table(things: Store) -> None:
+    said: list[str | None] = []
+
+    def write(connection: sa.Connection) -> None:
+        try:
+            with together(connection):
+                upsert(connection, part, [{"thing_id": "b", "count": 1}], key=("thing_id",))
+                insert(connection, thing, named("a"))
+        except RefusedTogether as refused:
+            said.append(refused.table)
+            raise
+
+    with pytest.raises(sa.exc.IntegrityError):
+        things.write_now(write)
+    assert said == ["thing"]
+
+
+def test_who_takes_rows_for_new_is_told_when_they_are_not(things: Store) -> None:
+    turns: list[str] = []
+
+    def write(connection: sa.Connection, wanted: list[dict[str, Any]]) -> bool:
+        turns.append("once")
+        with together(connection):
+            new = insert_once(connection, thing, wanted)
+            insert(connection, part, [{"thing_id": wanted[0]["id"], "count": len(turns)}])
+        return new
+
+    assert things.write_now(lambda c: write(c, named("c", "d")))
+    assert len(turns) == 1
+    assert not things.write_now(lambda c: write(c, named("a", "e")))
+    assert len(turns) == (3 if things.dialect == "postgresql" else 2)
+    assert things.read_now(ALL.scalars) == ["a", "b", "c", "d", "e"]
+    assert parts(things) == [("a", len(turns)), ("c", 1)]
+
+
+def test_a_change_meets_the_rows_that_are_there(things: Store, asked: list[str]) -> None:
+    later = NOON + timedelta(hours=1)
+    rows = [
+        {"id": "b", "at": later, "traits": {"é": [1]}, "usable": False, "bytes": b"\x01"},
+        {"id": "nobody", "at": later, "traits": None, "usable": True, "bytes": b""},
+        {"id": "a", "at": None, "traits": None, "usable": None, "bytes": None},
+    ]
+
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            insert(connection, part, [{"thing_id": "a", "count": 1}])
+            change(connection, thing, rows, key=("id",))
+
+    things.write_now(write)
+    assert len([text for text in asked if "UPDATE" in text]) == 1
+    assert things.read_now(ALL.all) == [
+        FULL | {"at": None, "traits": None, "usable": None, "bytes": None},
+        EMPTY | {"at": later, "traits": {"é": [1]}, "usable": False, "bytes": b"\x01"},
+    ]
+    assert parts(things) == [("a", 1)]

@@ -151,6 +151,15 @@ def test_one_sale_sent_twice_at_once_is_one_sale(together: Together) -> None:
     assert together.first.on_hand(bread.id) == 4
 
 
+def test_a_sale_of_the_last_piece_sent_twice_at_once_is_one_sale(together: Together) -> None:
+    bread = together.first.product(100, on_hand=1)
+    new = together.first.new((bread.id, 1), cash=100)
+    work: Work = lambda tx: commands.sell(tx, new, centre="centre-1")  # noqa: E731
+    answers = together.run(work, work, work, work)
+    assert all(answer == answers[0] for answer in answers), answers
+    assert together.first.on_hand(bread.id) == 0
+
+
 def test_one_id_with_two_contents_at_once_is_one_sale(together: Together) -> None:
     bread, milk = together.first.product(100), together.first.product(100)
     news = [together.first.new((p.id, 1), cash=100, id="same") for p in (bread, milk)]

@@ -22,11 +22,11 @@ from messaging.outcome import (
     RETRIES,
     WAIT_FOR_PREVIOUS,
     HandlerFailed,
+    NeedsCare,
     Outcome,
     Overtaken,
     Partition,
     Place,
-    RefusedTogether,
     Unattributed,
     live_projections,
     row_of,
@@ -45,7 +45,7 @@ from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
-from runtime.prepared import Prepared
+from runtime.prepared import Prepared, RefusedTogether
 from runtime.refusals import Refusal
 from runtime.rows import among, those_of
 from runtime.store import insert, insert_ignore, together, upsert
@@ -66,11 +66,11 @@ __all__ = [
     "RETRIES",
     "Attempt",
     "HandlerFailed",
+    "NeedsCare",
     "Outcome",
     "Overtaken",
     "Partition",
     "Place",
-    "RefusedTogether",
     "Unattributed",
     "connection_knows",
     "reason_of",
@@ -354,14 +354,12 @@ class Attempt:
         try:
             with together(self.connection):
                 self._write()
-        except sa.exc.IntegrityError as error:
-            if _table_of(error) == inbox.name:
-                raise Overtaken from error
-            raise RefusedTogether from error
+        except RefusedTogether as refused:
+            raise (Overtaken if refused.table == inbox.name else NeedsCare) from refused
         except sa.exc.DBAPIError as error:
             if is_transient(error):
                 raise
-            raise RefusedTogether from error
+            raise NeedsCare from error
 
     def _write(self) -> None:
         try:
@@ -377,12 +375,6 @@ class Attempt:
                 raise Overtaken from error
         moved = [row_of("in", name, at) for name, at in sorted(self.outcome.places.items())]
         upsert(self.connection, place, moved, key=("side", "topic", "partition"))
-
-
-def _table_of(error: sa.exc.IntegrityError) -> str | None:
-    """Whose rule was broken, where the server says it (PostgreSQL)."""
-    said = getattr(error.orig, "diag", None)
-    return getattr(said, "table_name", None)
 
 
 def reason_of(error: BaseException) -> str:

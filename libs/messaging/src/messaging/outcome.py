@@ -94,7 +94,7 @@ class Overtaken(Exception):  # noqa: N818 - it names what happened
     """Another replica settled one of the same events meanwhile; the batch is looked at again."""
 
 
-class RefusedTogether(Exception):  # noqa: N818 - it names what happened
+class NeedsCare(Exception):  # noqa: N818 - it names what happened
     """Rows of several tables were written by one statement, and some of them were refused: which,
     is found out by writing them one by one."""
 

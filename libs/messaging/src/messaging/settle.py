@@ -28,11 +28,11 @@ import sqlalchemy as sa
 from messaging.attempt import (
     Attempt,
     HandlerFailed,
+    NeedsCare,
     Outcome,
     Overtaken,
     Partition,
     Place,
-    RefusedTogether,
     Unattributed,
     reason_of,
 )
@@ -246,7 +246,7 @@ class _Chunk:
 
     def after(self, error: Exception) -> list[_Chunk]:
         """What to try instead, now that this failed; nothing when the one item is to blame."""
-        if isinstance(error, RefusedTogether):
+        if isinstance(error, NeedsCare):
             return [replace(self, careful=True)]
         failed = error if isinstance(error, HandlerFailed) else None
         if failed is not None and failed.by is not None and not self.careful:

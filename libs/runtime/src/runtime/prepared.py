@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
+from runtime.failures import is_transient
 from runtime.types import Json, json_text
 
 Row = Mapping[str, Any]
@@ -98,18 +99,29 @@ class _Waiting:
 
 
 _WAITING = "runtime.waiting"
-"""Under which name a connection keeps them."""
+_ONE_BY_ONE = "runtime.one_by_one"
+"""Under which names a connection keeps them, and that nothing may wait."""
+
+
+class RefusedTogether(Exception):  # noqa: N818 - it names what happened
+    """Some of the rows that were written `together` were refused. Which, and what it means, is
+    found out by doing all anew `one_by_one`. `table` is that whose rule was broken, where the
+    server says so."""
+
+    def __init__(self, table: str | None = None) -> None:
+        super().__init__(table)
+        self.table = table
 
 
 @contextmanager
 def together(connection: sa.Connection) -> Iterator[None]:
     """Sets of rows that are written within (`runtime.rows`) go to PostgreSQL as one statement: at
     the end, or before anything else is asked. The way to the server and back is most of what each
-    of them takes. What is refused is raised then, and not where it was written. SQLite is at hand:
-    there all is as without.
+    of them takes. What is refused is raised then (RefusedTogether), and not where it was written.
+    SQLite is at hand: there all is as without.
     """
     info = connection.info
-    if connection.dialect.name != "postgresql" or _WAITING in info:
+    if connection.dialect.name != "postgresql" or _WAITING in info or _ONE_BY_ONE in info:
         yield
         return
     info[_WAITING] = _Waiting()
@@ -118,6 +130,21 @@ def together(connection: sa.Connection) -> Iterator[None]:
         send_waiting(connection)
     finally:
         del info[_WAITING]
+
+
+@contextmanager
+def one_by_one(connection: sa.Connection) -> Iterator[None]:
+    """Within, nothing waits for what is written `together`: each write says itself what it met."""
+    connection.info[_ONE_BY_ONE] = True
+    try:
+        yield
+    finally:
+        del connection.info[_ONE_BY_ONE]
+
+
+def is_together(connection: sa.Connection) -> bool:
+    """Whether what is written now waits for more."""
+    return _WAITING in connection.info
 
 
 def waits(connection: sa.Connection, table: str, text: str, parameters: Sequence[Any]) -> bool:
@@ -135,13 +162,19 @@ def waits(connection: sa.Connection, table: str, text: str, parameters: Sequence
 
 
 def send_waiting(connection: sa.Connection) -> None:
-    """Write what waits, before something else is asked."""
+    """Write what waits, before something else is asked. Raises RefusedTogether."""
     waiting: _Waiting | None = connection.info.get(_WAITING)
     if waiting is None or not waiting.texts:
         return
     text, parameters = _joined(tuple(waiting.texts)), waiting.parameters
     waiting.tables, waiting.texts, waiting.parameters = set(), [], []
-    run_at_once(connection, text, parameters)
+    try:
+        run_at_once(connection, text, parameters)
+    except sa.exc.DBAPIError as error:
+        if is_transient(error):
+            raise
+        said = getattr(error.orig, "diag", None)
+        raise RefusedTogether(getattr(said, "table_name", None)) from error
 
 
 @lru_cache(maxsize=1_024)

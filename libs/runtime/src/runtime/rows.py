@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from runtime.prepared import Prepared, Process, dialect_of, run, waits
+from runtime.prepared import Prepared, Process, dialect_of, is_together, run, waits
 from runtime.types import UtcDateTime, json_text, moment_text
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -128,6 +128,34 @@ def insert_ignore(
     )
 
 
+def insert_once(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Insert rows; False when a unique key of one is taken already.
+
+    On PostgreSQL this waits for whoever is inserting the same key, so that of two only one is new.
+    Where it is written `together` the rows are taken for new: if they are not, all is refused, and
+    whoever did it does it anew one by one.
+    """
+    if is_together(connection):
+        insert(connection, table, rows)
+        return True
+    return insert_ignore(connection, table, rows) == len(rows)
+
+
+def change(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+) -> None:
+    """Change the columns that are given of the rows that are there; a row that is not is left out.
+    No key may come twice."""
+    for batch in _runs(rows):
+        _write(connection, _Kind(table, tuple(batch[0]), tuple(key), changes=True), batch)
+
+
 def upsert(
     connection: sa.Connection,
     table: sa.Table,
@@ -231,6 +259,16 @@ class _Kind:
     newer: str | None = None
     ignore: bool = False
     adds: bool = False
+    changes: bool = False
+
+    def change(self, given: Mapping[str, sa.ColumnElement[Any]]) -> sa.Update:
+        """Of each row that is there what is not of its key."""
+        here = self.table.c
+        return (
+            sa.update(self.table)
+            .where(*(here[name] == given[name] for name in self.key))
+            .values({name: given[name] for name in self.columns if name not in self.key})
+        )
 
     def on_conflict(self, statement: Insert) -> Insert:
         if self.ignore:
@@ -304,7 +342,10 @@ def _write(
         if not counted and waits(connection, kind.table.name, prepared.text, parameters):
             return 0
         return int(run(connection, prepared.text, parameters).rowcount)
-    values = list(zip(*_for_sqlite(kind, 1).columns(rows), strict=True))
+    one = _for_sqlite(kind, 1)
+    values = list(zip(*one.columns(rows), strict=True))
+    if kind.changes:
+        return int(run(connection, one.text, values, many=True).rowcount)
     return set_by_set(connection, lambda size: _for_sqlite(kind, size).text, values)
 
 
@@ -333,11 +374,17 @@ def _for_sqlite(kind: _Kind, size: int) -> _Written:
         head, values, tail = one.text.partition(f" VALUES {group}")
         assert values, f"{one.text} has no values of {len(one.names)} parameters"
         return replace(one, text=f"{head} VALUES {', '.join([group] * size)}{tail}")
-    defaults = kind.defaults()
-    statement = kind.on_conflict(sqlite.insert(kind.table).inline())
     dialect = dialect_of("sqlite")
-    compiled = statement.compile(dialect=dialect, column_keys=[*kind.columns, *defaults])
-    names = tuple(compiled.positiontup or ())
+    defaults: dict[str, Any] = {}
+    if kind.changes:
+        given = {n: sa.bindparam(f"given_{n}", type_=kind.table.c[n].type) for n in kind.columns}
+        compiled = kind.change(given).compile(dialect=dialect)
+        names = tuple(name.removeprefix("given_") for name in compiled.positiontup or ())
+    else:
+        defaults = kind.defaults()
+        statement = kind.on_conflict(sqlite.insert(kind.table).inline())
+        compiled = statement.compile(dialect=dialect, column_keys=[*kind.columns, *defaults])
+        names = tuple(compiled.positiontup or ())
     processes: dict[str, Process] = {}
     for name in names:
         column = kind.table.c[name].type
@@ -351,7 +398,7 @@ def _for_sqlite(kind: _Kind, size: int) -> _Written:
 
 @lru_cache(maxsize=512)
 def _for_postgresql(kind: _Kind) -> _Written:
-    defaults = kind.defaults()
+    defaults = {} if kind.changes else kind.defaults()
     names = (*kind.columns, *defaults)
     columns = [sa.column(name, kind.table.c[name].type) for name in names]
     given = (
@@ -359,10 +406,15 @@ def _for_postgresql(kind: _Kind) -> _Written:
         .table_valued(*columns)
         .render_derived(name="given", with_types=True)
     )
-    statement = postgresql.insert(kind.table).from_select(
-        list(names), sa.select(*given.c), include_defaults=False
-    )
-    compiled = kind.on_conflict(statement).compile(dialect=dialect_of("postgresql"))
+    statement: Insert | sa.Update
+    if kind.changes:
+        statement = kind.change({name: given.c[name] for name in kind.columns})
+    else:
+        inserted = postgresql.insert(kind.table).from_select(
+            list(names), sa.select(*given.c), include_defaults=False
+        )
+        statement = kind.on_conflict(inserted)
+    compiled = statement.compile(dialect=dialect_of("postgresql"))
     processes: dict[str, Process] = {}
     for name in names:
         column = kind.table.c[name].type

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,18 +38,29 @@ from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
-from runtime.prepared import run, send_waiting, together
-from runtime.rows import ensure, insert, insert_ignore, lock_rows, upsert, upsert_statement
+from runtime.prepared import RefusedTogether, one_by_one, run, send_waiting, together
+from runtime.rows import (
+    change,
+    ensure,
+    insert,
+    insert_ignore,
+    insert_once,
+    lock_rows,
+    upsert,
+    upsert_statement,
+)
 from runtime.types import json_text
 
 __all__ = [
     "Store",
     "WriteTimes",
     "alone",
+    "change",
     "database_address",
     "ensure",
     "insert",
     "insert_ignore",
+    "insert_once",
     "lock_rows",
     "migration_engine",
     "together",
@@ -143,7 +155,10 @@ class Store:
         return self._waiting
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in one transaction; what it raises is raised here and nothing is kept."""
+        """Run `work` in one transaction; what it raises is raised here and nothing is kept.
+
+        Rows of it that were refused `together` are a reason to run it once more, one by one.
+        """
         return await asyncio.wrap_future(self._queue_write(work))
 
     async def read(self, work: Work[T]) -> T:
@@ -220,15 +235,10 @@ class Store:
         self._inside.write = True
         try:
             self._check_file()
-            with self._watched(), self._write_engine.connect() as connection:
-                try:
-                    with connection.begin():
-                        result = work(connection)
-                        worked = time.perf_counter()
-                except BaseException as error:
-                    if breaks_connection(error):
-                        connection.invalidate(error)
-                    raise
+            try:
+                result, worked = self._transact(work)
+            except RefusedTogether:
+                result, worked = self._transact(partial(_one_by_one, work))
         finally:
             self._inside.write = False
         if self._observe is not None:
@@ -236,6 +246,17 @@ class Store:
                 WriteTimes(started - queued, worked - started, time.perf_counter() - worked)
             )
         return result
+
+    def _transact(self, work: Work[T]) -> tuple[T, float]:
+        """What the work gave, and when it was done with and its commit began."""
+        with self._watched(), self._write_engine.connect() as connection:
+            try:
+                with connection.begin():
+                    return work(connection), time.perf_counter()
+            except BaseException as error:
+                if breaks_connection(error):
+                    connection.invalidate(error)
+                raise
 
     def _tidy(self) -> bool:
         self._check_file()
@@ -266,6 +287,11 @@ class Store:
             self._read_engine.dispose()
             self._write_engine.dispose()
             raise StoreGone("the file of the store was removed or replaced while in use")
+
+
+def _one_by_one(work: Work[T], connection: sa.Connection) -> T:
+    with one_by_one(connection):
+        return work(connection)
 
 
 def migration_engine(url: str) -> sa.Engine:

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from contracts.shop import PointValueSet
 from messaging.tables import metadata_with_messaging
+from runtime import rows
 from runtime.prepared import Prepared
 from runtime.rows import among
-from runtime.store import insert_ignore, upsert
+from runtime.store import upsert
 from runtime.types import UtcDateTime
 
 metadata = metadata_with_messaging()
@@ -255,11 +256,8 @@ card_seen = sa.Table(
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
-    """Insert a row; False when a unique key of it is taken already.
-
-    On PostgreSQL this waits for whoever is inserting the same key, so that of two only one is new.
-    """
-    return insert_ignore(connection, table, [row]) == 1
+    """`runtime.rows.insert_once` of one row."""
+    return rows.insert_once(connection, table, [row])
 
 
 def row_of(connection: sa.Connection, table: sa.Table, row_id: str) -> Row | None:
@@ -281,8 +279,8 @@ def locked_row(connection: sa.Connection, table: sa.Table, row_id: str) -> Row |
 
 def locked_products(connection: sa.Connection, product_ids: Iterable[str]) -> dict[str, Row]:
     """The products that exist among these, locked in id order and read after the lock."""
-    rows = _PRODUCTS.all(connection, wanted=sorted(set(product_ids)))
-    return {row["id"]: row for row in rows}
+    found = _PRODUCTS.all(connection, wanted=sorted(set(product_ids)))
+    return {row["id"]: row for row in found}
 
 
 _PRODUCTS = Prepared(

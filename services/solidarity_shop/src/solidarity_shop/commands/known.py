@@ -19,7 +19,11 @@ def of_centre(row: store.Row | None, centre: str) -> bool:
 
 def till(connection: sa.Connection, till_id: str, centre: str) -> store.Row:
     """The till, or "till.unknown"."""
-    row = store.row_of(connection, store.till, till_id)
+    return found_till(store.row_of(connection, store.till, till_id), centre)
+
+
+def found_till(row: store.Row | None, centre: str) -> store.Row:
+    """The till that was looked for, or "till.unknown"."""
     if row is None or not of_centre(row, centre):
         raise NotFound(
             "till.unknown", N_("This till does not exist."), N_("Choose a till of your centre.")

@@ -15,7 +15,7 @@ from runtime.refusals import N_, Invalid, Refusal
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
 from solidarity_shop.commands.sales import event_lines
-from solidarity_shop.commands.stock import Why, moved
+from solidarity_shop.commands.stock import Why, moved, planned
 from solidarity_shop.domain import refunds
 from solidarity_shop.domain.amounts import Paid
 from solidarity_shop.domain.sale import State
@@ -120,14 +120,12 @@ def refund_sale(tx: Transaction, sale_id: str, new: NewRefund, *, centre: str) -
     )
     if new.goods_returned:
         products = store.locked_products(connection, wanted)
-        for product_id in sorted(products):
-            moved(
-                tx,
-                products[product_id],
-                derived("refund", new.id, product_id),
-                wanted[product_id],
-                Why(StockReason.REFUND, origin=new.id),
-            )
+        why = Why(StockReason.REFUND, origin=new.id)
+        moves = [
+            planned(product, derived("refund", new.id, product_id), wanted[product_id], why)
+            for product_id, product in sorted(products.items())
+        ]
+        moved(tx, moves)
     tx.emit(
         SaleRefunded(
             sale_id=sale_id,

@@ -24,10 +24,10 @@ from contracts.shop import (
 from messaging import Transaction
 from runtime.ids import derived
 from runtime.refusals import N_, Invalid, Refusal
-from runtime.store import insert
+from runtime.store import insert, together
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
-from solidarity_shop.commands.stock import Why, moved
+from solidarity_shop.commands.stock import Move, Why, moved, planned
 from solidarity_shop.domain import amounts
 from solidarity_shop.domain import sale as machine
 from solidarity_shop.live import tell_page
@@ -81,23 +81,30 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
     refused. Products are locked before the stock is read, so that the last piece is sold once.
     """
     connection = tx.connection
-    till = known.till(connection, new.till_id, centre)
-    if there := _repeated(connection, new, till):
+    found = queries.opening(
+        connection,
+        new.till_id,
+        new.id,
+        queries.card_key(new.card_id, new.card_number, new.card_token),
+        tx.now,
+    )
+    till = known.found_till(found, centre)
+    if till["sale_id"] and (there := _repeated(connection, new)):
         return there
     wanted = _wanted(connection, new, till["centre_id"])
-    card = _card(connection, new, till["centre_id"])
+    card = _card(new, till)
     products = store.locked_products(connection, wanted)
     total = sum(product["price_cents"] * wanted[name] for name, product in products.items())
-    value = queries.point_value(connection, till["centre_id"], tx.now)
     try:
         _all_there(new, products, till["centre_id"])
-        paid = amounts.add_up(total, new.payments, value)
+        paid = amounts.add_up(total, new.payments, till["point_value"])
         if new.tendered_cents is not None:
             amounts.change(paid.money_cents, new.tendered_cents)
         if paid.points:
             _enough_points(connection, card, paid.points)
+        moves = _moves(new, wanted, products)
     except Refusal:
-        if there := _repeated(connection, new, till):
+        if there := _repeated(connection, new):
             return there  # it was sold while we waited for the locks: its points are asked for
         raise
     progress = machine.opened(paid.points)
@@ -115,26 +122,21 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
         "total_cents": total,
         "money_cents": paid.money_cents,
         "points": paid.points,
-        "point_value": value,
+        "point_value": till["point_value"],
         "tendered_cents": new.tendered_cents,
         "override_reason": new.override_reason.strip(),
         "actor": tx.actor,
         "opened_at": tx.now,
         "ended_at": None if progress.state is machine.State.WAITING else tx.now,
     }
-    if not store.insert_once(connection, store.sale, row):
-        there = _repeated(connection, new, till)
-        assert there is not None
-        return there
-    lines = _write_lines(tx, row, wanted, products)
-    for product_id in sorted(wanted):
-        moved(
-            tx,
-            products[product_id],
-            derived("sale", new.id, product_id),
-            -wanted[product_id],
-            Why(StockReason.SALE, origin=new.id, override_reason=new.override_reason.strip()),
-        )
+    lines = _lines(connection, row, wanted, products)
+    with together(connection):
+        if not store.insert_once(connection, store.sale, row):
+            there = _repeated(connection, new)
+            assert there is not None
+            return there
+        insert(connection, store.sale_line, lines)
+        moved(tx, moves)
     if progress.state is machine.State.WAITING:
         _ask_for_points(tx, row, lines)
     else:
@@ -205,7 +207,7 @@ def advance(
     return after
 
 
-def _repeated(connection: sa.Connection, new: NewSale, till: store.Row) -> SaleView | None:
+def _repeated(connection: sa.Connection, new: NewSale) -> SaleView | None:
     """The sale with this id when it is the same; a refusal when it is another.
 
     One that a restored store took from its events alone has no digest: its id is believed.
@@ -213,7 +215,7 @@ def _repeated(connection: sa.Connection, new: NewSale, till: store.Row) -> SaleV
     there = store.row_of(connection, store.sale, new.id)
     if there is None:
         return None
-    if there["digest"] not in ("", new.digest) or there["till_id"] != till["id"]:
+    if there["digest"] not in ("", new.digest) or there["till_id"] != new.till_id:
         raise known.other_content("sale.repeated_with_other_content")
     return queries.sale_of(connection, new.id)
 
@@ -280,18 +282,11 @@ def _sellable(product: store.Row) -> None:
         )
 
 
-def _card(connection: sa.Connection, new: NewSale, centre_id: str) -> store.Row | None:
+def _card(new: NewSale, found: store.Row) -> store.Row | None:
     """The card of the sale, if one was shown; refuses one that is unknown or blocked."""
     if not (new.card_id or new.card_number or new.card_token):
         return None
-    card = queries.find_card(
-        connection,
-        centre_id,
-        card_id=new.card_id,
-        number=new.card_number,
-        token=new.card_token,
-    )
-    return usable_card(card)
+    return usable_card(found if found["household_id"] else None)
 
 
 def usable_card(card: store.Row | None) -> store.Row:
@@ -334,14 +329,26 @@ def _enough_points(connection: sa.Connection, card: store.Row | None, points: in
         )
 
 
-def _write_lines(
-    tx: Transaction,
-    sale: dict[str, Any],
-    wanted: dict[str, int],
-    products: dict[str, store.Row],
+def _moves(
+    new: NewSale, wanted: Mapping[str, int], products: Mapping[str, store.Row]
+) -> list[Move]:
+    """What goes out of the stock; refuses with "stock.none"."""
+    why = Why(StockReason.SALE, origin=new.id, override_reason=new.override_reason.strip())
+    return [
+        planned(products[name], derived("sale", new.id, name), -wanted[name], why)
+        for name in sorted(wanted)
+    ]
+
+
+def _lines(
+    connection: sa.Connection,
+    sale: Mapping[str, Any],
+    wanted: Mapping[str, int],
+    products: Mapping[str, store.Row],
 ) -> list[dict[str, Any]]:
-    fees = queries.fees(tx.connection, [p["producer_id"] for p in products.values()])
-    lines = [
+    """The rows of the sale's lines, in the order of the basket."""
+    fees = queries.fees(connection, [p["producer_id"] for p in products.values()])
+    return [
         {
             "sale_id": sale["id"],
             "product_id": product_id,
@@ -357,8 +364,6 @@ def _write_lines(
         }
         for place, (product_id, quantity) in enumerate(wanted.items())
     ]
-    insert(tx.connection, store.sale_line, lines)
-    return lines
 
 
 def _ask_for_points(tx: Transaction, sale: dict[str, Any], lines: Sequence[store.Row]) -> None:
@@ -417,11 +422,9 @@ def _put_back(tx: Transaction, sale: store.Row) -> None:
     """What the sale took comes back, product by product."""
     taken = queries.taken_by_sale(tx.connection, sale["id"])
     products = store.locked_products(tx.connection, taken)
-    for product_id in sorted(taken):
-        moved(
-            tx,
-            products[product_id],
-            derived("cancelled", sale["id"], product_id),
-            taken[product_id],
-            Why(StockReason.SALE, origin=sale["id"]),
-        )
+    why = Why(StockReason.SALE, origin=sale["id"])
+    moves = [
+        planned(products[name], derived("cancelled", sale["id"], name), taken[name], why)
+        for name in sorted(taken)
+    ]
+    moved(tx, moves)

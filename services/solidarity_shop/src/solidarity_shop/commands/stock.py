@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import sqlalchemy as sa
 
 from contracts.shop import StockMoved, StockReason
 from messaging import Transaction
-from runtime.prepared import Prepared
+from runtime.store import change, insert_once
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
 from solidarity_shop.commands.catalogue import tell_low
@@ -55,67 +54,75 @@ def move_stock(
             raise known.other_content("movement.repeated_with_other_content")
         return queries.movement_view(there)
     movement_id = movement_id or tx.ids.new()
-    moved(
-        tx,
-        product,
-        movement_id,
-        stock.signed(reason, quantity, product["on_hand"]),
-        Why(reason, note=note.strip(), override_reason=override_reason.strip()),
-    )
+    signed = stock.signed(reason, quantity, product["on_hand"])
+    why = Why(reason, note=note.strip(), override_reason=override_reason.strip())
+    moved(tx, [planned(product, movement_id, signed, why)])
     row = store.row_of(tx.connection, store.movement, movement_id)
     assert row is not None
     return queries.movement_view(row)
 
 
-_ON_HAND = Prepared(
-    sa.update(store.product)
-    .where(store.product.c.id == sa.bindparam("moved"))
-    .values(on_hand=sa.bindparam("now"))
-)
+@dataclass(frozen=True)
+class Move:
+    """A movement of a product that this transaction has locked, and what is on hand after it."""
+
+    product: store.Row
+    movement_id: str
+    after: stock.Moved
+    why: Why
 
 
-def moved(
-    tx: Transaction,
-    product: store.Row,
-    movement_id: str,
-    quantity: int,
-    why: Why,
-) -> None:
-    """Move a product that this transaction has locked; refuses with "stock.none"."""
-    done = stock.move(
+def planned(product: store.Row, movement_id: str, quantity: int, why: Why) -> Move:
+    """So many pieces come in, or go out when they are less than none; refuses with "stock.none"."""
+    after = stock.move(
         name=product["name"],
         on_hand=product["on_hand"],
         minimum=product["minimum"],
         quantity=quantity,
         override_reason=why.override_reason,
     )
-    row = {
-        "id": movement_id,
-        "product_id": product["id"],
-        "reason": why.reason.value,
-        "quantity": done.quantity,
-        "on_hand": done.on_hand,
-        "origin": why.origin,
-        "note": why.note,
-        "override_reason": done.override_reason,
-        "actor": tx.actor,
-        "at": tx.now,
-    }
-    if not store.insert_once(tx.connection, store.movement, row):
+    return Move(product, movement_id, after, why)
+
+
+def moved(tx: Transaction, moves: Sequence[Move]) -> None:
+    """Write movements, of each product one, and tell them."""
+    rows = [
+        {
+            "id": move.movement_id,
+            "product_id": move.product["id"],
+            "reason": move.why.reason.value,
+            "quantity": move.after.quantity,
+            "on_hand": move.after.on_hand,
+            "origin": move.why.origin,
+            "note": move.why.note,
+            "override_reason": move.after.override_reason,
+            "actor": tx.actor,
+            "at": tx.now,
+        }
+        for move in moves
+    ]
+    if not insert_once(tx.connection, store.movement, rows):
         raise known.other_content("movement.repeated_with_other_content")
-    _ON_HAND.run(tx.connection, moved=product["id"], now=done.on_hand)
+    on_hand = [{"id": row["product_id"], "on_hand": row["on_hand"]} for row in rows]
+    change(tx.connection, store.product, on_hand, key=("id",))
+    for move in moves:
+        _tell_moved(tx, move)
+
+
+def _tell_moved(tx: Transaction, move: Move) -> None:
+    product, after = move.product, move.after
     tx.emit(
         StockMoved(
             product_id=product["id"],
-            movement_id=movement_id,
-            reason=why.reason,
-            quantity=done.quantity,
-            on_hand=done.on_hand,
-            origin=why.origin,
-            override_reason=done.override_reason,
+            movement_id=move.movement_id,
+            reason=move.why.reason,
+            quantity=after.quantity,
+            on_hand=after.on_hand,
+            origin=move.why.origin,
+            override_reason=after.override_reason,
             moved_at=tx.now,
         ),
         centre=product["centre_id"],
     )
-    if done.fell_low:
-        tell_low(tx, product, done.on_hand)
+    if after.fell_low:
+        tell_low(tx, product, after.on_hand)

@@ -1,6 +1,7 @@
 """The read side: SQL to views. Nothing here changes anything."""
 
 from solidarity_shop.queries.cards import (
+    card_key,
     card_view,
     find_card,
     plain_number,
@@ -24,6 +25,7 @@ from solidarity_shop.queries.catalogue import (
     products_of_centre,
 )
 from solidarity_shop.queries.consignment import producer_sales
+from solidarity_shop.queries.counter import opening
 from solidarity_shop.queries.days import (
     closing_view,
     closings,
@@ -51,6 +53,7 @@ from solidarity_shop.queries.sales import (
 
 __all__ = [
     "basket_of",
+    "card_key",
     "card_view",
     "categories",
     "closing_view",
@@ -63,6 +66,7 @@ __all__ = [
     "new_sale",
     "open_rows",
     "open_takings",
+    "opening",
     "plain_number",
     "point_value",
     "point_values",

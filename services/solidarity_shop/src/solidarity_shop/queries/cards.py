@@ -15,6 +15,7 @@ from solidarity_shop.domain.sale import State
 from solidarity_shop.views import CardView
 
 CARD, HOUSEHOLD, BALANCE = store.card_seen, store.household_seen, store.balance_seen
+BLOCKED = sa.or_(CARD.c.blocked, HOUSEHOLD.c.erased)
 
 
 def token_digest(token: str) -> str:
@@ -42,15 +43,22 @@ def find_card(
 
     A card of an erased household is shown as blocked.
     """
-    if card_id:
-        column, wanted = CARD.c.card_id, card_id
-    elif token:
-        column, wanted = CARD.c.token_digest, token_digest(token)
-    elif plain_number(number):
-        column, wanted = CARD.c.number, plain_number(number)
-    else:
+    key = card_key(card_id, number, token)
+    if key is None:
         return None
+    column, wanted = key
     return _card_by(column).first(connection, wanted=wanted, centre=centre_id)
+
+
+def card_key(card_id: str, number: str, token: str) -> tuple[sa.Column[str], str] | None:
+    """The column by which a card is looked for, and what for; None when none is named."""
+    if card_id:
+        return CARD.c.card_id, card_id
+    if token:
+        return CARD.c.token_digest, token_digest(token)
+    if plain_number(number):
+        return CARD.c.number, plain_number(number)
+    return None
 
 
 @cache
@@ -60,7 +68,7 @@ def _card_by(column: sa.Column[str]) -> Prepared:
             CARD.c.card_id,
             CARD.c.household_id,
             CARD.c.number,
-            sa.or_(CARD.c.blocked, HOUSEHOLD.c.erased).label("blocked"),
+            BLOCKED.label("blocked"),
         )
         .join(HOUSEHOLD, HOUSEHOLD.c.household_id == CARD.c.household_id)
         .where(

@@ -34,15 +34,18 @@ def tills(connection: sa.Connection, centre: str, paging: Paging) -> Page[TillVi
     )
 
 
-_POINT_VALUE = Prepared(
-    sa.select(store.point_value.c.cents)
-    .where(
-        store.point_value.c.centre_id == sa.bindparam("centre"),
-        store.point_value.c.from_time <= sa.bindparam("at"),
+def value_begun(centre: sa.ColumnElement[str]) -> sa.Select[tuple[int]]:
+    """The last value of a point that has begun in a centre by the parameter ``at``."""
+    value = store.point_value.c
+    return (
+        sa.select(value.cents)
+        .where(value.centre_id == centre, value.from_time <= sa.bindparam("at"))
+        .order_by(value.from_time.desc())
+        .limit(1)
     )
-    .order_by(store.point_value.c.from_time.desc())
-    .limit(1)
-)
+
+
+_POINT_VALUE = Prepared(value_begun(sa.bindparam("centre")))
 
 
 def point_value(connection: sa.Connection, centre_id: str, at: datetime) -> int:
