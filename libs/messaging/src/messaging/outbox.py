@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from contracts import COMPACTED
 from messaging.tables import outbox
 from runtime.prepared import Prepared
-from runtime.rows import among, those_of
+from runtime.rows import among, texts, those_of
 from runtime.store import insert_ignore
 
 
@@ -100,30 +100,44 @@ def _already(
     last: dict[tuple[str, str], str] = {}
     known: set[str] = set()
     for topic, keys in keys_of.items():
-        for key, event_id in _NEWEST_AND_KNOWN.tuples(
-            connection, topic=topic, wanted=keys, reactions=reactions
-        ):
+        if reactions:
+            found = _NEWEST_AND_KNOWN.tuples(
+                connection, topic=topic, wanted=keys, reactions=reactions
+            )
+        else:
+            found = _NEWEST.tuples(connection, topic=topic, wanted=keys)
+        for key, event_id in found:
             if key is None:
                 known.add(event_id)
-            else:
+            elif event_id is not None:
                 last[topic, key] = event_id
     if reactions and not keys_of:
         known.update(those_of(connection, outbox.c.id, reactions))
     return last, known
 
 
-def _newest_and_known(dialect: str) -> sa.CompoundSelect[*tuple[Any, ...]]:
-    """The last row of each key of a topic; and, without a key, those of some ids that are there."""
+def _newest(dialect: str) -> sa.Select[*tuple[Any, ...]]:
+    """The last event of each key of a topic, if there is one.
+
+    Key by key, from the end of its index: the greatest of a group is found by reading all of it,
+    and of a product that is sold every day there are very many.
+    """
+    each = texts(dialect).c.value
     newest = (
-        sa.select(sa.func.max(outbox.c.row))
-        .where(outbox.c.topic == sa.bindparam("topic"), among(dialect, outbox.c.key))
-        .group_by(outbox.c.key)
+        sa.select(outbox.c.id)
+        .where(outbox.c.topic == sa.bindparam("topic"), outbox.c.key == each)
+        .order_by(outbox.c.row.desc())
+        .limit(1)
         .scalar_subquery()
     )
-    return sa.union_all(
-        sa.select(outbox.c.key, outbox.c.id).where(outbox.c.row.in_(newest)),
-        sa.select(sa.null(), outbox.c.id).where(among(dialect, outbox.c.id, "reactions")),
-    )
+    return sa.select(each, newest)
 
 
+def _newest_and_known(dialect: str) -> sa.CompoundSelect[*tuple[Any, ...]]:
+    """The same, and, without a key, those of some ids that are there."""
+    known = sa.select(sa.null(), outbox.c.id).where(among(dialect, outbox.c.id, "reactions"))
+    return sa.union_all(_newest(dialect), known)
+
+
+_NEWEST = Prepared(_newest)
 _NEWEST_AND_KNOWN = Prepared(_newest_and_known)

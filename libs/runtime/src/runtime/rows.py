@@ -55,6 +55,14 @@ def among(
     return column.in_(sa.select(sa.func.json_each(wanted).table_valued("value").c.value))
 
 
+def texts(dialect: str, parameter: str = "wanted") -> sa.TableValuedAlias:
+    """The texts of the list that is this parameter as rows, each with its ``value``."""
+    wanted = sa.bindparam(parameter, type_=_Texts)
+    if dialect == "postgresql":
+        return sa.func.unnest(wanted).table_valued("value").render_derived(name="given")
+    return sa.func.json_each(wanted).table_valued("value")
+
+
 class _Texts(TypeDecorator[list[str]]):
     """A list of texts as one parameter: JSON, or how PostgreSQL writes an array (the driver takes
     longer for a list, element by element, than the server for what it looks up). The parameter
