@@ -124,12 +124,11 @@ def sent(
     if not rows:
         return
     last = {r.row: r for r in rows}  # what was sent twice lies in the log twice
-    if connection.dialect.name == "postgresql":
-        named = [{"r": r.row, "p": r.partition, "o": r.offset, "s": r.stamp} for r in last.values()]
-        moved = [row_of("out", name, at) for name, at in places.items()]
-        run(connection, _SENT, [json_text(named), json_text(moved)])
-        return
     marked = [(r.row, r.partition, r.offset, r.stamp) for r in last.values()]
+    if connection.dialect.name == "postgresql":
+        moved = [row_of("out", name, at) for name, at in places.items()]
+        run(connection, _SENT, [json_text(moved), *map(_array, zip(*marked, strict=True))])
+        return
     set_by_set(connection, _sent, marked)
     _FORGET_UNSENT.run(connection, rows=list(last))
     move(connection, places)
@@ -142,16 +141,21 @@ _ANEW = (
 )
 _PLACED = ("record_offset", "event_id", "stamp", "era")
 _SENT = (
-    "WITH v AS (SELECT * FROM json_to_recordset(CAST($1 AS json))"  # noqa: S608 - marks alone
-    " AS v(r bigint, p int, o bigint, s bigint)),"
+    "WITH v AS (SELECT * FROM unnest(CAST($2 AS bigint[]), CAST($3 AS int[]),"  # noqa: S608 - marks
+    " CAST($4 AS bigint[]), CAST($5 AS bigint[])) AS v(r, p, o, s)),"
     ' gone AS (DELETE FROM outbox_unsent USING v WHERE "row" = v.r),'
     f' moved AS (INSERT INTO place (side, topic, "partition", {", ".join(_PLACED)})'
     f' SELECT side, topic, "partition", {", ".join(_PLACED)}'
-    " FROM json_populate_recordset(CAST(NULL AS place), CAST($2 AS json))"
+    " FROM json_populate_recordset(CAST(NULL AS place), CAST($1 AS json))"
     ' ON CONFLICT (side, topic, "partition") DO UPDATE SET'
     f" {', '.join(f'{name} = excluded.{name}' for name in _PLACED)})"
     f" {_MARK} SELECT r, p, o, s FROM v{_ANEW}"
 )
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As PostgreSQL writes them: a tenth faster there than as rows of JSON."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 @cache

@@ -40,8 +40,9 @@ def lock_rows(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) ->
 @lru_cache(maxsize=256)
 def _locked(table: sa.Table) -> Prepared:
     (key,) = table.primary_key.columns
-    wanted = sa.bindparam("wanted", type_=postgresql.ARRAY(key.type))
-    return Prepared(sa.select(key).where(key == sa.any_(wanted)).order_by(key).with_for_update())
+    return Prepared(
+        lambda dialect: sa.select(key).where(among(dialect, key)).order_by(key).with_for_update()
+    )
 
 
 def among(
