@@ -286,7 +286,7 @@ def _card(new: NewSale, found: store.Row) -> store.Row | None:
     """The card of the sale, if one was shown; refuses one that is unknown or blocked."""
     if not (new.card_id or new.card_number or new.card_token):
         return None
-    return usable_card(found if found["household_id"] else None)
+    return usable_card(found if found.get("household_id") else None)
 
 
 def usable_card(card: store.Row | None) -> store.Row:

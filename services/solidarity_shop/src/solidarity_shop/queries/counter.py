@@ -28,8 +28,8 @@ def opening(
 
     ``point_value`` is what a point is worth now, in cents. ``sale_id`` is there when a sale of this
     id is. ``household_id``, ``card_id`` and ``blocked`` are of the card that is looked for
-    (`queries.card_key`), empty when it is not known or of another centre's household: the same that
-    `queries.find_card` finds.
+    (`queries.card_key`), empty when it is not known or of another centre's household, and not there
+    when none is looked for: the same that `queries.find_card` finds.
     """
     column, wanted = (None, {}) if card is None else (card[0], {"wanted": card[1]})
     found = _opening(column).first(connection, till=till_id, sale=sale_id, at=now, **wanted)
