@@ -348,7 +348,7 @@ def test_a_change_meets_the_rows_that_are_there(things: Store, asked: list[str])
     def write(connection: sa.Connection) -> None:
         with together(connection):
             insert(connection, part, [{"thing_id": "a", "count": 1}])
-            change(connection, thing, rows, key=("id",))
+            change(connection, thing, rows, key="id")
 
     things.write_now(write)
     assert len([text for text in asked if "UPDATE" in text]) == 1
@@ -357,3 +357,18 @@ def test_a_change_meets_the_rows_that_are_there(things: Store, asked: list[str])
         EMPTY | {"at": later, "traits": {"é": [1]}, "usable": False, "bytes": b"\x01"},
     ]
     assert parts(things) == [("a", 1)]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_a_change_of_a_few_rows_does_not_read_the_table(things: Store, asked: list[str]) -> None:
+    def many(connection: sa.Connection) -> None:
+        ensure(connection, thing, named(*(f"{n:04}" for n in range(3_000))))
+        connection.execute(sa.text("ANALYZE"))
+
+    things.write_now(many)
+    asked.clear()
+    things.write_now(lambda c: change(c, thing, named("0007", "0008"), key="id"))
+    plan = things.read_now(
+        lambda c: c.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {asked[0]}").scalars().all()
+    )
+    assert not any("Seq Scan on thing" in line for line in plan), plan

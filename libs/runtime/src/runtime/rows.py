@@ -153,16 +153,12 @@ def insert_once(
 
 
 def change(
-    connection: sa.Connection,
-    table: sa.Table,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    key: Sequence[str],
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, key: str
 ) -> None:
     """Change the columns that are given of the rows that are there; a row that is not is left out.
-    No key may come twice."""
+    The key is a column of texts, and none may come twice."""
     for batch in _runs(rows):
-        _write(connection, _Kind(table, tuple(batch[0]), tuple(key), changes=True), batch)
+        _write(connection, _Kind(table, tuple(batch[0]), (key,), changes=True), batch)
 
 
 def upsert(
@@ -271,12 +267,12 @@ class _Kind:
     changes: bool = False
 
     def change(self, given: Mapping[str, sa.ColumnElement[Any]]) -> sa.Update:
-        """Of each row that is there what is not of its key."""
-        here = self.table.c
+        """Of each row that is there what is not its key."""
+        (key,) = self.key
         return (
             sa.update(self.table)
-            .where(*(here[name] == given[name] for name in self.key))
-            .values({name: given[name] for name in self.columns if name not in self.key})
+            .where(self.table.c[key] == given[key])
+            .values({name: given[name] for name in self.columns if name != key})
         )
 
     def on_conflict(self, statement: Insert) -> Insert:
@@ -348,6 +344,8 @@ def _write(
         columns = prepared.columns(rows)
         given = [dict(zip(prepared.names, row, strict=True)) for row in zip(*columns, strict=True)]
         parameters = [json_text(given)]
+        if kind.changes:
+            parameters.append(_array([row[kind.key[0]] for row in rows]))
         if not counted and waits(connection, kind.table.name, prepared.text, parameters):
             return 0
         return int(run(connection, prepared.text, parameters).rowcount)
@@ -417,13 +415,17 @@ def _for_postgresql(kind: _Kind) -> _Written:
     )
     statement: Insert | sa.Update
     if kind.changes:
-        statement = kind.change({name: given.c[name] for name in kind.columns})
+        # The keys once more, as a list: PostgreSQL believes that a hundred rows are given, and of a
+        # table of some thousand it would read all.
+        keys = among("postgresql", kind.table.c[kind.key[0]])
+        statement = kind.change({name: given.c[name] for name in kind.columns}).where(keys)
     else:
         inserted = postgresql.insert(kind.table).from_select(
             list(names), sa.select(*given.c), include_defaults=False
         )
         statement = kind.on_conflict(inserted)
     compiled = statement.compile(dialect=dialect_of("postgresql"))
+    assert tuple(compiled.positiontup or ()) == ("rows", "wanted")[: 1 + kind.changes]
     processes: dict[str, Process] = {}
     for name in names:
         column = kind.table.c[name].type

@@ -104,7 +104,7 @@ def moved(tx: Transaction, moves: Sequence[Move]) -> None:
     if not insert_once(tx.connection, store.movement, rows):
         raise known.other_content("movement.repeated_with_other_content")
     on_hand = [{"id": row["product_id"], "on_hand": row["on_hand"]} for row in rows]
-    change(tx.connection, store.product, on_hand, key=("id",))
+    change(tx.connection, store.product, on_hand, key="id")
     for move in moves:
         _tell_moved(tx, move)
 
