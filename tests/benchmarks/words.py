@@ -108,14 +108,16 @@ BOUNDS: dict[str, str] = {
         "order."
     ),
     "h": (
-        "A consumer on SQLite: of the 110 µs that an event costs more in a store of 3 GB a third "
-        "is the commit (hardly two rows of a transaction lie on the same page: the ids of what is "
-        "told and of transfers follow no order), a third are the households' buckets, a dozen of "
-        "them where an empty store has one, to be read and added up before points are told; the "
-        "rest is deeper indexes. A larger cache, a longer write-ahead log and reading by memory "
-        "map changed nothing. Buckets came row by row, a tenth of the time; the first run "
-        "measured the disk still writing down the copies of the stores, which are now on it "
-        "before anything begins."
+        "A consumer on SQLite: of the 110 µs that an event cost more in a store of 3 GB when it "
+        "was profiled a third is the commit (hardly two rows of a transaction lie on the same "
+        "page: the ids of what is told and of transfers follow no order), a third are the "
+        "households' buckets, a dozen of them where an empty store has one, to be read and "
+        "added up before points are told; the rest is deeper indexes. A larger cache, a longer "
+        "write-ahead log, reading by memory map and pages of half the size changed nothing. The "
+        "times of (a) are those of the four slowest of 400 sales in each run, which is why they "
+        "spread so far. Buckets came row by row, a tenth of the time; the first run measured "
+        "the disk still writing down the copies of the stores, which are now on it before "
+        "anything begins."
     ),
     "i": (
         "Searching for the beginning of very many words made a list of all households that match "
