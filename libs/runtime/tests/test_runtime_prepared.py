@@ -337,6 +337,23 @@ def test_who_takes_rows_for_new_is_told_when_they_are_not(things: Store) -> None
     assert parts(things) == [("a", len(turns)), ("c", 1)]
 
 
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_a_server_that_is_lost_in_the_second_turn_is_told_as_such(things: Store) -> None:
+    turns: list[bool] = []
+
+    def write(connection: sa.Connection) -> None:
+        with together(connection):
+            turns.append(insert_once(connection, thing, named("a")))
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        things.write_now(write)
+    assert turns == [True, False]
+    assert is_transient(caught.value)
+    assert things.write_now(lambda c: insert_once(c, thing, named("c")))
+    assert things.read_now(ALL.scalars) == ["a", "b", "c"]
+
+
 def test_a_change_meets_the_rows_that_are_there(things: Store, asked: list[str]) -> None:
     later = NOON + timedelta(hours=1)
     rows = [

@@ -129,17 +129,18 @@ def together(connection: sa.Connection) -> Iterator[None]:
         yield
         send_waiting(connection)
     finally:
-        del info[_WAITING]
+        info.pop(_WAITING, None)
 
 
 @contextmanager
 def one_by_one(connection: sa.Connection) -> Iterator[None]:
     """Within, nothing waits for what is written `together`: each write says itself what it met."""
-    connection.info[_ONE_BY_ONE] = True
+    info = connection.info  # of a connection that was lost meanwhile it could not be asked
+    info[_ONE_BY_ONE] = True
     try:
         yield
     finally:
-        del connection.info[_ONE_BY_ONE]
+        info.pop(_ONE_BY_ONE, None)
 
 
 def is_together(connection: sa.Connection) -> bool:
