@@ -13,7 +13,6 @@ from messaging import outbox
 from messaging.outbox import Draft
 from messaging.tables import metadata_with_messaging
 from messaging.tables import outbox as table
-from runtime import prepared
 from runtime.ids import SystemIds
 from runtime.store import Store
 
@@ -53,7 +52,7 @@ def test_each_event_names_the_one_before_it_of_its_topic_and_key(outbox_of: Stor
 @pytest.mark.parametrize("learnt", [True, False])
 @pytest.mark.parametrize("cause", [None, "x"])
 def test_a_key_of_very_many_events_is_not_read_for_its_last(
-    outbox_of: Store, monkeypatch: pytest.MonkeyPatch, cause: str | None, learnt: bool
+    outbox_of: Store, asked: list[tuple[str, Any]], cause: str | None, learnt: bool
 ) -> None:
     """A product that is sold every day has tens of thousands after a year; and the database may
     have learnt that of two keys one has nearly all."""
@@ -64,14 +63,6 @@ def test_a_key_of_very_many_events_is_not_read_for_its_last(
         outbox_of.write_now(lambda c, d=drafts: outbox.write(c, d))
     if learnt:
         outbox_of.write_now(lambda c: c.execute(sa.text("ANALYZE")))
-    asked: list[tuple[str, Any]] = []
-    really = prepared.run_at_once
-
-    def seen(connection: sa.Connection, text: str, given: Any, **more: Any) -> Any:
-        asked.append((text, given))
-        return really(connection, text, given, **more)
-
-    monkeypatch.setattr(prepared, "run_at_once", seen)
 
     def told(key: str) -> int:
         asked.clear()

@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from contracts import cards, shop
-from runtime import prepared
 from solidarity_shop import commands, queries, store
 from solidarity_shop.queries import token_digest
 
@@ -110,19 +109,12 @@ def test_a_sale_begins_with_the_value_of_a_point_that_holds(shop_bench: Shop) ->
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("kinds", [1, 5])
 def test_a_sale_goes_to_the_server_a_few_times(
-    shop_bench: Shop, monkeypatch: pytest.MonkeyPatch, kinds: int
+    shop_bench: Shop, asked: list[tuple[str, Any]], kinds: int
 ) -> None:
     things = [shop_bench.product(100) for _ in range(kinds)]
     card = shop_bench.card()
     new = shop_bench.new(*[(t.id, 1) for t in things], cash=100 * kinds, card_id=card)
-    asked: list[str] = []
-    really = prepared.run_at_once
-
-    def seen(connection: sa.Connection, text: str, *rest: Any, **more: Any) -> Any:
-        asked.append(text)
-        return really(connection, text, *rest, **more)
-
-    monkeypatch.setattr(prepared, "run_at_once", seen)
+    asked.clear()
     shop_bench.run(lambda tx: commands.sell(tx, new, centre="centre-1"))
     # What is there, the products, all rows, the locks of its events, the last ones, the new ones.
     assert len(asked) == 6, asked

@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from runtime import logging
+from runtime import logging, prepared
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.store import Store
@@ -113,6 +113,21 @@ def store(store_url: str) -> Iterator[Store]:
     made = Store(store_url)
     yield made
     made.close_now()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """The statements that go to the driver itself (`runtime.prepared`) from now on, with what is
+    bound to them."""
+    seen: list[tuple[str, Any]] = []
+    really = prepared.run_at_once
+
+    def run_at_once(connection: sa.Connection, text: str, given: Any, **more: Any) -> Any:
+        seen.append((text, given))
+        return really(connection, text, given, **more)
+
+    monkeypatch.setattr(prepared, "run_at_once", run_at_once)
+    return seen
 
 
 @pytest.fixture
