@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -14,6 +15,8 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
     NotCoordinatorForGroupError,
     TopicAuthorizationFailedError,
 )
@@ -45,6 +48,7 @@ from confluent_kafka.admin import (
 )
 
 from messaging.bus import Bus
+from messaging.envelope import MAX_BODY
 from runtime.testing import eventually_async
 from vicinato.kafka.broker import ADMIN
 from vicinato.kafka.provision import admin_client
@@ -321,6 +325,36 @@ def test_partitions_and_settings_follow_the_file(own_kafka: OwnKafka) -> None:
     assert own_kafka.provision(Topics.parse(text.format(3, -1))).topics_changed == ["t"]
     assert len(own_kafka.admin().list_topics(timeout=5).topics["t"].partitions) == 3
     assert not own_kafka.provision(Topics.parse(text.format(3, -1)))
+
+
+async def test_topics_take_every_event_whatever_the_cluster_has_for_others(
+    own_kafka: OwnKafka,
+) -> None:
+    """As large as the outbox takes one, and from a machine whose clock is a day ahead."""
+    small = {"message.max.bytes": "1000", "log.message.timestamp.after.max.ms": "1000"}
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in small.items()
+    ]
+    admin = own_kafka.admin()
+    (broker,) = admin.list_topics(timeout=5).brokers
+    of_all = ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=entries)
+    for future in admin.incremental_alter_configs([of_all]).values():
+        future.result(20)
+    own_kafka.create_topics(["others"])
+    own_kafka.provision()
+    ahead = int((time.time() + 86_400) * 1000)
+    producer = AIOKafkaProducer(**own_kafka.client(), acks="all", max_request_size=2**21)
+    await producer.start()
+    try:
+        with pytest.raises(MessageSizeTooLargeError):
+            await producer.send_and_wait("others", bytes(MAX_BODY))
+        with pytest.raises(InvalidTimestampError):
+            await producer.send_and_wait("others", b"x", timestamp_ms=ahead)
+        for topic in Topics.read():
+            await producer.send_and_wait(topic.name, bytes(MAX_BODY), b"k", timestamp_ms=ahead)
+    finally:
+        await producer.stop()
 
 
 def test_a_wiped_broker_is_another_cluster(own_kafka: OwnKafka) -> None:

@@ -64,7 +64,9 @@ KEEP_EVERY = 15.0
 POLL = 1.0
 """For what other processes committed: another replica, or a command line."""
 
-TRY_BLOCKED_EVERY = 60.0
+TRY_BLOCKED_EVERY = 15.0
+"""Seconds. Events that we write fit; one that does not was refused by a setting of its topic."""
+
 COMPARE_EVERY = timedelta(days=7)
 COMPARED = "outbox.compared"
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
