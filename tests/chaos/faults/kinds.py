@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from chaos.faults import bus, clock, processes, restore, stores, wires
+from chaos.faults import bus, clock, processes, restore, stores, topics, wires
 from chaos.faults.site import Site
 from chaos.plan import Fault
 
@@ -14,14 +14,21 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "kill-unmarked": processes.kill_unmarked,
     "kill-unpublished": processes.kill_unpublished,
     "freeze": processes.freeze,
+    "all-frozen": processes.freeze_all,
+    "restart": processes.restart,
     "twice": processes.twice,
     "kafka-killed": processes.kill,
     "kafka-frozen": processes.freeze,
     "kafka-wiped": bus.wiped,
     "kafka-restored": bus.restored,
-    "topic-anew": bus.topic_anew,
-    "partitions-added": bus.partitions_added,
-    "records-deleted": bus.records_deleted,
+    "topic-anew": topics.anew,
+    "partitions-added": topics.partitions_added,
+    "records-deleted": topics.records_deleted,
+    "records-repeated": topics.repeated,
+    "records-foreign": topics.foreign,
+    "records-refused": topics.refused,
+    "rights-withdrawn": topics.rights_withdrawn,
+    "user-removed": topics.user_removed,
     "kafka-disk-full": stores.kafka_disk_full,
     "wire-cut": wires.cut,
     "wire-slow": wires.slow,

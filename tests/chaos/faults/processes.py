@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -32,16 +33,32 @@ async def kill(site: Site, fault: Fault) -> None:
 
 async def kill_all(site: Site, fault: Fault) -> None:
     """`kill -9` of everything at once, as when the power goes."""
-    state: Any = site.folder.read_state()
-    names = [child["name"] for child in state["children"]]
+    names = _parts(site)
     async with site.alone(*names):
         await site.kill_together(names)
+
+
+def _parts(site: Site) -> list[str]:
+    state: Any = site.folder.read_state()
+    return [child["name"] for child in state["children"]]
+
+
+async def restart(site: Site, fault: Fault) -> None:
+    """Stopped in order, as by whoever updates it."""
+    async with site.alone(fault.target):
+        await site.stop(fault.target)
 
 
 async def freeze(site: Site, fault: Fault) -> None:
     """SIGSTOP for some seconds: it is there, listens, and does nothing."""
     async with site.alone(fault.target):
         await site.freeze(fault.target, fault.seconds)
+
+
+async def freeze_all(site: Site, fault: Fault) -> None:
+    """SIGSTOP of everything at once, of what starts it again too, as when a lid is closed."""
+    async with site.alone(*_parts(site)):
+        await site.freeze_together(fault.seconds)
 
 
 async def files_exhausted(site: Site, fault: Fault) -> None:
@@ -94,8 +111,37 @@ async def second_copy(site: Site, name: str, end: signal.Signals) -> AsyncIterat
     port = free_port()
     program = programs.service(name, site.house.settings, site.folder)
     env = {**program.env, **site.wired(name), "VICINATO_PORT": str(port)}
+    lives: list[subprocess.Popen[bytes]] = []
+    try:
+        await _opened(lives, port, partial(_started, site, name, env))
+        site.client.others[name] = f"http://127.0.0.1:{port}"
+        yield
+    finally:
+        site.client.others.pop(name, None)
+        for copy in lives[-1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(copy.pid, end)
+            await asyncio.to_thread(copy.wait)
+
+
+async def _opened(
+    lives: list[subprocess.Popen[bytes]], port: int, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    """Returns when the last of its lives answers. One that ends before, for its store was away, is
+    followed by another, as the supervisor does it. Raises FaultError when none opens."""
+    try:
+        async with asyncio.timeout(OPENS_WITHIN):
+            while not await _answers(port):
+                if not lives or lives[-1].poll() is not None:
+                    lives.append(start())
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise FaultError("a second copy does not open") from None
+
+
+def _started(site: Site, name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with site.folder.log(f"{name}-second").open("ab") as log:
-        copy = subprocess.Popen(  # noqa: ASYNC220 - takes milliseconds
+        return subprocess.Popen(
             [sys.executable, "-m", "web.serve", name],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -103,24 +149,12 @@ async def second_copy(site: Site, name: str, end: signal.Signals) -> AsyncIterat
             env=environment(env),
             preexec_fn=die_with_parent(),
         )
-    try:
-        await _ready(copy, port)
-        site.client.others[name] = f"http://127.0.0.1:{port}"
-        yield
-    finally:
-        site.client.others.pop(name, None)
-        os.kill(copy.pid, end)
-        await asyncio.to_thread(copy.wait)
 
 
-async def _ready(copy: subprocess.Popen[bytes], port: int) -> None:
-    """Raises FaultError when a second copy does not open."""
-    async with httpx.AsyncClient(timeout=2) as http, asyncio.timeout(OPENS_WITHIN):
-        while copy.poll() is None:
-            try:
-                if (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success:
-                    return
-            except httpx.HTTPError:
-                pass
-            await asyncio.sleep(0.2)
-    raise FaultError(f"a second copy ended with {copy.returncode}")
+async def _answers(port: int) -> bool:
+    """Whether a service opened there."""
+    async with httpx.AsyncClient(timeout=2) as http:
+        try:
+            return (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success
+        except httpx.HTTPError:
+            return False

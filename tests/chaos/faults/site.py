@@ -25,6 +25,7 @@ from vicinato.folder import Folder
 from vicinato.programs.service import store_url
 
 GONE_WITHIN = 20.0
+STOPS_WITHIN = 60.0
 READY_WITHIN = 90.0
 
 
@@ -88,6 +89,14 @@ class Site:
             process.kill()
         await gone(process)
 
+    async def stop(self, name: str) -> None:
+        """SIGTERM, and wait until it is gone."""
+        process = await self.process(name)
+        self._dead[name] = process.pid
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+        await gone(process, within=STOPS_WITHIN)
+
     async def kill_together(self, names: Iterable[str]) -> None:
         """`kill -9` of all of these, before one of them is started again."""
         there = {name: await self.process(name) for name in names}
@@ -123,6 +132,21 @@ class Site:
                 await asyncio.sleep(seconds)
             finally:
                 process.resume()
+
+    async def freeze_together(self, seconds: float) -> None:
+        """All processes of the house, the supervisor's own too."""
+        supervisor = psutil.Process(self.house.process.pid)
+        supervisor.suspend()
+        stopped = supervisor.children(recursive=True)
+        try:
+            for process in stopped:
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+            await asyncio.sleep(seconds)
+        finally:
+            for process in (*stopped, supervisor):
+                with contextlib.suppress(psutil.Error):
+                    process.resume()
 
     async def ready(self, name: str) -> None:
         """Returns when a part answers, and not as the process that was killed last."""
@@ -165,9 +189,9 @@ class Site:
         part.replace(self.battery)
 
 
-async def gone(process: psutil.Process) -> None:
+async def gone(process: psutil.Process, within: float = GONE_WITHIN) -> None:
     """Returns when it runs no more (its parent may not have noticed yet)."""
-    deadline = time.monotonic() + GONE_WITHIN
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         try:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:

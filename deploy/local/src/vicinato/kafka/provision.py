@@ -59,16 +59,21 @@ class Provisioned:
 def admin_client(
     bootstrap: str, user: str, secret: str, protocol: str = "SASL_PLAINTEXT"
 ) -> AdminClient:
-    return AdminClient(
-        {
-            "bootstrap.servers": bootstrap,
-            "security.protocol": protocol,
-            "sasl.mechanisms": "SCRAM-SHA-512",
-            "sasl.username": user,
-            "sasl.password": secret,
-            "log_level": 0,  # its own lines on the terminal tell nothing that we do not raise
-        }
-    )
+    return AdminClient(client_settings(bootstrap, user, secret, protocol))
+
+
+def client_settings(
+    bootstrap: str, user: str, secret: str, protocol: str = "SASL_PLAINTEXT"
+) -> dict[str, Any]:
+    """What any client of `confluent_kafka` needs to be this user."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "security.protocol": protocol,
+        "sasl.mechanisms": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": secret,
+        "log_level": 0,  # its own lines on the terminal tell nothing that we do not raise
+    }
 
 
 def provision(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> Provisioned:
