@@ -7,7 +7,7 @@ import json
 import pytest
 from counter import Till, bread, scan
 from house import House
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from window import PHONE, Windows
 
 pytestmark = [
@@ -56,6 +56,24 @@ def test_where_the_camera_is_refused_the_number_is_typed(
     page.locator("#f-code").focus()
     scan(page, barcode)
     expect(page.locator("#basket-title ~ ul")).to_contain_text(name)
+
+
+def test_nothing_moves_when_the_camera_is_offered(visit: Windows, till: Till) -> None:
+    """The script, which knows whether there is one, runs when the page is there to be pressed."""
+    page = visit("/identity/", by=till.seller, width=PHONE)
+    page.add_init_script(READS.replace("CODE", "''"))
+    touched = page.context.new_cdp_session(page)
+    touched.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    held: list[Route] = []
+    page.route("**/static/house.js*", lambda script: held.append(script))
+    page.goto(till.path, wait_until="commit")
+    basket = page.locator("#basket-title")
+    before = basket.bounding_box()
+    expect(page.locator("[data-camera]")).to_be_hidden()
+    for script in held:
+        script.continue_()
+    expect(page.locator("[data-camera]")).to_be_visible()
+    assert basket.bounding_box() == before
 
 
 def test_a_browser_that_reads_no_codes_offers_no_camera(visit: Windows, till: Till) -> None:

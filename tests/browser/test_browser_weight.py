@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import scene
 from house import House
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from window import DESK, PHONE, Windows
 
 pytestmark = [
@@ -95,6 +95,22 @@ def test_a_first_visit_is_light_and_still(
     assert cost.weight <= WEIGHT, cost
     assert 0 < cost.letters <= LETTERS, cost
     assert cost.shift <= SHIFT, cost
+
+
+ALONE = """nav => {
+    const first = nav.querySelector("li"), at = () => JSON.stringify(first.getBoundingClientRect());
+    const before = at();
+    nav.querySelectorAll("li:not(:first-child)").forEach(later => later.remove());
+    return before === at();
+}"""
+
+
+def test_the_bar_at_the_thumb_stands_before_all_of_it_has_come(visit: Windows) -> None:
+    """A page that comes slowly is drawn while it comes: who presses must not miss."""
+    page = visit("/identity/", by="coordinator", width=PHONE)
+    bar = page.locator("nav.ways")
+    expect(bar.locator("li:not(.rest)")).to_have_count(5)
+    assert bar.evaluate(ALONE)
 
 
 JUMPS = """async most => {
