@@ -107,12 +107,11 @@ async def foreign(site: Site, fault: Fault) -> None:
 async def refused(site: Site, fault: Fault) -> None:
     """For a while the topic takes no record, for none is small enough."""
     async with _kafka(site, "bus wire"):
-        set_to, gone = AlterConfigOpType.SET, AlterConfigOpType.DELETE
-        await asyncio.to_thread(_largest, site, fault.target, TOO_SMALL, set_to)
+        await asyncio.to_thread(_too_small, site, fault.target)
         try:
             await asyncio.sleep(fault.seconds)
         finally:
-            await asyncio.to_thread(_largest, site, fault.target, None, gone)
+            await asyncio.to_thread(_provisioned, site)
 
 
 async def rights_withdrawn(site: Site, fault: Fault) -> None:
@@ -183,8 +182,8 @@ def _grown(site: Site, topic: str) -> None:
         future.result()
 
 
-def _largest(site: Site, topic: str, size: str | None, operation: AlterConfigOpType) -> None:
-    entry = ConfigEntry("max.message.bytes", size, incremental_operation=operation)
+def _too_small(site: Site, topic: str) -> None:
+    entry = ConfigEntry("max.message.bytes", TOO_SMALL, incremental_operation=AlterConfigOpType.SET)
     what = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     admin = _admin(site)  # kept, or its answers go with it
     for future in admin.incremental_alter_configs([what]).values():
