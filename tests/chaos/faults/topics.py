@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -106,31 +106,32 @@ async def foreign(site: Site, fault: Fault) -> None:
 
 async def refused(site: Site, fault: Fault) -> None:
     """For a while the topic takes no record, for none is small enough."""
-    async with _kafka(site, "bus wire"):
-        await asyncio.to_thread(_too_small, site, fault.target)
-        try:
-            await asyncio.sleep(fault.seconds)
-        finally:
-            await asyncio.to_thread(_provisioned, site)
+    async with _changed(site, _too_small, fault.target):
+        await asyncio.sleep(fault.seconds)
 
 
 async def rights_withdrawn(site: Site, fault: Fault) -> None:
     """For a while nobody may write or read the topic."""
-    async with _kafka(site, "bus wire"):
-        await asyncio.to_thread(_without_rights, site, fault.target)
-        try:
-            await asyncio.sleep(fault.seconds)
-        finally:
-            await asyncio.to_thread(_provisioned, site)
+    async with _changed(site, _without_rights, fault.target):
+        await asyncio.sleep(fault.seconds)
 
 
 async def user_removed(site: Site, fault: Fault) -> None:
     """For a while Kafka does not know a service, which must sign in anew."""
-    async with _kafka(site, "bus wire"):
-        await asyncio.to_thread(_without_user, site, fault.target)
+    async with _changed(site, _without_user, fault.target):
         site.bus.cut()
+        await asyncio.sleep(fault.seconds)
+
+
+@asynccontextmanager
+async def _changed(
+    site: Site, change: Callable[[Site, str], None], target: str
+) -> AsyncIterator[None]:
+    """Somebody has changed what provisioning sets back at the end."""
+    async with _kafka(site, "bus wire"):
+        await asyncio.to_thread(change, site, target)
         try:
-            await asyncio.sleep(fault.seconds)
+            yield
         finally:
             await asyncio.to_thread(_provisioned, site)
 
@@ -148,10 +149,19 @@ def _admin(site: Site) -> AdminClient:
 def _has_a_controller(site: Site) -> None:
     """A broker that was frozen is shut out for some seconds; an administrator's client that meets
     it then knows no broker, and does not ask again."""
-    deadline = time.monotonic() + ANSWERS_WITHIN
-    while _admin(site).list_topics(timeout=ANSWERS_WITHIN).controller_id < 0:
+    _until(
+        lambda: _admin(site).list_topics(timeout=ANSWERS_WITHIN).controller_id >= 0,
+        ANSWERS_WITHIN,
+        "Kafka has no controller",
+    )
+
+
+def _until(probe: Callable[[], bool], within: float, otherwise: str) -> None:
+    """Ask until the answer is yes. Raises FaultError with what is so otherwise."""
+    deadline = time.monotonic() + within
+    while not probe():
         if time.monotonic() > deadline:
-            raise FaultError("Kafka has no controller")
+            raise FaultError(otherwise)
         time.sleep(0.2)
 
 
@@ -159,11 +169,11 @@ def _made_anew(site: Site, topic: str) -> None:
     admin = _admin(site)
     for future in admin.delete_topics([topic], operation_timeout=20).values():
         future.result()
-    deadline = time.monotonic() + GONE_WITHIN
-    while topic in admin.list_topics(timeout=10).topics:
-        if time.monotonic() > deadline:
-            raise FaultError(f"{topic} does not go")
-        time.sleep(0.2)
+    _until(
+        lambda: topic not in admin.list_topics(timeout=10).topics,
+        GONE_WITHIN,
+        f"{topic} does not go",
+    )
     _provisioned(site)
 
 
