@@ -1,0 +1,207 @@
+"""A first installation in the order of the README: what a folder asks for is there when it is
+applied, and kubectl takes each command as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vicinato.paths import deploy_folder
+from vicinato.settings import SERVICES
+
+FOLDER = deploy_folder() / "kubernetes"
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+RUNBOOKS = deploy_folder().parent / "docs" / "runbooks"
+
+Name = tuple[str, str]
+"""Kind and name of an object."""
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each kubectl command of a page, in its blocks and in its sentences."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    without = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for line in [*lines, *re.findall(r"`([^`\n]+)`", without)]:
+        for one in line.split(" | "):
+            words = shlex.split(one, comments=True)
+            if words[:1] == ["kubectl"] and len(words) > 1:
+                yield words
+
+
+def applied(text: str) -> list[str]:
+    """What a page applies, in its order: folders, files, and - for what a script prints."""
+    found = []
+    for words in commands(text):
+        if words[1] in ("apply", "create"):
+            found.append(words[words.index("-k" if "-k" in words else "-f") + 1])
+    return found
+
+
+ORDER = applied(README.partition("## Upgrade")[0])
+
+
+def objects(what: str) -> list[dict[str, Any]]:
+    """The objects that applying it makes."""
+    path = FOLDER / what
+    if what == "-":
+        script = ["sh", str(FOLDER / "secrets.sh")]
+        said = subprocess.run(script, capture_output=True, check=True, text=True).stdout
+        return [one for one in yaml.safe_load_all(said) if one]
+    if path.is_file():
+        return [one for one in yaml.safe_load_all(path.read_text()) if one]
+    named = yaml.safe_load((path / "kustomization.yaml").read_text())["resources"]
+    return [one for name in named for one in objects(str((path / name).relative_to(FOLDER)))]
+
+
+def given(made: list[dict[str, Any]]) -> set[Name]:
+    """What pods may be told from: of a user of Kafka, Strimzi makes the secret."""
+    found = {(one["kind"], one["metadata"]["name"]) for one in made}
+    prefix = next(
+        (
+            one["spec"]["entityOperator"]["userOperator"]["secretPrefix"]
+            for one in made
+            if one["kind"] == "Kafka"
+        ),
+        "",
+    )
+    return found | {("Secret", prefix + name) for kind, name in found if kind == "KafkaUser"}
+
+
+def asked(node: Any) -> Iterator[Name]:
+    """What the pods of an object are told from."""
+    if isinstance(node, list):
+        for one in node:
+            yield from asked(one)
+        return
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if key in ("configMapRef", "configMapKeyRef", "configMap"):
+            yield "ConfigMap", value["name"]
+        elif key in ("secretRef", "secretKeyRef"):
+            yield "Secret", value["name"]
+        elif key == "secret":
+            yield "Secret", value.get("name") or value["secretName"]
+        else:
+            yield from asked(value)
+
+
+def missing(order: list[str], there: set[Name]) -> dict[str, set[Name]]:
+    """What each step asks for and neither it nor one before it brings."""
+    found = {}
+    for what in order:
+        made = objects(what)
+        there = there | given(made)
+        wanted = {
+            name
+            for one in made
+            if one["kind"] in ("Deployment", "Job")
+            for name in asked(one["spec"]["template"]["spec"])
+        }
+        if wanted - there:
+            found[what] = wanted - there
+    return found
+
+
+def test_the_readme_tells_a_whole_installation() -> None:
+    """The control of what is read out of it."""
+    assert ORDER == ["base/namespace.yaml", "-", "operators", "migrate", "base", "provision"]
+    wanted = set(asked(objects("migrate")))
+    assert ("ConfigMap", "jobs") in wanted
+    assert ("Secret", "store-cards") in wanted
+
+
+def test_each_step_finds_what_its_pods_are_told_from() -> None:
+    assert missing([one for one in ORDER if one != "provision"], set()) == {}
+
+
+def test_so_it_does_without_operators() -> None:
+    """With secrets that people make, as the README says."""
+    by_hand = {("Secret", name) for name in ("kafka-admin", "store-admin")}
+    by_hand |= {("Secret", f"kafka-user-{name}") for name in SERVICES}
+    for name in ("kafka-admin", "store-admin", "kafka-user-NAME"):
+        assert f"`{name}`" in README
+    order = [one for one in ORDER if one not in ("operators", "provision")]
+    order.insert(order.index("migrate"), "provision")
+    assert missing(order, by_hand) == {}
+
+
+def test_what_comes_too_late_is_found() -> None:
+    """The control: a step that asks for what only a later one brings."""
+    late = [one for one in ORDER if one not in ("operators", "provision", "-")]
+    assert ("Secret", "store-cards") in missing([*late, "-", "operators"], set())["migrate"]
+
+
+def test_what_is_awaited_was_applied() -> None:
+    """By name, or all of a kind."""
+    there = [one for what in dict.fromkeys(ORDER) for one in objects(what)]
+    known = {f"{one['kind'].lower()}/{one['metadata']['name']}" for one in there}
+    kinds = {one["kind"].lower() for one in there}
+    for words in commands(README):
+        if words[1] == "wait":
+            for one in resources(words):
+                assert one in (known if "/" in one else kinds), words
+
+
+def resources(words: list[str]) -> list[str]:
+    """The arguments of a kubectl command that name resources."""
+    found, after_namespace = [], False
+    for word in words[2:]:
+        if not word.startswith("-") and not after_namespace:
+            found.append(word)
+        after_namespace = word == "-n"
+    return found
+
+
+PAGES = [FOLDER / "README.md", *sorted(RUNBOOKS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_command_names_resources_in_one_form(page: Path) -> None:
+    """`kind/name` for each, or one kind and then names; all of one kind have no names."""
+    for words in commands(page.read_text(encoding="utf-8")):
+        if words[1] in ("apply", "create", "kustomize", "exec", "cp"):
+            continue
+        named = resources(words)
+        if words[1:3] == ["rollout", "restart"]:
+            named = named[1:]
+        slashed = ["/" in one for one in named]
+        assert all(slashed) or not any(slashed), words
+        if "--all" in words:
+            assert len(named) == 1, words
+            assert not any(slashed), words
+
+
+ASKING = [words for words in commands(README) if words[1] in ("wait", "scale", "delete")]
+
+
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_kubectl_takes_the_command(words: list[str], tmp_path: Path) -> None:
+    """It comes as far as to ask a server, which is not there. What is wrong in itself it refuses
+    before."""
+    nowhere = tmp_path / "config"
+    nowhere.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: none\n"
+        "clusters: [{name: none, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "contexts: [{name: none, context: {cluster: none, user: none}}]\n"
+        "users: [{name: none, user: {}}]\n"
+    )
+    try:
+        done = subprocess.run(
+            [words[0], f"--kubeconfig={nowhere}", *words[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        # Not a skip that VICINATO_NO_SKIPS forbids: the forms are checked above without it.
+        pytest.skip("there is no kubectl")
+    assert "The connection to the server 127.0.0.1:1 was refused" in done.stderr
