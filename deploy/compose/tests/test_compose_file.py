@@ -135,7 +135,7 @@ def test_a_job_takes_its_settings_and_finds_every_secret(job: str, tmp_path: Pat
 
 
 def test_every_setting_that_a_person_may_give_is_in_the_example() -> None:
-    text = (FOLDER / "compose.yaml").read_text()
+    text = "".join(path.read_text() for path in FOLDER.glob("*.yaml"))
     example = re.findall(r"^(\w+)=", (FOLDER / "env.example").read_text(), re.MULTILINE)
     assert set(re.findall(r"\$\{(\w+)", text)) == set(example)
 
