@@ -11,27 +11,23 @@ import tarfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
-from psycopg import sql
 
 from contracts import Event
 from contracts.cards import HouseholdRegistered
 from contracts.people import PersonDescribed, PersonErased
 from messaging import marks, restoring
-from messaging.catalogue import services
 from messaging.envelope import body_of, headers_for
 from messaging.tables import inbox, outbox
 from messaging.testing import count_as_sent
 from runtime.store import Store
-from runtime.testing import migrated, postgresql_server
 from vicinato import cli, steps
 from vicinato.backup import aside, copies, staging
 from vicinato.backup.archive import Backup, BadBackupError
@@ -39,52 +35,10 @@ from vicinato.backup.moment import StoreAwayError, moment
 from vicinato.backup.staging import Target
 from vicinato.backup.take import Order, take
 from vicinato.folder import MARKER, Folder
-from vicinato.programs.service import url_on
 from vicinato.refusals import CommandError, Exit
 from vicinato.settings import SERVICES
 
-PAIR = ("cards", "shop")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """An installation that was used, with empty stores of six services."""
-    made = Folder(tmp_path / "data")
-    made.open()
-    made.first_start.write_text("{}")
-    for service in services():
-        url = f"sqlite:///{made.stores / service.name}.db"
-        migrated(url, service.package, service.metadata)
-    return made
-
-
-def urls_of(folder: Folder, names: tuple[str, ...] = SERVICES) -> dict[str, str]:
-    return {name: f"sqlite:///{folder.stores / name}.db" for name in names}
-
-
-def taken(folder: Folder, path: Path, *, secrets: bool = False) -> Path:
-    take(folder, Order(urls_of(folder), path, secrets, "cluster"))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _polite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backup stands back for good: not in the process of the tests."""
-    monkeypatch.setattr("vicinato.backup.take._stand_back", lambda: None)
-
-
-def tell(connection: sa.Connection, event_id: str) -> None:
-    """One row in the outbox, as if told."""
-    row = {
-        "id": event_id,
-        "topic": "cards.events",
-        "key": "k",
-        "type": "t",
-        "headers": {},
-        "body": b"{}",
-        "at": datetime.now(UTC),
-    }
-    connection.execute(sa.insert(outbox).values(**row))
+from .installation import PAIR, ids, taken, tell, urls_of
 
 
 def hear(connection: sa.Connection, event_id: str) -> None:
@@ -93,39 +47,6 @@ def hear(connection: sa.Connection, event_id: str) -> None:
 
 
 # the moment
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
-    """Two services' stores on either engine, and where their restored ones go."""
-    folder = Folder(tmp_path / "pair")
-    folder.open()
-    if request.param == "sqlite":
-        target = Target(folder, urls_of(folder, PAIR))
-    else:
-        server = str(postgresql_server().get_uri())
-        run = uuid.uuid4().hex[:8]
-        target = Target(folder, {n: url_on(server, f"{n}_{run}", "secret") for n in PAIR}, server)
-        staging.create(server, target.urls)
-    for service in services():
-        if service.name in PAIR:
-            staging.migrations_of(service, target.urls[service.name])
-    yield target
-    if target.server:
-        _drop_all(target)
-
-
-def _drop_all(target: Target) -> None:
-    with psycopg.connect(target.server, autocommit=True) as connection:
-        for url in target.urls.values():
-            name = url.rpartition("/")[2]
-            rows = connection.execute(
-                "SELECT datname FROM pg_database WHERE datname LIKE %s", (f"{name}%",)
-            ).fetchall()
-            for (found,) in rows:
-                words = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-                connection.execute(words.format(sql.Identifier(found)))
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def chatter(target: Target) -> tuple[threading.Event, threading.Thread, list[float]]:
@@ -185,6 +106,7 @@ def test_what_was_taken_comes_back_and_the_old_lies_aside(pair: Target, tmp_path
     store = Store(pair.urls["cards"])
     assert ids(store) == {"before", "after"}, "nothing is changed while it is staged"
     store.close_now()
+    staging.begin(pair.folder, journal)
     staging.put(pair, journal)
     staging.put(pair, journal)  # as after a kill at its very end
     assert staging.journal_of(pair.folder).phase == "put"  # type: ignore[union-attr]
@@ -204,16 +126,11 @@ def test_what_was_taken_comes_back_and_the_old_lies_aside(pair: Target, tmp_path
     assert not there.exists()
 
 
-def ids(store: Store) -> set[str]:
-    return set(store.read_now(lambda c: c.scalars(sa.select(outbox.c.id)).all()))
-
-
 def test_an_exchange_that_was_broken_off_goes_on(folder: Folder, tmp_path: Path) -> None:
     path = taken(folder, tmp_path / "b")
     target = Target(folder, urls_of(folder))
     journal = staging.stage(Backup(path), target, list(SERVICES), new_machine=False)
-    (folder.aside / journal.stamp).mkdir(parents=True)
-    staging.write(folder, journal)
+    staging.begin(folder, journal)
     # Killed between the old store's removal and the new one's arrival.
     (folder.stores / "cards.db").rename(folder.aside / journal.stamp / "cards.db")
     staging.put(target, journal)
@@ -497,6 +414,7 @@ def test_facts_that_reached_neither_backup_nor_bus_come_from_the_copy(
         bring=lambda name, at: copies.bring(name, at, copies_at),
     )
     assert journal.copied == {"cards": 3}
+    staging.begin(pair.folder, journal)
     staging.put(pair, journal)
     store = Store(url)
     assert ids(store) == {"e1", "e2", "e3", "e4"}

@@ -63,10 +63,10 @@ class Folder:
                 if self.root.is_dir() and any(self.root.iterdir()):
                     raise _foreign(self.root)
                 self.root.mkdir(parents=True, exist_ok=True)
-                self._write_marker(str(uuid.uuid4()))
+                self._write_marker(str(uuid.uuid4()), str(uuid.uuid4()))
             self._check_format(marker)
             if not self.installation():
-                self._write_marker(str(uuid.uuid4()))
+                self._write_marker(str(uuid.uuid4()), self.machine())
             for folder in (self.run, self.logs, self.stores, self.front_door):
                 folder.mkdir(exist_ok=True)
                 folder.chmod(0o700)
@@ -88,17 +88,25 @@ class Folder:
 
     def installation(self) -> str:
         """The id of this installation, made at the first start; "" when there is none yet."""
+        return self._marked("installation")
+
+    def machine(self) -> str:
+        """Whose secrets lie here: the folder's own id, or of the one that they came from with a
+        backup. "" in a folder of earlier versions, as in their backups."""
+        return self._marked("machine")
+
+    def become(self, installation: str, machine: str) -> None:
+        """A new folder takes an installation over, with its backup."""
+        self._write_marker(installation, machine)
+
+    def _marked(self, name: str) -> str:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found = json.loads((self.root / MARKER).read_text(encoding="utf-8"))
-            return str(found.get("installation", ""))
+            return str(found.get(name, ""))
         return ""
 
-    def become(self, installation: str) -> None:
-        """A new folder takes an installation over, with its backup."""
-        self._write_marker(installation)
-
-    def _write_marker(self, installation: str) -> None:
-        told = {"format": FORMAT, "installation": installation}
+    def _write_marker(self, installation: str, machine: str) -> None:
+        told = {"format": FORMAT, "installation": installation, "machine": machine}
         write_private(self.root / MARKER, json.dumps(told) + "\n")
 
     def _check_format(self, marker: Path) -> None:

@@ -98,7 +98,7 @@ def finish_restore(order: dict[str, Any]) -> dict[str, Any]:
     """Ends the restore that is under way, once the services have recovered; what is to be told."""
     from vicinato import settings
     from vicinato.backup.finish import finish
-    from vicinato.commands.restore import target_of
+    from vicinato.backup.put_back import target_of
     from vicinato.commands.verify import administrators_bus
     from vicinato.folder import Folder
 
@@ -112,7 +112,7 @@ def forget_aside(order: dict[str, Any]) -> None:
     """Old stores that a restore put aside, under these `stamps`, go for good."""
     from vicinato import settings
     from vicinato.backup import aside
-    from vicinato.commands.restore import target_of
+    from vicinato.backup.put_back import target_of
     from vicinato.folder import Folder
 
     wanted = settings.load()

@@ -72,11 +72,12 @@ class Centre(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What the backup is."""
+    """What the backup is. `machine`: whose secrets its stores go with (`Folder.machine`)."""
 
     format: int = FORMAT
     id: str
     installation: str
+    machine: str = ""
     product: str
     engine: Literal["sqlite", "postgresql"]
     taken_at: datetime

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 from pydantic import BaseModel
 
+from runtime.ids import derived
 from vicinato.backup.archive import SECRETS, Backup, BadBackupError
 from vicinato.backup.copies import LIFE
 from vicinato.backup.moment import server_address
@@ -46,7 +48,11 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 
 class Journal(BaseModel):
     """What is being put back. ``putting``: the exchange has begun and must be ended; ``put``: the
-    services recover. `copied`: facts that came from the second copy of the outboxes."""
+    services recover. `copied`: facts that came from the second copy of the outboxes.
+
+    `installation` and `machine` are what a new folder becomes. `new_machine`: the backup's secrets
+    are not here; then `administrator` is the e-mail of its first one, who gets a password of here.
+    """
 
     phase: Literal["putting", "put"]
     backup: str
@@ -56,6 +62,9 @@ class Journal(BaseModel):
     services: list[str]
     new_machine: bool
     copied: dict[str, int] = {}
+    installation: str = ""
+    machine: str = ""
+    administrator: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ def stage(
     wanted: Sequence[str],
     *,
     new_machine: bool,
+    machine: str = "",
     bring: Callable[[str, str], int] = lambda _service, _url: 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Journal:
@@ -125,7 +135,7 @@ def stage(
     if target.server:
         _drop(target.server, [_database(target.staged(name)) for name in wanted])
         create(target.server, {name: target.staged(name) for name in wanted})
-    copied = {}
+    copied, administrator = {}, ""
     for name in wanted:
         url, part = target.staged(name), manifest.stores[name].part
         if target.server:
@@ -139,11 +149,13 @@ def stage(
                 manifest.id,
                 manifest.taken_at,
                 store.read_now(last_row),
-                new_machine and not manifest.secrets,
+                new_machine,
             )
             store.write_now(lambda c, m=mark: restoring.mark(c, m))  # type: ignore[misc]
             store.write_now(lambda c: write_meta(c, LIFE, str(uuid.uuid4())))
             copied[name] = bring(name, url)
+            if new_machine and name == "identity":
+                administrator = store.read_now(_first_administrator)
         finally:
             store.close_now()
     return Journal(
@@ -155,22 +167,37 @@ def stage(
         services=list(wanted),
         new_machine=new_machine,
         copied={name: count for name, count in copied.items() if count},
+        installation=manifest.installation,
+        machine=machine,
+        administrator=administrator,
     )
 
 
-def put(target: Target, journal: Journal) -> None:
-    """Exchanges the stores; begun once, it may be called again until it returns."""
-    folder = target.folder
-    aside = folder.aside / journal.stamp
-    aside.mkdir(parents=True, exist_ok=True)
+def _first_administrator(connection: sa.Connection) -> str:
+    """Their e-mail; "" when there is none any more."""
+    found = connection.scalar(
+        sa.text("SELECT email FROM account WHERE id = :id"),
+        {"id": derived("identity", "first administrator")},
+    )
+    return str(found or "")
+
+
+def begin(folder: Folder, journal: Journal) -> None:
+    """From here on the exchange is to be ended, by whoever comes next."""
+    (folder.aside / journal.stamp).mkdir(parents=True, exist_ok=True)
     folder.aside.chmod(0o700)
     write(folder, journal)
+
+
+def put(target: Target, journal: Journal) -> None:
+    """Exchanges the stores, once that has begun; it may be called again until it returns."""
+    folder = target.folder
     if target.server:
         _exchange_databases(target, journal)
     else:
         folder.stores.mkdir(exist_ok=True)
         for name in journal.services:
-            _exchange_files(folder, name, aside)
+            _exchange_files(folder, name, folder.aside / journal.stamp)
     write(folder, journal.model_copy(update={"phase": "put"}))
 
 

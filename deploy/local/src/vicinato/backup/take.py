@@ -58,6 +58,7 @@ def take(
         manifest = Manifest(
             id=str(uuid.uuid4()),
             installation=folder.installation(),
+            machine=folder.machine(),
             product=product(),
             engine="sqlite" if sqlite else "postgresql",
             taken_at=taken_at,

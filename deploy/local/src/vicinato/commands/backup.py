@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,18 +14,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vicinato import programs, settings
+from vicinato import settings
+from vicinato.backup.server import database_running
 from vicinato.folder import MARKER, Folder
-from vicinato.ports import answers
 from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit
-from vicinato.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from vicinato.backup.archive import Manifest
     from vicinato.backup.take import Order
-
-OPEN_WITHIN = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -143,34 +140,6 @@ def bytes_bar(console: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         yield bar
-
-
-@asynccontextmanager
-async def database_running(
-    wanted: settings.Settings, folder: Folder, *, new: bool = False, locked: bool = False
-) -> AsyncIterator[None]:
-    """Our own PostgreSQL, started for the time being where it is needed and does not run; `new`
-    may make it. The folder is locked meanwhile, unless the caller has `locked` it."""
-    there = new or folder.postgres.exists()
-    if not wanted.own_postgres or answers(wanted.postgres_port) or not there:
-        yield
-        return
-    folder.open()
-    with nullcontext() if locked else folder.locked():
-        supervisor = Supervisor(folder, wanted.address)
-        (child,) = supervisor.start(programs.postgresql(wanted, folder))
-        try:
-            async with asyncio.timeout(OPEN_WITHIN):
-                await child.ready()
-            yield
-        except TimeoutError as error:
-            raise CommandError(
-                Exit.DATABASE,
-                f"PostgreSQL does not start; see {folder.log('postgresql')}.",
-                f"PostgreSQL non si avvia; i dettagli sono in {folder.log('postgresql')}.",
-            ) from error
-        finally:
-            await supervisor.stop()
 
 
 def _show(console: Console, manifest: Manifest, target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import signal
 import threading
@@ -14,19 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vicinato import checks, first_start, paths, programs, settings
-from vicinato.commands.backup import bytes_bar, database_running, not_written
+from vicinato import checks, first_start, paths, settings
+from vicinato.commands.backup import bytes_bar, not_written
 from vicinato.commands.up import Screen, fetch_jars
 from vicinato.folder import Folder
-from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit
-from vicinato.secrets import write_private
 from vicinato.supervisor import House
 
 if TYPE_CHECKING:
     from vicinato.backup.archive import Backup
     from vicinato.backup.finish import Finished
-    from vicinato.backup.staging import Journal, Target
+    from vicinato.backup.staging import Journal
 
 OLDEST = timedelta(days=90)
 """For as long a tombstone of `cards.people` lies on the bus (`deploy/kafka/topics.toml`)."""
@@ -235,15 +232,6 @@ def _fits(backup: Backup, folder: Folder, names: list[str]) -> None:
         )
 
 
-def target_of(wanted: settings.Settings, folder: Folder) -> Target:
-    """Where the stores of an installation are."""
-    from vicinato.backup.staging import Target
-
-    urls = {name: store_url(name, wanted, folder) for name in settings.SERVICES}
-    sqlite = wanted.engine == "sqlite"
-    return Target(folder, urls, "" if sqlite else programs.server_url(wanted, folder.secrets))
-
-
 async def _put(
     wanted: settings.Settings,
     folder: Folder,
@@ -253,87 +241,34 @@ async def _put(
     console: Console,
 ) -> Journal:
     from runtime.migrations import MigrationError
-    from vicinato.backup import staging
     from vicinato.backup.archive import BadBackupError
-    from vicinato.backup.copies import bring
     from vicinato.backup.moment import StoreAwayError
+    from vicinato.backup.put_back import put_back
 
-    await _go_on(wanted, folder)
-    new_machine = not folder.is_used()
-    if new_machine and backup.manifest.secrets:
-        staging.bring_secrets(backup, folder)
-    async with database_running(wanted, folder, new=new_machine, locked=True):
-        target = target_of(wanted, folder)
-        whole = sum(backup.manifest.part(backup.manifest.stores[n].part).whole for n in names)
-        with bytes_bar(console) as bar:
-            task = bar.add_task("putting back", total=whole)
-            try:
-                journal = await asyncio.to_thread(
-                    staging.stage,
-                    backup,
-                    target,
-                    names,
-                    new_machine=new_machine,
-                    bring=lambda name, url: bring(name, url, copies) if copies else 0,
-                    progress=lambda done: bar.update(task, advance=done),
-                )
-            except (BadBackupError, StoreAwayError) as error:
-                raise bad(backup.path, str(error)) from error
-            except MigrationError as error:
-                raise newer(backup.path, str(error)) from error
-            bar.update(task, completed=whole)
-        if new_machine:
-            folder.become(backup.manifest.installation)
-            _first_start(wanted, folder, target)
-        staging.put(target, journal)
-    return journal
+    whole = sum(backup.manifest.part(backup.manifest.stores[n].part).whole for n in names)
+    with bytes_bar(console) as bar:
+        task = bar.add_task("putting back", total=whole)
 
+        def progress(done: int) -> None:
+            bar.update(task, advance=done)
 
-async def _go_on(wanted: settings.Settings, folder: Folder) -> None:
-    from vicinato.backup import staging
-
-    journal = staging.journal_of(folder)
-    if journal is not None and journal.phase == "putting":
-        async with database_running(wanted, folder, locked=True):
-            await asyncio.to_thread(staging.put, target_of(wanted, folder), journal)
-
-
-def go_on(wanted: settings.Settings, folder: Folder) -> None:
-    """Ends an exchange of stores that was broken off, before anything is started."""
-    asyncio.run(_go_on(wanted, folder))
-
-
-def _first_start(wanted: settings.Settings, folder: Folder, target: Target) -> None:
-    """On a new machine: no demonstration, and the administrator of the backup, with a password
-    that is made here unless the secrets came along."""
-    import sqlalchemy as sa
-
-    from runtime.ids import derived
-    from runtime.store import Store
-
-    first_start.nothing_to_load(folder)
-    if "identity" not in target.urls or (folder.secrets.folder / "first-admin.json").exists():
-        return
-    made = first_start.administrator(wanted, folder)
-    store = Store(target.staged("identity"), readers=1)
-    try:
-        email = store.read_now(
-            lambda c: c.scalar(
-                sa.text("SELECT email FROM account WHERE id = :id"),
-                {"id": derived("identity", "first administrator")},
+        try:
+            journal = await put_back(
+                wanted, folder, backup, names, copies=copies, progress=progress
             )
-        )
-    finally:
-        store.close_now()
-    if email:
-        told = json.dumps(made | {"email": email}) + "\n"
-        write_private(folder.secrets.folder / first_start.ADMINISTRATOR, told)
+        except (BadBackupError, StoreAwayError) as error:
+            raise bad(backup.path, str(error)) from error
+        except MigrationError as error:
+            raise newer(backup.path, str(error)) from error
+        bar.update(task, completed=whole)
+    return journal
 
 
 async def _recover(wanted: settings.Settings, folder: Folder, console: Console) -> Finished | None:
     """Everything is started, recovers, is verified and stopped. None when it was broken off."""
     from messaging.bus import BusAway
     from vicinato.backup.finish import finish
+    from vicinato.backup.put_back import target_of
     from vicinato.commands.verify import administrators_bus
 
     stopping = threading.Event()

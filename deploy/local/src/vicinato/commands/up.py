@@ -49,9 +49,9 @@ def up() -> None:
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
         if (folder.restore / "journal.json").exists():
-            from vicinato.commands.restore import go_on
+            from vicinato.backup.put_back import go_on
 
-            go_on(wanted, folder)
+            asyncio.run(go_on(wanted, folder))
         first_start.administrator(wanted, folder)
         with folder.log("supervisor").open("a", encoding="utf-8") as log:
             asyncio.run(_run(wanted, folder, Screen(log, began)))

@@ -1,0 +1,87 @@
+"""An installation of stores alone, for tests of what is done with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from messaging.catalogue import services
+from messaging.tables import outbox
+from runtime.store import Store
+from runtime.testing import postgresql_server
+from vicinato.backup import staging
+from vicinato.backup.staging import Target
+from vicinato.backup.take import Order, take
+from vicinato.databases import create
+from vicinato.folder import Folder
+from vicinato.programs.service import url_on
+from vicinato.settings import SERVICES
+
+PAIR = ("cards", "shop")
+
+
+def urls_of(folder: Folder, names: tuple[str, ...] = SERVICES) -> dict[str, str]:
+    return {name: f"sqlite:///{folder.stores / name}.db" for name in names}
+
+
+def taken(folder: Folder, path: Path, *, secrets: bool = False) -> Path:
+    """A backup of its SQLite stores."""
+    take(folder, Order(urls_of(folder), path, secrets, "cluster"))
+    return path
+
+
+def tell(connection: sa.Connection, event_id: str) -> None:
+    """One row in the outbox, as if told."""
+    row = {
+        "id": event_id,
+        "topic": "cards.events",
+        "key": "k",
+        "type": "t",
+        "headers": {},
+        "body": b"{}",
+        "at": datetime.now(UTC),
+    }
+    connection.execute(sa.insert(outbox).values(**row))
+
+
+def ids(store: Store) -> set[str]:
+    """Of all that was told."""
+    return set(store.read_now(lambda c: c.scalars(sa.select(outbox.c.id)).all()))
+
+
+@contextmanager
+def stores_on(engine: str, folder: Folder, names: tuple[str, ...]) -> Iterator[Target]:
+    """Empty stores of these services, and where their restored ones go."""
+    if engine == "sqlite":
+        target = Target(folder, urls_of(folder, names))
+    else:
+        server = str(postgresql_server().get_uri())
+        run = uuid4().hex[:8]
+        target = Target(folder, {n: url_on(server, f"{n}_{run}", "secret") for n in names}, server)
+        create(server, target.urls)
+    for service in services():
+        if service.name in names:
+            staging.migrations_of(service, target.urls[service.name])
+    yield target
+    if target.server:
+        _drop_all(target)
+
+
+def _drop_all(target: Target) -> None:
+    with psycopg.connect(target.server, autocommit=True) as connection:
+        for url in target.urls.values():
+            name = url.rpartition("/")[2]
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE %s", (f"{name}%",)
+            ).fetchall()
+            for (found,) in rows:
+                words = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+                connection.execute(words.format(sql.Identifier(found)))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
