@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -170,6 +171,43 @@ def test_nobody_writes_their_own_password_without_the_old_one(bench: Bench) -> N
                 tx, me, account_id, Change(password_hash=PASSWORD_HASH)
             )
         )
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        Change(disabled=True),
+        Change(roles=frozenset({Role.TILL, Role.EDUCATOR})),
+        Change(email="b@example.org"),
+        Change(name="Anna"),
+        Change(language="ar"),
+    ],
+    ids=["disabled", "roles", "address", "name", "language"],
+)
+def test_what_somebody_else_changed_meanwhile_is_not_undone(
+    bench: Bench, meanwhile: Change
+) -> None:
+    account_id = bench.run(lambda tx: somebody(tx, ANNA, Role.TILL))
+    shown = Change(
+        roles=frozenset({Role.TILL}),
+        centre_id=NORTH,
+        household_id="",
+        organisation_id="",
+        producer_id="",
+        disabled=False,
+        email=ANNA,
+        name="",
+        language="",
+    )
+    bench.run(lambda tx: accounts.change_account(tx, HOUSE, account_id, meanwhile, seen=shown))
+    before = bench.read(lambda c: store.load_account(c, account_id))
+    with pytest.raises(Refusal, match=r"account\.changed_meanwhile"):
+        bench.run(
+            lambda tx: accounts.change_account(
+                tx, HOUSE, account_id, replace(shown, name="Anna Neri"), seen=shown
+            )
+        )
+    assert bench.read(lambda c: store.load_account(c, account_id)) == before
 
 
 def test_an_account_of_another_centre_is_not_there(bench: Bench) -> None:

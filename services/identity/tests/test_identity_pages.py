@@ -117,6 +117,36 @@ async def test_an_account_is_changed_and_its_person_signed_out(client: Client) -
     assert (await sign_in_elsewhere(client, "till@example.org")).status_code == 303
 
 
+async def test_a_save_undoes_nothing_that_somebody_else_changed_meanwhile(client: Client) -> None:
+    account_id = await person(client, "till@example.org", Role.TILL)
+    await page_of(client, ANNA, Role.COORDINATOR)
+    open_before = (await client.page(f"{ACCOUNTS}/{account_id}")).form("account")
+    other = (await client.page(f"{ACCOUNTS}/{account_id}")).form("account")
+    await other.submit(disabled="yes", roles=["till", "educator"], language="ar")
+    page = await open_before.submit(name="Bottega", language="es", status=422)
+    assert "Somebody else has changed this account meanwhile." in page
+    form = page.form("account")
+    assert form.values["disabled"] == "yes", "what was not touched is shown as it is now"
+    assert sorted(form.values["roles"]) == ["educator", "till"]
+    assert (form.values["name"], form.values["language"]) == ("Bottega", "es"), "typed: kept"
+    assert (await open_before.send(name="Bottega")).status_code == 422, "however often it is sent"
+    saved = (await form.submit()).form("account").values
+    assert (saved["disabled"], saved["name"]) == ("yes", "Bottega")
+    assert sorted(saved["roles"]) == ["educator", "till"]
+
+
+async def test_a_save_that_is_refused_for_another_reason_tells_it_too(client: Client) -> None:
+    account_id = await person(client, "till@example.org", Role.TILL)
+    await page_of(client, ANNA, Role.COORDINATOR)
+    open_before = (await client.page(f"{ACCOUNTS}/{account_id}")).form("account")
+    await (await client.page(f"{ACCOUNTS}/{account_id}")).form("account").submit(disabled="yes")
+    page = await open_before.submit(email="nonsense", status=422)
+    assert "not an e-mail address" in page
+    assert "Somebody else has changed this account meanwhile." in page
+    assert page.form("account").values["disabled"] == "yes"
+    assert page.form("account").values["email"] == "nonsense"
+
+
 async def sign_in_elsewhere(client: Client, email: str) -> httpx.Response:
     """A sign-in from another browser."""
     transport = httpx.ASGITransport(client.app)

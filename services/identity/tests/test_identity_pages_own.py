@@ -265,6 +265,22 @@ async def test_hours_that_nobody_understands_are_refused_and_stay_typed(client: 
     assert await client.read(lambda c: c.execute(sa.select(store.centre_words)).all()) == []
 
 
+async def test_two_who_write_the_words_at_once_do_not_undo_each_other(client: Client) -> None:
+    await page_of(client, ANNA, Role.COORDINATOR)
+    first = (await client.page(WORDS)).form("words")
+    second = (await client.page(WORDS)).form("words")
+    await first.submit(day_0="9-13", about_it="Una casa\r\naperta", phone="02 1234567")
+    page = await second.submit(address="via Satta", phone="02 7654321", status=422)
+    assert "Somebody else has changed these words meanwhile." in page
+    shown = page.form("words").values
+    assert (shown["day_0"], shown["address"]) == ("09:00-13:00", "via Satta")
+    assert shown["phone"] == "02 7654321", "what was typed stays"
+    assert "Saved" in await page.form("words").submit()
+    kept = (await client.page(WORDS)).form("words").values
+    assert (kept["about_it"], kept["day_0"]) == ("Una casa\naperta", "09:00-13:00")
+    assert (kept["address"], kept["phone"]) == ("via Satta", "02 7654321")
+
+
 async def test_the_words_of_another_centre_are_not_written(client: Client) -> None:
     await page_of(client, ANNA, Role.COORDINATOR)
     await (await client.page(WORDS)).form("words").submit(address="via Nord")

@@ -89,7 +89,7 @@ def words(connection: sa.Connection, centre_id: str) -> Words | None:
     """What a centre says of itself; None when it has said nothing yet."""
     table = store.centre_words
     row = connection.execute(sa.select(table).where(table.c.centre_id == centre_id)).first()
-    return None if row is None else _said(row)
+    return None if row is None else Words.of(row)
 
 
 def open_houses(connection: sa.Connection) -> list[tuple[str, str, str, Words | None]]:
@@ -101,14 +101,9 @@ def open_houses(connection: sa.Connection) -> list[tuple[str, str, str, Words | 
         .order_by(centre.c.name, centre.c.id)
     )
     return [
-        (row.id, row.name, row.time_zone, None if row.centre_id is None else _said(row))
+        (row.id, row.name, row.time_zone, None if row.centre_id is None else Words.of(row))
         for row in rows
     ]
-
-
-def _said(row: sa.Row[Any]) -> Words:
-    hours = {day: [(begin, end) for begin, end in spans] for day, spans in row.hours.items()}
-    return Words(row.about, hours, row.address, row.directions, row.phone)
 
 
 def accounts(

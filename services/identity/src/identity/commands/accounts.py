@@ -58,6 +58,27 @@ class Change:
         }
         return replace(before, **{name: new for name, new in wanted.items() if new is not None})
 
+    def holds(self, account: store.Account) -> bool:
+        """Whether an account is already as this says."""
+        return (
+            self.standing(account.standing) == account.standing
+            and self.email in (None, account.email)
+            and self.name in (None, account.name)
+            and self.language in (None, account.language)
+        )
+
+
+def changed_meanwhile() -> Refusal:
+    """Somebody else changed the account since it was looked at."""
+    return Refusal(
+        "account.changed_meanwhile",
+        N_("Somebody else has changed this account meanwhile."),
+        N_(
+            "Look at it as it is now, with what you typed, then save again. "
+            "A password has to be typed anew."
+        ),
+    )
+
 
 def create_account(
     tx: Transaction, asker: Asker, wanted: NewAccount, *, account_id: str = ""
@@ -103,10 +124,14 @@ def create_account(
     return account_id
 
 
-def change_account(tx: Transaction, asker: Asker, account_id: str, change: Change) -> None:
+def change_account(
+    tx: Transaction, asker: Asker, account_id: str, change: Change, *, seen: Change | None = None
+) -> None:
     """Change an account that the asker may change; ends its sessions when it matters.
 
-    Raises NotFound for an account out of the asker's reach, NotAllowed, Invalid, Refusal.
+    ``seen`` is the account that the asker looked at: when something of it is different by now,
+    nothing is written. Raises NotFound for an account out of the asker's reach, NotAllowed,
+    Invalid, Refusal (account.changed_meanwhile, account.email_taken).
     """
     if change.roles is not None or change.centre_id is not None or change.disabled is not None:
         store.lock_governing(tx.connection)
@@ -122,6 +147,8 @@ def change_account(tx: Transaction, asker: Asker, account_id: str, change: Chang
         )
     standing = change.standing(before.standing)
     accounts.check_change(asker, account_id, before.standing, standing)
+    if seen is not None and not seen.holds(before):
+        raise changed_meanwhile()
     if before.standing.governs and not standing.governs:
         accounts.check_governed(store.count_governing(tx.connection, but=account_id))
     if standing.centre_id != before.standing.centre_id:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from zoneinfo import available_timezones
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from identity.domain.accounts import LANGUAGES, OPAQUE, Asker
 from identity.domain.hours import Hours
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotAllowed, NotFound, Refusal
-from runtime.store import upsert
+from runtime.store import lock_rows, upsert
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,54 @@ class Words:
     directions: str = ""
     phone: str = ""
 
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> Words:
+        """The words of a row of ``centre_words``."""
+        hours = {day: [(begin, end) for begin, end in spans] for day, spans in row.hours.items()}
+        return cls(row.about, hours, row.address, row.directions, row.phone)
 
-def say_of_itself(tx: Transaction, centre_id: str, words: Words) -> None:
-    """Write what stands on the public home of a centre. Raises NotFound."""
+    @property
+    def kept(self) -> Words:
+        """As they are kept: a language without a text and a day without hours are not said."""
+        about = {code: text for code, text in self.about.items() if text}
+        hours = {day: list(spans) for day, spans in self.hours.items() if spans}
+        return replace(self, about=about, hours=hours)
+
+
+def changed_meanwhile() -> Refusal:
+    """Somebody else wrote the words since they were looked at."""
+    return Refusal(
+        "words.changed_meanwhile",
+        N_("Somebody else has changed these words meanwhile."),
+        N_("Look at them as they are now, with what you typed, then save again."),
+    )
+
+
+def say_of_itself(
+    tx: Transaction, centre_id: str, words: Words, *, seen: Words | None = None
+) -> None:
+    """Write what stands on the public home of a centre.
+
+    ``seen`` is what the writer looked at: when something else stands there by now, nothing is
+    written. Raises NotFound, Refusal (words.changed_meanwhile).
+    """
+    lock_rows(tx.connection, store.centre, [centre_id])
     if not store.centre_name(tx.connection, centre_id):
         raise NotFound("centre.unknown", N_("There is no such centre."))
+    table = store.centre_words
+    row = tx.connection.execute(sa.select(table).where(table.c.centre_id == centre_id)).first()
+    now = Words({}, {}) if row is None else Words.of(row)
+    if seen is not None and seen.kept != now.kept:
+        raise changed_meanwhile()
+    kept = words.kept
     upsert(
         tx.connection,
         store.centre_words,
         [
             {
                 "centre_id": centre_id,
-                "about": {code: text for code, text in words.about.items() if text},
-                "hours": {day: list(spans) for day, spans in words.hours.items() if spans},
+                "about": kept.about,
+                "hours": kept.hours,
                 "address": words.address,
                 "directions": words.directions,
                 "phone": words.phone,

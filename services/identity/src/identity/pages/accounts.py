@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, Json
 from starlette.responses import Response
 
 from contracts.identity import Role
@@ -43,7 +44,7 @@ class AccountForm(BaseModel):
 
     email: Annotated[str, Field(max_length=254)]
     name: Line = ""
-    roles: list[Role] = []
+    roles: Annotated[list[Role], AfterValidator(sorted)] = []
     centre_id: Link = ""
     household_id: Link = ""
     organisation_id: Link = ""
@@ -68,11 +69,32 @@ class NewForm(AccountForm):
     password: Password
 
 
-class EditForm(AccountForm):
+class AccountSeen(AccountForm):
+    """What the page showed of an account; it travels with the form."""
+
+    disabled: bool = False
+
+    @property
+    def told(self) -> Change:
+        """As the command compares it with what holds."""
+        return Change(
+            roles=frozenset(self.roles),
+            centre_id=self.centre_id,
+            household_id=self.household_id,
+            organisation_id=self.organisation_id,
+            producer_id=self.producer_id,
+            disabled=self.disabled,
+            email=self.email,
+            name=self.name,
+            language=self.language,
+        )
+
+
+class EditForm(AccountSeen):
     """An account that exists keeps its password unless a new one is written."""
 
     password: Password = ""
-    disabled: bool = False
+    seen: Json[AccountSeen]
 
 
 @router.get(LIST)
@@ -131,7 +153,7 @@ async def create(call: Keepers) -> Response:
 async def edit_page(account_id: str, call: Keepers) -> Response:
     """An account and the form that changes it."""
     found = await _shown(call, account_id)
-    values = found.model_dump(mode="json")
+    values = found.model_dump(mode="json") | {"seen": _seen(found).model_dump_json()}
     return await _form_page(call, call.blank(EditForm, values), found)
 
 
@@ -143,6 +165,8 @@ async def change(account_id: str, call: Keepers) -> Response:
     if form.ok:
         await form.attempt(_change(call, found, form.data))
     if not form.ok:
+        found = await _shown(call, account_id)
+        _renew(form, _seen(found))
         return await _form_page(call, form, found)
     return call.redirect(f"{LIST}/{account_id}?done=changed")
 
@@ -176,22 +200,11 @@ async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
     if typed.password:
         password = acceptable(typed.password, email=email, roles=typed.roles, names=[typed.name])
         password_hash = await edge.HASHING.hash(password)
-    change = Change(
-        roles=frozenset(typed.roles),
-        centre_id=typed.centre_id,
-        household_id=typed.household_id,
-        organisation_id=typed.organisation_id,
-        producer_id=typed.producer_id,
-        disabled=typed.disabled,
-        email=email,
-        name=typed.name,
-        language=typed.language,
-        password_hash=password_hash,
-    )
+    change = replace(typed.told, email=email, password_hash=password_hash)
     asker = edge.asker(call)
     await edge.once(
         call,
-        lambda tx: accounts.change_account(tx, asker, found.id, change),
+        lambda tx: accounts.change_account(tx, asker, found.id, change, seen=typed.seen.told),
         content=typed.model_dump(exclude={"password"}),
         password=typed.password,
     )
@@ -200,6 +213,22 @@ async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
 async def _shown(call: Call, account_id: str) -> AccountShown:
     asker = edge.asker(call)
     return await call.query(lambda c: queries.account(c, asker, account_id))
+
+
+def _seen(found: AccountShown) -> AccountSeen:
+    return AccountSeen.model_validate(found.model_dump())
+
+
+def _renew(form: Form[EditForm], now: AccountSeen) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    form.refuse(accounts.changed_meanwhile())
+    held = now.model_dump(mode="json")
+    was = form.data.seen
+    untouched = [name for name in held if getattr(form.data, name) == getattr(was, name)]
+    form.values |= {name: held[name] for name in untouched} | {"seen": now.model_dump_json()}
 
 
 async def _list(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from babel.dates import get_day_names
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, Json
 from starlette.responses import Response
 
 from contracts.identity import Role
@@ -28,12 +28,19 @@ router = APIRouter(include_in_schema=False)
 WORDS = "/identity/centre/words"
 
 Leads = Annotated[Call, Depends(allow(Role.ADMINISTRATOR, Role.COORDINATOR))]
-Text = Annotated[str, Field(max_length=2000)]
+
+
+def _lines(text: str) -> str:
+    """A browser ends the lines of a text in its own way."""
+    return text.replace("\r\n", "\n")
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_lines)]
 Line = Annotated[str, Field(max_length=80)]
 
 
-class WordsForm(BaseModel):
-    """The form: a text for each language, hours for each day of the week."""
+class Written(BaseModel):
+    """A text for each language, hours for each day of the week."""
 
     about_it: Text = ""
     about_en: Text = ""
@@ -48,16 +55,23 @@ class WordsForm(BaseModel):
     day_5: Line = ""
     day_6: Line = ""
     address: Annotated[str, Field(max_length=300)] = ""
-    directions: Annotated[str, Field(max_length=1000)] = ""
+    directions: Annotated[str, Field(max_length=1000), AfterValidator(_lines)] = ""
     phone: Annotated[str, Field(max_length=40, pattern=PHONE)] = ""
+
+
+class WordsForm(Written):
+    """The form; what it showed travels with it."""
+
+    seen: Json[Written]
 
 
 @router.get(WORDS)
 async def words_page(call: Leads, done: Annotated[str, Field(max_length=10)] = "") -> Response:
     """The form with what is said now."""
     centre = call.centre_or(None)
-    words = await call.query(lambda c: queries.words(c, centre))
-    return await _page(call, centre, call.blank(WordsForm, _typed(words)), done=done == "yes")
+    words = _typed(await call.query(lambda c: queries.words(c, centre)))
+    form = call.blank(WordsForm, words.model_dump() | {"seen": words.model_dump_json()})
+    return await _page(call, centre, form, done=done == "yes")
 
 
 @router.post(WORDS)
@@ -67,12 +81,13 @@ async def say(call: Leads) -> Response:
     form = await call.form(WordsForm)
     if form.ok:
         try:
-            words = _words(form.data)
+            words, seen = _words(form.data), _words(form.data.seen)
         except Invalid as refusal:
             form.refuse(refusal)
         else:
-            await form.command(lambda tx: centres.say_of_itself(tx, centre, words))
+            await form.command(lambda tx: centres.say_of_itself(tx, centre, words, seen=seen))
     if not form.ok:
+        _renew(form, _typed(await call.query(lambda c: queries.words(c, centre))))
         return await _page(call, centre, form)
     return call.redirect(f"{WORDS}?done=yes")
 
@@ -106,19 +121,30 @@ def day_names(to: Translator) -> Mapping[str, str]:
     return {day: found[int(day)] for day in hours.DAYS}
 
 
-def _typed(words: Words | None) -> dict[str, str]:
+def _typed(words: Words | None) -> Written:
     if words is None:
-        return {}
-    return {
+        return Written()
+    return Written(
         **{f"about_{code}": text for code, text in words.about.items()},
         **{f"day_{day}": hours.written(spans) for day, spans in words.hours.items()},
-        "address": words.address,
-        "directions": words.directions,
-        "phone": words.phone,
-    }
+        address=words.address,
+        directions=words.directions,
+        phone=words.phone,
+    )
 
 
-def _words(typed: WordsForm) -> Words:
+def _renew(form: Form[WordsForm], now: Written) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    form.refuse(centres.changed_meanwhile())
+    held, was = now.model_dump(), form.data.seen
+    untouched = [name for name in held if getattr(form.data, name) == getattr(was, name)]
+    form.values |= {name: held[name] for name in untouched} | {"seen": now.model_dump_json()}
+
+
+def _words(typed: Written) -> Words:
     """Raises Invalid with the day at fault."""
     given = typed.model_dump()
     return Words(
