@@ -267,6 +267,64 @@ async def test_members_change(client: Client) -> None:
     assert "The holder cannot leave the household." in page
 
 
+async def test_a_new_zone_does_not_bring_an_old_address_back(client: Client) -> None:
+    here = await registered(client)
+    path = f"/cards/households/{here}/change"
+    open_before = (await client.page(path)).form("change")
+    corrected = {"members.0.email": "amina@example.org"}
+    await (await client.page(path)).form("change").submit(**corrected, action="save")
+    page = await open_before.submit(zone="via Satta", action="save", status=422)
+    assert "Somebody else has changed this household meanwhile." in page
+    page = await page.form("change").submit(action="save")
+    for text in ("via Satta", "amina@example.org"):
+        assert text in page
+
+
+async def test_a_save_undoes_nothing_that_somebody_else_changed_meanwhile(client: Client) -> None:
+    here = await registered(client, "Amina", "Luca", "Bruno", phone="+393331234567")
+    path = f"/cards/households/{here}/change"
+    open_before = (await client.page(path)).form("change")
+    await (
+        (await client.page(path))
+        .form("change")
+        .submit(
+            **{
+                "action": "save",
+                "members.0.phone": "",
+                "members.0.email": "amina@example.org",
+                "members.0.holder": None,
+                "members.1.holder": "yes",
+                "members.2.leaves": "yes",
+                "members.1.language": "es",
+            }
+        )
+    )
+    typed = {"zone": "via Gazzoletti", "members.0.given_name": "Aminah", "members.1.language": "ar"}
+    page = await open_before.submit(**typed, action="add_member")
+    new = {"members.3.given_name": "Zoe"}
+    page = await page.form("change").submit(**new, action="save", status=422)
+    assert "Somebody else has changed this household meanwhile." in page
+    form = page.form("change")
+    shown = {
+        "zone": "via Gazzoletti",
+        "members.0.given_name": "Aminah",
+        "members.0.phone": "",
+        "members.0.email": "amina@example.org",
+        "members.1.given_name": "Luca",
+        "members.1.language": "ar",
+        "members.1.holder": "yes",
+        "members.2.given_name": "Zoe",
+    }
+    assert {name: form.values[name] for name in shown} == shown
+    assert "members.0.holder" not in form.values
+    assert "members.3.given_name" not in form.values, "who left is not in the form any more"
+    page = await form.submit(action="save")
+    assert page.path == f"/cards/households/{here}"
+    for text in ("Household of Luca Rossi", "Aminah Rossi", "amina@example.org", "Zoe Rossi"):
+        assert text in page
+    assert "Bruno" not in page
+
+
 async def test_rules_and_points_that_nobody_had(client: Client) -> None:
     client.sign_in(LEAD)
     page = await client.page("/cards/rules")

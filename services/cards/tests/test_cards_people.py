@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards import commands, store
+from cards import commands, queries, store
 from cards.domain import card as domain
 from cards.domain.card import BlockReason, digest_of, new_token, number_of
 from cards.domain.household import phone_of, query_words, search_words
-from cards.models import HouseholdChange, MemberChange
+from cards.models import HouseholdChange, HouseholdShown, MemberChange
 from cards.store import people
 from contracts import cards as facts
 from contracts import people as people_facts
@@ -64,6 +64,35 @@ def test_every_change_of_a_person_has_a_greater_revision(bench: Any) -> None:
     assert len(bench.emitted(facts.ConsentGiven)) == 1
     assert len(bench.emitted(facts.ConsentWithdrawn)) == 1
     assert len(bench.emitted(facts.HouseholdChanged)) == 2
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda house: HouseholdChange(zone="via Gazzoletti"),
+        lambda house: HouseholdChange(
+            members=[MemberChange(id=house.person_id, email="amina@example.org")]
+        ),
+        lambda house: HouseholdChange(
+            members=[
+                MemberChange(id=house.person_id, holder=False),
+                MemberChange(given_name="Zoe", family_name="Rossi", holder=True),
+            ]
+        ),
+    ],
+    ids=["zone", "contact", "holder"],
+)
+def test_what_somebody_else_changed_of_a_household_meanwhile_is_not_undone(
+    bench: Any, meanwhile: Any
+) -> None:
+    house = bench.household()
+    shown = HouseholdShown.model_validate(bench.read(lambda c: queries.household(c, house.id)))
+    bench.run(lambda tx: commands.change_household(tx, house.id, meanwhile(house), seen=shown))
+    now = bench.read(lambda c: queries.household(c, house.id))
+    late = HouseholdChange(zone="via Satta", members=[MemberChange(id=house.person_id, email="")])
+    with pytest.raises(Refusal, match=r"household\.changed_meanwhile"):
+        bench.run(lambda tx: commands.change_household(tx, house.id, late, seen=shown))
+    assert bench.read(lambda c: queries.household(c, house.id)) == now
 
 
 def test_the_path_of_a_person(bench: Any) -> None:

@@ -149,6 +149,31 @@ class HouseholdChange(Asked):
     )
 
 
+class MemberShown(BaseModel):
+    """What the form of a change shows of a member."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    given_name: str
+    family_name: str
+    birth_date: date | None
+    language: str
+    email: str
+    phone: str
+    holder: bool
+
+
+class HouseholdShown(BaseModel):
+    """What the form of a change shows of a household. It travels with the form, and is compared
+    with what holds when the form comes back."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    zone: str
+    members: list[MemberShown]
+
+
 class ConsentGiven(Asked):
     """A purpose that the holder agrees to."""
 

@@ -10,6 +10,7 @@ from cards.commands.households import (
     change_stage,
     erase_household,
     give_consent,
+    household_changed_meanwhile,
     register_household,
     withdraw_consent,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "change_stage",
     "erase_household",
     "give_consent",
+    "household_changed_meanwhile",
     "issue_card",
     "register_household",
     "replace_card",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 
 import sqlalchemy as sa
@@ -11,7 +12,14 @@ from cards import moves, store
 from cards.commands.cards import block_all
 from cards.commands.reach import centre_of, household_of
 from cards.domain.household import check_birth_date, check_holder
-from cards.models import HouseholdChange, HouseholdNew, Member, MemberChange
+from cards.models import (
+    HouseholdChange,
+    HouseholdNew,
+    HouseholdShown,
+    Member,
+    MemberChange,
+    MemberShown,
+)
 from cards.store import people
 from cards.store.ledger import Ledger
 from cards.store.people import Person
@@ -19,7 +27,7 @@ from cards.store.rows import HouseholdRow
 from contracts import cards as facts
 from contracts.cards import Purpose, Stage
 from messaging import Transaction
-from runtime.refusals import N_, Invalid, NotFound
+from runtime.refusals import N_, Invalid, NotFound, Refusal
 from runtime.settings import Settings
 
 _AT_ONCE = 500
@@ -67,10 +75,31 @@ def register_household(tx: Transaction, new: HouseholdNew) -> str:
     return household_id
 
 
-def change_household(tx: Transaction, household_id: str, change: HouseholdChange) -> None:
-    """Zone, members, holder. Who leaves is forgotten; the holder cannot leave before another is."""
+def household_changed_meanwhile() -> Refusal:
+    """Somebody else changed the household since it was looked at."""
+    return Refusal(
+        "household.changed_meanwhile",
+        N_("Somebody else has changed this household meanwhile."),
+        N_("Look at it as it is now, with what you typed, then save again."),
+    )
+
+
+def change_household(
+    tx: Transaction,
+    household_id: str,
+    change: HouseholdChange,
+    *,
+    seen: HouseholdShown | None = None,
+) -> None:
+    """Zone, members, holder. Who leaves is forgotten; the holder cannot leave before another is.
+
+    ``seen`` is the household that the caller looked at: when something of it is different by now,
+    nothing is written, and Refusal("household.changed_meanwhile") is raised.
+    """
     household = household_of(tx, household_id)
     persons = people.of(tx.connection, household_id)
+    if seen is not None and seen != _shown(tx, household_id, persons):
+        raise household_changed_meanwhile()
     kept = {person.id: person for person in persons}
     for removed in dict.fromkeys(change.removed):
         if removed not in kept:
@@ -219,6 +248,12 @@ def erase_again(tx: Transaction, _settings: Settings) -> None:
     ).all()
     for start in range(0, len(gone), _AT_ONCE):
         people.empty_outbox(tx.connection, gone[start : start + _AT_ONCE])
+
+
+def _shown(tx: Transaction, household_id: str, persons: Sequence[Person]) -> HouseholdShown:
+    holder_id = people.holder_of(tx.connection, household_id)
+    members = [MemberShown(**asdict(one), holder=one.id == holder_id) for one in persons]
+    return HouseholdShown(zone=people.zone_of(tx.connection, household_id), members=members)
 
 
 def _person(tx: Transaction, household_id: str, member: Member, position: int) -> Person:

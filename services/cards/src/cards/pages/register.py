@@ -6,12 +6,18 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 from starlette.responses import Response
 
 from cards import commands, models
 from cards.domain.household import MOST_MEMBERS
-from cards.models import HouseholdChange, HouseholdNew, MemberChange
+from cards.models import (
+    HouseholdChange,
+    HouseholdNew,
+    HouseholdShown,
+    MemberChange,
+    MemberShown,
+)
 from cards.pages.common import AtDesk, Id, centres_of, household_of, labels
 from cards.words import PURPOSES
 from web.call import Call
@@ -23,6 +29,9 @@ router = APIRouter(prefix="/cards")
 MORE_LANGUAGES = {"zh": "中文", "uk": "Українська", "ro": "Română", "pt": "Português"}
 LANGUAGES = [*NAMES.items(), *MORE_LANGUAGES.items()]
 """Languages that the families of the quarter read; messages come in ours or bilingual."""
+
+SHOWN = ("id", "given_name", "family_name", "birth_date", "language", "email", "phone")
+"""What a row shows of a member, beside who holds the card."""
 
 
 class Registration(HouseholdNew):
@@ -59,6 +68,7 @@ class Changing(BaseModel):
     zone: models.Zone = ""
     members: list[MemberRow] = Field(default_factory=list, max_length=MOST_MEMBERS)
     action: str = "save"
+    seen: Json[HouseholdShown]
 
 
 @router.get("/households/new")
@@ -86,14 +96,8 @@ async def register(call: AtDesk) -> Response:
 @router.get("/households/{household_id}/change")
 async def changing(household_id: Id, call: AtDesk) -> Response:
     household = await household_of(call, household_id)
-    values: dict[str, Any] = {"zone": household.zone}
-    for row, member in enumerate(household.members):
-        values |= {
-            f"members.{row}.{name}": getattr(member, name) or ""
-            for name in ("id", "given_name", "family_name", "birth_date", "language")
-        }
-        values |= {f"members.{row}.{name}": getattr(member, name) for name in ("email", "phone")}
-        values[f"members.{row}.holder"] = "yes" if member.holder else ""
+    shown = HouseholdShown.model_validate(household)
+    values = _values(shown, [_row(member) for member in shown.members])
     return await _change_page(call, household_id, call.blank(Changing, values), 0)
 
 
@@ -105,10 +109,56 @@ async def change(household_id: Id, call: AtDesk) -> Response:
         return await _change_page(call, household_id, form, 1)
     wanted = _wanted(form) if form.ok else None
     if wanted is not None:
-        await form.command(lambda tx: commands.change_household(tx, household_id, wanted))
+        seen = form.data.seen
+        await form.command(
+            lambda tx: commands.change_household(tx, household_id, wanted, seen=seen)
+        )
     if not form.ok:
+        _renew(form, HouseholdShown.model_validate(await household_of(call, household_id)))
         return await _change_page(call, household_id, form, 0)
     return call.redirect(f"/cards/households/{household_id}")
+
+
+def _values(shown: HouseholdShown, rows: list[dict[str, str]]) -> dict[str, Any]:
+    """The form with these rows, and what it showed."""
+    members = {
+        f"members.{place}.{name}": value
+        for place, row in enumerate(rows)
+        for name, value in row.items()
+    }
+    return {"zone": shown.zone, **members, "seen": shown.model_dump_json()}
+
+
+def _row(member: MemberShown | MemberRow) -> dict[str, str]:
+    """A member as the fields of its row."""
+    row = {name: str(getattr(member, name) or "") for name in SHOWN}
+    leaves = isinstance(member, MemberRow) and member.leaves
+    return {**row, "holder": "yes" if member.holder else "", "leaves": "yes" if leaves else ""}
+
+
+def _renew(form: Form[Changing], now: HouseholdShown) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    typed, seen = form.data, form.data.seen
+    was = {member.id: _row(member) for member in seen.members}
+    mine = {row.id: _row(row) for row in typed.members if row.id}
+    rows = []
+    for member in now.members:
+        before = was.get(member.id, {})
+        touched = {
+            name: value
+            for name, value in mine.get(member.id, {}).items()
+            if value != before.get(name)
+        }
+        rows.append(_row(member) | touched)
+    rows += [_row(row) for row in typed.members if not row.id]
+    form.values = _values(now, rows)
+    if typed.zone != seen.zone:
+        form.values["zone"] = typed.zone
+    form.errors.clear()
+    form.refuse(commands.household_changed_meanwhile())
 
 
 def _wanted(form: Form[Changing]) -> HouseholdChange:
