@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from contracts import shop
 from runtime.refusals import Refusal
 from solidarity_shop import commands, queries
 from web.paging import Paging
+from web.testing import Client
 
 Shop = Any
 
@@ -63,6 +65,65 @@ def test_a_sale_that_waits_at_the_closing_belongs_to_the_next(shop_bench: Shop) 
 
 
 # -- the catalogue -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        commands.ProductChange(price_cents=150),
+        commands.ProductChange(name="Pane nero"),
+        commands.ProductChange(barcode="800"),
+        commands.ProductChange(category="forno"),
+        commands.ProductChange(minimum=2),
+        commands.ProductChange(sellable=False),
+    ],
+    ids=lambda change: next(name for name, value in vars(change).items() if value is not None),
+)
+def test_what_somebody_else_changed_of_a_product_meanwhile_is_not_undone(
+    shop_bench: Shop, meanwhile: commands.ProductChange
+) -> None:
+    bread = shop_bench.product(100, on_hand=3)
+    shown = commands.ProductChange(
+        name=bread.name,
+        price_cents=100,
+        barcode=bread.barcode,
+        category=bread.category,
+        producer_id=bread.producer_id,
+        minimum=bread.minimum,
+        sellable=True,
+    )
+
+    def change(what: commands.ProductChange) -> Any:
+        return shop_bench.run(
+            lambda tx: commands.change_product(tx, bread.id, what, centre="centre-1", seen=shown)
+        )
+
+    now = change(meanwhile)
+    with pytest.raises(Refusal, match=r"product\.changed_meanwhile"):
+        change(replace(shown, category="dolci"))
+    kept = shop_bench.bench.read(lambda c: queries.product_of(c, bread.id))
+    assert kept == now
+
+
+async def test_a_save_undoes_nothing_that_somebody_else_changed_meanwhile(
+    shop_bench: Shop, shop_client: Client
+) -> None:
+    bread = shop_bench.product(100)
+    path = f"/shop/products/{bread.id}/edit"
+    open_before = (await shop_client.page(path)).form("product")
+    other = (await shop_client.page(path)).form("product")
+    await other.submit(price_cents="1,50", minimum=4, sellable=None)
+    page = await open_before.submit(category="forno", minimum=2, status=422)
+    assert "Somebody else has changed this product meanwhile." in page
+    form = page.form("product")
+    assert form.values["price_cents"] == "1,50", "what was not touched is shown as it is now"
+    assert (form.values["category"], form.values["minimum"]) == ("forno", "2"), "typed: kept"
+    assert "sellable" not in form.values
+    page = await form.submit()
+    for text in ("€1.50", "forno"):
+        assert text in page
+    now = shop_bench.bench.read(lambda c: queries.product_of(c, bread.id))
+    assert (now.price_cents, now.category, now.minimum, now.sellable) == (150, "forno", 2, False)
 
 
 def test_a_product_changes_by_what_is_given_and_tells_it(shop_bench: Shop) -> None:

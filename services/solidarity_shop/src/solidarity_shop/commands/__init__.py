@@ -16,6 +16,7 @@ from solidarity_shop.commands.catalogue import (
     ProductChange,
     change_product,
     create_product,
+    product_changed_meanwhile,
     register_producer,
 )
 from solidarity_shop.commands.refunds import NewRefund, refund_sale
@@ -38,6 +39,7 @@ __all__ = [
     "forget_card",
     "move_stock",
     "open_till",
+    "product_changed_meanwhile",
     "refund_sale",
     "register_producer",
     "scan",

@@ -77,6 +77,22 @@ class ProductChange:
     minimum: int | None = None
     sellable: bool | None = None
 
+    def columns(self) -> dict[str, Any]:
+        """The columns that it names, with their values."""
+        values: dict[str, Any] = {}
+        if self.name is not None:
+            values |= {"name": self.name.strip(), "name_key": store.name_key(self.name)}
+        if self.barcode is not None:
+            values["barcode"] = self.barcode.strip() or None
+        if self.producer_id is not None:
+            values["producer_id"] = self.producer_id or None
+        if self.category is not None:
+            values["category"] = self.category.strip()
+        for column in ("price_cents", "minimum", "sellable"):
+            if (value := getattr(self, column)) is not None:
+                values[column] = value
+        return values
+
 
 def create_product(tx: Transaction, new: NewProduct, *, centre_id: str) -> ProductView:
     """A new product with nothing on hand. The same id and content again: the same answer."""
@@ -110,26 +126,34 @@ def create_product(tx: Transaction, new: NewProduct, *, centre_id: str) -> Produ
     return queries.product_of(tx.connection, row["id"])
 
 
+def product_changed_meanwhile() -> Refusal:
+    """Somebody else changed the product since it was looked at."""
+    return Refusal(
+        "product.changed_meanwhile",
+        N_("Somebody else has changed this product meanwhile."),
+        N_("Look at it as it is now, with what you typed, then save again."),
+    )
+
+
 def change_product(
-    tx: Transaction, product_id: str, change: ProductChange, *, centre: str
+    tx: Transaction,
+    product_id: str,
+    change: ProductChange,
+    *,
+    centre: str,
+    seen: ProductChange | None = None,
 ) -> ProductView:
-    """Change what is given. A minimum raised above what is on hand tells that stock is low."""
+    """Change what is given. A minimum raised above what is on hand tells that stock is low.
+
+    ``seen`` is the product that the caller looked at: when something of it is different by now,
+    nothing is written, and Refusal("product.changed_meanwhile") is raised.
+    """
     before = known.locked_product(tx.connection, product_id, centre)
-    values: dict[str, Any] = {}
-    if change.name is not None:
-        values |= {"name": change.name.strip(), "name_key": store.name_key(change.name)}
-    if change.barcode is not None:
-        values["barcode"] = change.barcode.strip() or None
-    if change.producer_id is not None:
-        if change.producer_id:
-            known.producer(tx.connection, change.producer_id, before["centre_id"])
-        values["producer_id"] = change.producer_id or None
-    if change.category is not None:
-        values["category"] = change.category.strip()
-    for column in ("price_cents", "minimum", "sellable"):
-        if (value := getattr(change, column)) is not None:
-            values[column] = value
-    values = {column: value for column, value in values.items() if before[column] != value}
+    if seen is not None and any(before[name] != value for name, value in seen.columns().items()):
+        raise product_changed_meanwhile()
+    if change.producer_id:
+        known.producer(tx.connection, change.producer_id, before["centre_id"])
+    values = {name: value for name, value in change.columns().items() if before[name] != value}
     if not values:
         return queries.product_of(tx.connection, product_id)
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Json, TypeAdapter
 from starlette.responses import Response
 
 from contracts.shop import StockReason
@@ -32,6 +33,15 @@ class ProductForm(BaseModel):
     producer_id: str = Field(default="", pattern=r"^$|" + ID)
     minimum: int = Field(default=0, ge=0, le=100_000)
     sellable: bool = False
+
+
+class EditForm(ProductForm):
+    """The form of a product that is there; what it showed travels with it."""
+
+    seen: Json[commands.ProductChange]
+
+
+SHOWN = TypeAdapter(commands.ProductChange)
 
 
 class MovementForm(BaseModel):
@@ -99,26 +109,60 @@ async def create_product(call: Seller) -> Response:
 async def edit_product(product_id: RowId, call: Seller) -> Response:
     centre = centre_of(call)
     product = await call.query(lambda c: queries.product_of(c, product_id, centre))
-    return await _product_form(call, call.blank(ProductForm, product), product)
+    form = call.blank(EditForm, _values(_shown(product)))
+    return await _product_form(call, form, product)
 
 
 @router.post("/products/{product_id}/edit")
 async def change_product(product_id: RowId, call: Seller) -> Response:
     centre = centre_of(call)
-    product = await call.query(lambda c: queries.product_of(c, product_id, centre))
-    form = await call.form(ProductForm)
+    form = await call.form(EditForm)
     if form.ok:
-        change = commands.ProductChange(**form.data.model_dump())
+        change = commands.ProductChange(**form.data.model_dump(exclude={"seen"}))
+        seen = form.data.seen
         await form.command(
-            lambda tx: commands.change_product(tx, product_id, change, centre=centre)
+            lambda tx: commands.change_product(tx, product_id, change, centre=centre, seen=seen)
         )
     if form.errors:
+        product = await call.query(lambda c: queries.product_of(c, product_id, centre))
+        _renew(form, _shown(product))
         return await _product_form(call, form, product)
     return call.redirect(f"/shop/products/{product_id}")
 
 
+def _shown(product: ProductView) -> commands.ProductChange:
+    """What the form shows of a product."""
+    return commands.ProductChange(
+        name=product.name,
+        price_cents=product.price_cents,
+        barcode=product.barcode,
+        category=product.category,
+        producer_id=product.producer_id,
+        minimum=product.minimum,
+        sellable=product.sellable,
+    )
+
+
+def _values(shown: commands.ProductChange) -> dict[str, Any]:
+    return asdict(shown) | {"seen": SHOWN.dump_json(shown).decode()}
+
+
+def _renew(form: Form[EditForm], now: commands.ProductChange) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    form.refuse(commands.product_changed_meanwhile())
+    typed, was = form.data, form.data.seen
+    form.values |= {
+        name: value
+        for name, value in _values(now).items()
+        if name == "seen" or getattr(typed, name) == getattr(was, name)
+    }
+
+
 async def _product_form(
-    call: Call, form: Form[ProductForm], product: ProductView | None
+    call: Call, form: Form[ProductForm] | Form[EditForm], product: ProductView | None
 ) -> Response:
     centre = product.centre_id if product is not None else centre_of(call)
 
