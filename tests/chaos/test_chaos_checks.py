@@ -123,6 +123,12 @@ def test_a_history_that_holds_is_without_findings(stores: dict[str, sa.Connectio
         ("cards", "UPDATE hold SET state = 'placed' WHERE id = 'p2'", "has not ended"),
         ("cards", "INSERT INTO refund VALUES ('back')", "was booked 2 times"),
         ("cards", "DELETE FROM transfer WHERE id = 't3'", "credit gift was acknowledged and is"),
+        (
+            "cards",
+            "INSERT INTO transfer VALUES ('t5', 'adjustment', 'o2', '', 'h');"
+            "INSERT INTO entry VALUES ('t5', 'household', 30)",
+            "30 points were given to household h 1 times without a note, and 0 times",
+        ),
         ("cards", "UPDATE attendance SET credited = 0", "not (True, 1, 5)"),
         ("cards", "INSERT INTO entry VALUES ('t4', 'household', 5)", "10 points were moved"),
         ("activities", "DELETE FROM sign_up WHERE id = 'u1'", "sign-up u1 (op1) was acknowledged"),
@@ -140,8 +146,28 @@ def test_a_history_that_holds_is_without_findings(stores: dict[str, sa.Connectio
 def test_one_deliberate_fault_is_found(
     stores: dict[str, sa.Connection], where: str, fault: str, said: str
 ) -> None:
-    stores[where].exec_driver_sql(fault)
+    for statement in fault.split(";"):
+        stores[where].exec_driver_sql(statement)
     assert any(said in sentence for sentence in wrong(stores)), wrong(stores)
+
+
+def test_a_credit_that_came_back_without_its_note_is_the_one_that_was_told(
+    stores: dict[str, sa.Connection],
+) -> None:
+    stores["cards"].exec_driver_sql("UPDATE transfer SET note = '' WHERE id = 't3'")
+    assert wrong(stores) == []
+
+
+def test_a_credit_that_a_restore_forgot_excuses_its_absence_and_no_second_one(
+    stores: dict[str, sa.Connection],
+) -> None:
+    forgotten = {("h", 30): 1}
+    stores["cards"].exec_driver_sql("UPDATE transfer SET note = '' WHERE id = 't3'")
+    stores["cards"].exec_driver_sql("INSERT INTO transfer VALUES ('t5', 'adjustment', '', '', 'h')")
+    stores["cards"].exec_driver_sql("INSERT INTO entry VALUES ('t5', 'household', 30)")
+    assert list(facts.credits(read(RECORD), stores["cards"], forgotten)) != []
+    stores["cards"].exec_driver_sql("DELETE FROM transfer WHERE id IN ('t3', 't5')")
+    assert list(facts.credits(read(RECORD), stores["cards"], forgotten)) == []
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -146,7 +146,8 @@ def credits(
     told: Told, cards: sa.Connection, forgotten: Mapping[tuple[str, int], int]
 ) -> Iterator[str]:
     """Points given by hand. The note is the id of the operation, so that each is found again; those
-    that came back from the bus have none and are found by household and number."""
+    that came back from the bus have none and are found by household and number: as many as there
+    are operations without a row of their own, and no more."""
     given = rows(
         cards,
         "SELECT t.note, t.household_id, sum(e.points) AS points FROM transfer t JOIN entry e"
@@ -154,12 +155,14 @@ def credits(
         " AND t.note <> 'dotazione' GROUP BY t.id, t.note, t.household_id",
     )
     noted: dict[str, list[int]] = defaultdict(list)
-    nameless = Counter(forgotten)
+    nameless: Counter[tuple[str, int]] = Counter()
     for row in given:
         if row.note:
             noted[row.note].append(row.points)
         else:
             nameless[row.household_id, row.points] += 1
+    acknowledged: dict[tuple[str, int], list[str]] = defaultdict(list)
+    uncertain: Counter[tuple[str, int]] = Counter()
     for op_id, op in told.of("credit").items():
         household, points = op.asked["household"], op.asked["points"]
         found = noted.pop(op_id, [])
@@ -168,11 +171,22 @@ def credits(
         if found and found != [points]:
             yield f"credit {op_id} of {points} points gave {found}"
         if op.told and not found:
-            nameless[household, points] -= 1
-            if nameless[household, points] < 0:
-                yield f"credit {op_id} was acknowledged and is lost"
+            acknowledged[household, points].append(op_id)
+        uncertain[household, points] += op.told is None and not found
     for note in noted:
         yield f"credit {note} is there and nobody asked for it"
+    for what, ops in acknowledged.items():
+        missing = len(ops) - nameless[what] - forgotten.get(what, 0)
+        for op_id in ops[: max(0, missing)]:
+            yield f"credit {op_id} was acknowledged and is lost"
+    for what, count in nameless.items():
+        household, points = what
+        asked = len(acknowledged[what]) + uncertain[what]
+        if count > asked:
+            yield (
+                f"{points} points were given to household {household} {count} times without a note,"
+                f" and {asked} times somebody asked for them"
+            )
 
 
 def sign_ups(told: Told, activities: sa.Connection, excused: Collection[str]) -> Iterator[str]:
