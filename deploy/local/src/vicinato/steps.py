@@ -29,6 +29,23 @@ class StepError(Exception):
 
 async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0) -> Any:
     """Runs a step in its own process and returns what it answered. Raises StepError."""
+    try:
+        out, code = await _said(step, order, log, within)
+    except OSError as error:
+        raise StepError(f"{step} could not be run ({error.strerror})") from error
+    try:
+        answer = json.loads(out.decode().splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise StepError(f"{step} ended with code {code}; see {log}") from error
+    if "failed" in answer:
+        raise StepError(answer["failed"], answer["kind"])
+    return answer["done"]
+
+
+async def _said(
+    step: str, order: dict[str, Any], log: Path, within: float
+) -> tuple[bytes, int | None]:
+    """What it wrote, and the code with which it ended."""
     with log.open("ab") as errors:
         starting = asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "vicinato.steps", step),
@@ -51,13 +68,7 @@ async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0)
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-    try:
-        answer = json.loads(out.decode().splitlines()[-1])
-    except (ValueError, IndexError) as error:
-        raise StepError(f"{step} ended with code {process.returncode}; see {log}") from error
-    if "failed" in answer:
-        raise StepError(answer["failed"], answer["kind"])
-    return answer["done"]
+    return out, process.returncode
 
 
 def provision(order: dict[str, Any]) -> dict[str, Any]:

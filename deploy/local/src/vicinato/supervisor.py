@@ -24,7 +24,7 @@ from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit, newer_data
 from vicinato.settings import SERVICES, Settings
 
-ROTATE_EVERY = 30.0
+KEEP_FILES_EVERY = 30.0
 COPY_EVERY = 60.0
 
 
@@ -47,6 +47,7 @@ class Supervisor:
         """When the second copy of the outboxes was made last, and why it failed since."""
         self._tell = tell
         self._backoff = backoff
+        self._state_is_owed = False
 
     @property
     def children(self) -> list[Child]:
@@ -62,24 +63,31 @@ class Supervisor:
     async def stop(self) -> None:
         for group in self.groups:
             await asyncio.gather(*(child.stop() for child in group))
-        self.folder.state_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that became read-only
+            self.folder.state_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         for child in self.children:
             child.kill()
 
-    async def keep_logs_small(self) -> None:
+    async def keep_files(self) -> None:
+        """Logs stay small, and a state that is owed is written; what the disk has no room for now
+        waits for the next time. For ever."""
         while True:
             for child in self.children:
-                await asyncio.to_thread(rotate, child.program.log)
-            await asyncio.sleep(ROTATE_EVERY)
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(rotate, child.program.log)
+            if self._state_is_owed:
+                self.write_state()
+            await asyncio.sleep(KEEP_FILES_EVERY)
 
     def _heard(self, child: Child) -> None:
         self.write_state()
         self._tell(child)
 
     def write_state(self) -> None:
-        """For `vicinato status`; written whole or not at all."""
+        """For `vicinato status`; written whole or not at all. Where it cannot be, on a full disk,
+        the house goes on and owes it."""
         state = {
             "pid": os.getpid(),
             "began": self.began,
@@ -99,8 +107,13 @@ class Supervisor:
             ],
         }
         draft = self.folder.state_file.with_suffix(".draft")
-        draft.write_text(json.dumps(state), encoding="utf-8")
-        draft.replace(self.folder.state_file)
+        try:
+            draft.write_text(json.dumps(state), encoding="utf-8")
+            draft.replace(self.folder.state_file)
+        except OSError:
+            self._state_is_owed = True
+        else:
+            self._state_is_owed = False
 
 
 class House:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from vicinato import checks, first_start, settings, steps
@@ -53,8 +53,12 @@ def up() -> None:
 
             asyncio.run(go_on(wanted, folder))
         first_start.administrator(wanted, folder)
-        with folder.log("supervisor").open("a", encoding="utf-8") as log:
+        log = folder.log("supervisor").open("a", encoding="utf-8")
+        try:
             asyncio.run(_run(wanted, folder, Screen(log, began)))
+        finally:
+            with contextlib.suppress(OSError):  # its last lines, on a full disk
+                log.close()
 
 
 def stop() -> None:
@@ -103,11 +107,26 @@ def fetch_jars(wanted: settings.Settings) -> None:
         ) from error
 
 
+class Terminal(Console):
+    """Where people look, as long as somebody does."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Who read is gone (`make up | tee`): that does not end the house, as Rich would."""
+        self.quiet = True
+
+
 class Screen:
-    """Shows states as they change, on the terminal and in `logs/supervisor.log`."""
+    """Shows states as they change, on the terminal and in `logs/supervisor.log`.
+
+    What cannot be written, on a full disk, ends nothing: of the log some lines wait in its buffer
+    for the next one, of the terminal they are gone.
+    """
 
     def __init__(self, log: TextIO, began: float = 0.0) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.terminal = Terminal()
         self.log = log
         self.began = began
         self.took = 0.0
@@ -123,10 +142,18 @@ class Screen:
 
     def say(self, text: str, style: str | None = "") -> None:
         """To the log, and to the terminal unless `style` is None."""
-        self.log.write(f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} {text}\n")
-        self.log.flush()
+        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        with contextlib.suppress(OSError):
+            self.log.write(f"{now} {text}\n")
+            self.log.flush()
         if style is not None:
-            self.console.print(f"  {text}", style=style, markup=False)
+            self._show(f"  {text}", style=style, markup=False)
+
+    def _show(self, what: RenderableType, style: str | None = None, *, markup: bool = True) -> None:
+        try:
+            self.terminal.print(what, style=style, markup=markup)
+        except OSError:
+            self.terminal = Terminal()  # the other one would show it again
 
     def _detail(self, child: Child) -> str:
         if child.state is State.READY:
@@ -137,8 +164,7 @@ class Screen:
         self.took = time.monotonic() - self.began
 
     def opened(self, wanted: settings.Settings, folder: Folder) -> None:
-        console = self.console
-        console.print(
+        self._show(
             f"\nVicinato is open at [bold]{wanted.address}[/bold]"
             f" (ready in {self.took:.1f} s; data in {folder.root})"
         )
@@ -149,8 +175,8 @@ class Screen:
         table.add_row("administrator", admin["email"], admin["password"])
         for one in first_start.sign_ins(folder):
             table.add_row(one["role"], one["email"], one["password"])
-        console.print(table)
-        console.print("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
+        self._show(table)
+        self._show("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
 
 
 async def _finish_restore(folder: Folder, screen: Screen) -> None:
@@ -210,7 +236,7 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
         except steps.StepError as error:
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
-        beside = [house.supervisor.keep_logs_small(), _forget_aside(folder, screen)]
+        beside = [house.supervisor.keep_files(), _forget_aside(folder, screen)]
         if (to := outbox_copy()) is not None:
             beside.append(house.keep_a_copy(to, screen.say))
         await asyncio.gather(*beside)
