@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from cards import commands
+from cards import commands, store
 from cards.app import SERVICE
 from cards.models import Adjustment, HouseholdNew, Member
+from contracts import network
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.store import insert_ignore
 from web.roles import Role
 from web.testing import Client, PageSeen, token
 
@@ -347,6 +349,36 @@ async def test_a_household_is_erased_after_a_question(client: Client) -> None:
     assert page.path == "/cards/desk"
     page = await client.page(f"/cards/households/{here}", status=404)
     assert "This household is not known here." in page
+
+
+async def test_a_referral_without_consent_is_on_the_desks_page_and_not_on_the_familys(
+    client: Client, clock: FixedClock
+) -> None:
+    here = await registered(client)
+    rows = [
+        {
+            "event_id": f"event-of-{number}",
+            "household_id": here,
+            "at": clock.now(),
+            "kind": kind.TYPE,
+            "facts": {"referral_id": f"referral-{number}"} | more,
+        }
+        for number, (kind, more) in enumerate(
+            (
+                (network.ReferralExpired, {}),
+                (network.ReferralRejected, {"reason": "no_capacity", "overridden": True}),
+            )
+        )
+    ]
+    await client.store.write(lambda c: insert_ignore(c, store.timeline, rows))
+    known, secret = "The organisation never answered.", "The organisation cannot help."
+    page = await client.page(f"/cards/households/{here}")
+    assert known in page
+    assert secret in page
+    client.sign_in(token(Role.FAMILY, centre="c1", household=here))
+    page = await client.page("/cards/me")
+    assert known in page
+    assert secret not in page
 
 
 async def test_the_family_sees_its_points_cards_and_days(client: Client, clock: FixedClock) -> None:

@@ -34,12 +34,11 @@ def signup(house: Any, kind: type[Event], minutes: int = 0, **more: Any) -> Even
 
 def referral(house: Any, kind: type[Event], minutes: int = 0, **more: Any) -> Event:
     return kind(
-        referral_id="referral-1",
         centre_id=house.centre,
         household_id=house.id,
         to_organisation_id="organisation-1",
         at=house.now + timedelta(minutes=minutes),
-        **more,
+        **{"referral_id": "referral-1", **more},
     )
 
 
@@ -140,6 +139,62 @@ def test_open_referrals_are_counted(bench: Any) -> None:
     assert count() == 0
     bench.deliver(referral(house, network.ReferralCancelled, 1, reason="no_longer_needed"))
     assert count() == 0
+    bench.rebuild_equals()
+
+
+def told_to_family(bench: Any, house: Any) -> list[str]:
+    page = bench.read(lambda c: queries.told_to_family(c, house.id, Paging()))
+    return [row.kind for row in page.items if row.kind.startswith("network.")]
+
+
+def test_the_family_reads_nothing_of_a_referral_that_goes_on_without_its_consent(
+    bench: Any,
+) -> None:
+    house = bench.household()
+    secret: dict[str, Any] = {"referral_id": "secret", "overridden": True}
+    bench.deliver(
+        network.NeedRecorded(
+            need_id="n1",
+            centre_id=house.centre,
+            household_id=house.id,
+            zone="via Satta",
+            area="children",
+            recorded_at=house.now,
+        ),
+        referral(house, network.ReferralRequested, area="work", answer_by=house.now),
+        referral(house, network.ReferralRequested, 1, area="home", answer_by=house.now, **secret),
+        referral(house, network.ReferralOverdue, 2, **secret),
+        referral(
+            house,
+            network.ReferralRerouted,
+            3,
+            previous_organisation_id="organisation-2",
+            answer_by=house.now,
+            **secret,
+        ),
+        referral(house, network.ReferralRejected, 4, reason="no_capacity", **secret),
+        referral(house, network.ReferralExpired, 4, **secret),
+        referral(house, network.ReferralAccepted, 5, **secret),
+        referral(house, network.ReferralCompleted, 6, outcome="met", **secret),
+        referral(house, network.ReferralCancelled, 7, reason="no_longer_needed", **secret),
+        referral(house, network.ReferralAccepted, 8),
+    )
+    assert told_to_family(bench, house) == [
+        "network.referral.accepted",
+        "network.referral.requested",
+    ]
+    at_the_desk = [row.kind for row in happened(bench, house)]
+    assert len([kind for kind in at_the_desk if kind.startswith("network.")]) == 11
+    bench.rebuild_equals()
+
+
+def test_what_was_told_before_goes_once_a_referral_is_known_to_lack_consent(bench: Any) -> None:
+    """A referral of an earlier version, whose request did not say it; later facts do."""
+    house = bench.household()
+    bench.deliver(referral(house, network.ReferralRequested, area="work", answer_by=house.now))
+    assert told_to_family(bench, house) == ["network.referral.requested"]
+    bench.deliver(referral(house, network.ReferralAccepted, 1, overridden=True))
+    assert told_to_family(bench, house) == []
     bench.rebuild_equals()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,9 +17,16 @@ from contracts.cards import (
 )
 from contracts.identity import CentreOpened
 from contracts.network import (
+    ReferralAccepted,
     ReferralCancelled,
+    ReferralOverdue,
+    ReferralRejected,
+    ReferralRequested,
+    ReferralRerouted,
 )
 from contracts.people import PersonErased
+from messaging import Received
+from messaging.envelope import decode
 from messaging.testing import Bench, orders
 from network import store
 from network.app import SERVICE
@@ -32,11 +40,13 @@ from .network_cases import (
     CENTRE,
     NOW,
     STAFF,
+    TORRI,
     ask,
     consent,
     described,
     differences,
     do,
+    prepare,
     read,
     registered,
     rows,
@@ -56,6 +66,65 @@ def test_without_consent_it_is_refused_unless_a_reason_is_recorded(bench: Bench)
     view = read(bench, STAFF, referral)
     assert view.overridden
     assert view.steps[0].override_reason == "Minor in danger"
+
+
+def test_every_fact_of_a_referral_without_consent_says_so(
+    store_url: str, tmp_path: Path, clock: FixedClock, ids: Ids
+) -> None:
+    """Whoever tells the family what happens must know; a store that forgot it learns it again."""
+    with Bench(SERVICE, store_url, clock=clock, ids=ids) as bench:
+        prepare(bench)
+        bench.deliver(registered("h2"))
+        agreed = ask(bench)
+        secret = ask(bench, household_id="h2", override_reason="Minor in danger")
+        clock.advance(timedelta(days=6))
+        bench.tick()
+        do(bench, AUSER, secret, Action.REJECT, reason="no_capacity")
+        do(bench, STAFF, secret, Action.REROUTE, to_organisation_id="torri")
+        for referral, who in ((secret, TORRI), (agreed, AUSER)):
+            do(bench, who, referral, Action.ACCEPT)
+            do(bench, who, referral, Action.CANCEL, reason="refused")
+        told = [event for event in bench.emitted() if hasattr(event, "referral_id")]
+    assert {type(event) for event in told if event.referral_id == secret} == {
+        ReferralRequested,
+        ReferralOverdue,
+        ReferralRejected,
+        ReferralRerouted,
+        ReferralAccepted,
+        ReferralCancelled,
+    }
+    assert {(event.referral_id, event.overridden) for event in told} == {
+        (agreed, False),
+        (secret, True),
+    }
+    with Bench(SERVICE, f"sqlite:///{tmp_path}/new.db", clock=clock, ids=ids) as fresh:
+        for event in told:
+            received = decode(fresh.record(event)).content
+            assert isinstance(received, Received)
+            fresh.run(lambda tx, r=received: SERVICE.recover[type(r.event)](tx, r))
+        assert {(row["id"], row["overridden"]) for row in rows(fresh, store.referral)} == {
+            (agreed, False),
+            (secret, True),
+        }
+
+
+def test_a_referral_that_loses_the_consent_on_its_way_says_so_from_then_on(
+    bench: Bench,
+) -> None:
+    referral = ask(bench)
+    do(bench, AUSER, referral, Action.REJECT, reason="no_capacity")
+    bench.deliver(withdrawn("h1", NOW + timedelta(hours=1)))
+    do(
+        bench,
+        STAFF,
+        referral,
+        Action.REROUTE,
+        to_organisation_id="torri",
+        override_reason="The court asked for it",
+    )
+    do(bench, TORRI, referral, Action.ACCEPT)
+    said = [event.overridden for event in bench.emitted() if hasattr(event, "referral_id")]
+    assert said == [False, False, True, True]
 
 
 def test_consent_to_something_else_is_no_consent(bench: Bench) -> None:

@@ -100,6 +100,21 @@ def test_every_fact_makes_its_message_once(world: World) -> None:
     assert world.bench.set_aside() == []
 
 
+def test_nothing_is_told_of_a_referral_without_the_familys_consent(world: World) -> None:
+    """Who reads the household's messages may be the one from whom somebody is protected."""
+    world.household()
+    for fact in (
+        referral(world, ReferralAccepted, overridden=True),
+        referral(world, ReferralRejected, reason="no_capacity", overridden=True),
+        referral(world, ReferralCompleted, outcome="met", overridden=True),
+        referral(world, ReferralAccepted, household_id="not-known-yet", overridden=True),
+    ):
+        world.bench.deliver(fact)
+    assert world.messages() == []
+    assert world.rows(store.delivery) == []
+    assert world.bench.set_aside() == []
+
+
 @pytest.mark.parametrize("reason", [CreditReason.SALE, CreditReason.REFUND])
 def test_points_of_a_sale_stand_on_its_receipt(world: World, reason: CreditReason) -> None:
     world.household()

@@ -39,6 +39,8 @@ class _Referral(Event):
     from_organisation_id: str = ""
     """Empty: the centre itself."""
     to_organisation_id: Id
+    overridden: bool = False
+    """It goes on without the family's consent, for a recorded reason: they are told nothing."""
     at: Moment
 
 

@@ -72,12 +72,19 @@ TIMELINE = Projection("timeline", version=1, tables=(store.timeline,))
 
 @TIMELINE.on(*TIMELINE_OF)
 def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
-    """One row for each event around a household."""
+    """One row for each event around a household.
+
+    That a referral goes on without the family's consent is kept where it is so, and not said of the
+    others: rows from before there was such a word equal their rebuild.
+    """
     event = received.event
     household_id = getattr(event, "household_id", "")
     if not household_id:
         return
-    moment, facts = TIMELINE_OF[type(event)]
+    moment, names = TIMELINE_OF[type(event)]
+    facts = event.model_dump(mode="json", include=set(names))
+    if getattr(event, "overridden", False):
+        facts["overridden"] = True
     p.upsert(
         p.table(store.timeline),
         {
@@ -85,7 +92,7 @@ def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
             "household_id": household_id,
             "at": getattr(event, moment),
             "kind": event.TYPE,
-            "facts": event.model_dump(mode="json", include=set(facts)),
+            "facts": facts,
         },
         key=("event_id",),
     )

@@ -98,6 +98,7 @@ def _referral(
         )
         columns = {
             **store.state_columns(after),
+            "overridden": row["overridden"] or event.overridden,
             "reminded": False,
             "overdue": False,
             "changed_at": event.at,
@@ -141,7 +142,7 @@ def _stub(event: Any) -> dict[str, Any]:
         "area": getattr(event, "area", ""),
         "from_organisation_id": event.from_organisation_id,
         "service_id": "",
-        "overridden": False,
+        "overridden": event.overridden,
         **store.state_columns(Referral(State.DRAFT, event.to_organisation_id)),
         "recorded_at": event.at,
         "recorded_by": "system",

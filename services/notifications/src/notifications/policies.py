@@ -177,8 +177,12 @@ def _about_sign_up(
 def _about_referral(
     tx: Transaction, received: Received[Any], event: ReferralFact, kind: Kind
 ) -> None:
-    """To the household, in neutral words: neither the organisation nor its kind (DOMAIN)."""
-    if event.household_id:
+    """To the household, in neutral words: neither the organisation nor its kind (DOMAIN).
+
+    Nothing of one that goes on without its consent: who reads the household's messages may be the
+    one from whom somebody is protected.
+    """
+    if event.household_id and not event.overridden:
         _to_holder(tx, received, event.household_id, kind)
 
 

@@ -31,7 +31,7 @@ async def me(call: AFamily, after: str = "") -> Response:
     today = datetime.combine(now.astimezone(ZONE), time(), ZONE)
     signups = await call.query(lambda c: queries.signups(c, household_id, today))
     timeline = await call.query(
-        lambda c: queries.timeline(c, household_id, Paging(after[:500], SHOWN))
+        lambda c: queries.told_to_family(c, household_id, Paging(after[:500], SHOWN))
     )
     names = {member.id: member.given_name for member in household.members}
     return call.render(

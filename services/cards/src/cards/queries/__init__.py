@@ -8,6 +8,7 @@ from cards.queries.around import (
     open_referrals,
     signups,
     timeline,
+    told_to_family,
 )
 from cards.queries.families import (
     CardSeen,
@@ -64,6 +65,7 @@ __all__ = [
     "search",
     "signups",
     "timeline",
+    "told_to_family",
     "uncovered",
     "visible",
 ]

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from cards import store
-from cards.projections import LIVE_SIGNUPS, OPEN_REFERRALS
+from cards.projections import LIVE_SIGNUPS, OPEN_REFERRALS, REFERRAL_STATES
+from contracts import network
 from web.paging import Page, Paging
 
 
@@ -32,11 +33,51 @@ class SignUpSeen(BaseModel):
 
 
 def timeline(connection: sa.Connection, household_id: str, paging: Paging) -> Page[Happened]:
-    """Everything that happened around a household, the latest first."""
+    """Everything that happened around a household, the latest first: for the desk."""
+    return _happened(connection, household_id, paging)
+
+
+def told_to_family(connection: sa.Connection, household_id: str, paging: Paging) -> Page[Happened]:
+    """What happened around a household as its people read it, the latest first.
+
+    Without needs, which the staff write down, and without any row of a referral that goes on
+    without the family's consent: the reader may be the one from whom somebody is protected.
+    """
+    table, other = store.timeline, store.timeline.alias("other")
+    without_consent = sa.select(_fact(other, "referral_id").as_string()).where(
+        other.c.household_id == household_id,
+        other.c.kind.in_(_OF_REFERRALS),
+        _fact(other, "overridden").as_boolean(),
+    )
+    return _happened(
+        connection,
+        household_id,
+        paging,
+        table.c.kind != network.NeedRecorded.TYPE,
+        sa.or_(
+            table.c.kind.not_in(_OF_REFERRALS),
+            _fact(table, "referral_id").as_string().not_in(without_consent),
+        ),
+    )
+
+
+_OF_REFERRALS = tuple(event.TYPE for event in REFERRAL_STATES)
+
+
+def _fact(of: sa.FromClause, name: str) -> Any:
+    return sa.type_coerce(of.c.facts, sa.JSON)[name]
+
+
+def _happened(
+    connection: sa.Connection,
+    household_id: str,
+    paging: Paging,
+    *conditions: sa.ColumnElement[bool],
+) -> Page[Happened]:
     table = store.timeline
     return paging.read(
         connection,
-        sa.select(table).where(table.c.household_id == household_id),
+        sa.select(table).where(table.c.household_id == household_id, *conditions),
         by=(table.c.at, table.c.event_id),
         show=lambda row: Happened(event_id=row.event_id, at=row.at, kind=row.kind, facts=row.facts),
         newest_first=True,

@@ -312,6 +312,7 @@ def _facts(tx: Transaction, row: Mapping[str, Any]) -> dict[str, Any]:
         "household_id": row["household_id"],
         "from_organisation_id": row["from_organisation_id"],
         "to_organisation_id": row["to_organisation_id"],
+        "overridden": row["overridden"],
         "at": tx.now,
     }
 
