@@ -11,6 +11,7 @@ from messaging.catalogue import services
 from runtime.testing import migrated
 from vicinato.backup.staging import Target
 from vicinato.folder import Folder
+from vicinato.settings import SERVICES
 
 from .installation import PAIR, stores_on, urls_of
 
@@ -38,4 +39,13 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     folder = Folder(tmp_path / "pair")
     folder.open()
     with stores_on(request.param, folder, PAIR) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    """All services' stores on either engine, and where their restored ones go."""
+    folder = Folder(tmp_path / "house")
+    folder.open()
+    with stores_on(request.param, folder, SERVICES) as made:
         yield made

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from messaging import restoring
 from messaging.catalogue import services
+from messaging.tables import write_meta
 from runtime.ids import derived
 from runtime.store import Store
 from vicinato import first_start, settings
 from vicinato.backup import staging
-from vicinato.backup.archive import Backup
+from vicinato.backup.archive import Backup, BadBackupError
+from vicinato.backup.finish import Finished, finish
 from vicinato.backup.put_back import go_on, put_back
+from vicinato.backup.staging import Journal, Target
+from vicinato.backup.take import Order, take
 from vicinato.folder import Folder
 from vicinato.settings import SERVICES
 
-from .installation import taken, urls_of
+from .installation import taken, tell, urls_of
 
 # who may sign in on another machine
 
@@ -132,7 +139,7 @@ def test_a_new_machine_that_stops_in_the_middle_goes_on_as_one(
 ) -> None:
     """Without power once the exchange was written down: the next start does all that is left."""
     wanted, machine = empty(tmp_path / "new")
-    target = staging.Target(machine, urls_of(machine))
+    target = Target(machine, urls_of(machine))
     kept = Backup(backup)
     journal = staging.stage(
         kept, target, list(SERVICES), new_machine=True, machine=machine.machine()
@@ -153,3 +160,92 @@ def test_one_store_on_an_empty_machine_needs_no_administrator_of_the_backup(
     with machine.locked():
         asyncio.run(put_back(wanted, machine, Backup(backup), ["cards"]))
     assert [one.name for one in machine.stores.glob("*.db")] == ["cards.db"]
+
+
+# how it ends
+
+
+def put(target: Target, backup: Path, names: Sequence[str] = SERVICES) -> Journal:
+    """Staged and exchanged; the services are still to recover."""
+    journal = staging.stage(Backup(backup), target, names, new_machine=False)
+    staging.begin(target.folder, journal)
+    staging.put(target, journal)
+    return journal
+
+
+def told(target: Target, service: str, *events: str) -> None:
+    """Facts that the service acknowledged."""
+    store = Store(target.urls[service])
+    for event in events:
+        store.write_now(lambda c, e=event: tell(c, e))  # type: ignore[misc]
+    store.close_now()
+
+
+def recover(target: Target, *names: str) -> None:
+    """As these services do once they have all back that the bus knows."""
+    for name in names:
+        store = Store(target.urls[name])
+        store.write_now(lambda c: write_meta(c, restoring.FOUND, '{"events": {"t": 1}}'))
+        store.write_now(lambda c: write_meta(c, restoring.READY, "yes"))
+        store.close_now()
+
+
+def marked(target: Target) -> set[str]:
+    """The services that do not open."""
+    found = set()
+    for name, url in target.urls.items():
+        store = Store(url)
+        if store.read_now(restoring.read) is not None:
+            found.add(name)
+        store.close_now()
+    return found
+
+
+def ended(target: Target, **more: Any) -> Finished:
+    """The end of the restore, which must come at once: all services have recovered."""
+    patience = time.monotonic() + 20
+    done = finish(target, None, stopped=lambda: time.monotonic() > patience, **more)
+    assert done is not None, "it goes on for ever"
+    return done
+
+
+def everything(target: Target, path: Path) -> Path:
+    """A backup of a whole house."""
+    take(target.folder, Order(target.urls, path, False, ""))
+    return path
+
+
+def test_one_store_restored_within_an_unfinished_restore_ends_with_the_others(
+    house: Target, tmp_path: Path
+) -> None:
+    told(house, "cards", "early")
+    backup = everything(house, tmp_path / "b")
+    told(house, "cards", "lost of cards")
+    told(house, "shop", "lost of the shop")
+    first = put(house, backup)
+    second = put(house, backup, ["cards"])
+    assert marked(house) == set(SERVICES)
+    recover(house, *SERVICES)
+    done = ended(house)
+    assert marked(house) == set(), "all of them open"
+    assert staging.journal_of(house.folder) is None
+    text = "\n".join(done.lines)
+    for fact in ("lost of cards", "lost of the shop"):
+        assert fact in text, "it is in a store that the first restore put aside"
+    assert "early" not in text
+    assert first.stamp in text
+    assert second.stamp in text
+
+
+def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(
+    house: Target, tmp_path: Path
+) -> None:
+    backup = everything(house, tmp_path / "b")
+    put(house, backup)
+    broken = Backup(backup)
+    broken.manifest.stores["shop"].part = "manifest.json"
+    with pytest.raises(BadBackupError):
+        staging.stage(broken, house, ["cards", "shop"], new_machine=False)
+    recover(house, *SERVICES)
+    ended(house)
+    assert marked(house) == set()

@@ -15,7 +15,7 @@ import psycopg
 import sqlalchemy as sa
 
 from vicinato.backup.aside import KEPT_DAYS
-from vicinato.backup.staging import Journal, Target, aside_name, journal_of
+from vicinato.backup.staging import Journal, Target, journal_of
 
 if TYPE_CHECKING:
     from messaging.bus import Bus
@@ -45,14 +45,15 @@ class Finished:
 
 def finish(
     target: Target,
-    bus: Bus,
+    bus: Bus | None,
     *,
     say: Callable[[str], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Finished | None:
     """Waits until the services of the restore have recovered, verifies, opens them and tells.
 
-    None when there is nothing to finish, or `stopped` said so meanwhile.
+    Without a bus nothing is compared with it. None when there is nothing to finish, or `stopped`
+    said so meanwhile.
     """
     from messaging import restoring
     from messaging.catalogue import services
@@ -62,7 +63,7 @@ def finish(
     journal = journal_of(target.folder)
     if journal is None or journal.phase != "put":
         return None
-    stores = {name: Store(target.urls[name], readers=1) for name in journal.services}
+    stores = {name: Store(target.urls[name], readers=1) for name in journal.latest()}
     try:
         found: dict[str, Recovered] = {}
         while len(found) < len(stores):
@@ -95,16 +96,16 @@ def _lost(target: Target, journal: Journal, stores: Mapping[str, object]) -> Los
     """What the old stores had acknowledged and the new ones do not know."""
     lost = Lost()
     for name, store in stores.items():
-        try:
-            old = _old_outbox(target, journal, name)
-        except (sqlite3.Error, psycopg.Error):
-            lost.unreadable.append(name)
-            continue
-        if old is None:
-            lost.unreadable.append(name)
-            continue
-        known = _known(store, [one[0] for one in old])
-        lost.facts += [(name, kind, key, at) for key, kind, at in old if key not in known]
+        told: dict[str, tuple[str, str]] = {}
+        for one in journal.puts:
+            old = _old_outbox(target, one, name) if name in one.services else []
+            if old is None and name not in lost.unreadable:
+                lost.unreadable.append(name)
+            told.update((key, (kind, at)) for key, kind, at in old or [])
+        known = _known(store, list(told))
+        lost.facts += [
+            (name, kind, key, at) for key, (kind, at) in told.items() if key not in known
+        ]
     return lost
 
 
@@ -114,21 +115,22 @@ _ROWS = "SELECT id, type, at FROM outbox ORDER BY"
 def _old_outbox(
     target: Target, journal: Journal, service: str
 ) -> list[tuple[str, str, str]] | None:
-    """Id, type and time of everything that the old store had told; None when there is none."""
-    if target.server:
-        base = target.urls[service]
-        url = base[: base.rindex("/") + 1] + aside_name(base, journal.stamp)
-        try:
-            with psycopg.connect(url, connect_timeout=10) as connection:
+    """Id, type and time of everything that the old store had told; None when there is none, or it
+    cannot be read."""
+    try:
+        if target.server:
+            url = target.aside(service, journal.stamp)
+            with psycopg.connect(url, connect_timeout=10) as server:
+                rows = server.execute(f'{_ROWS} "row"').fetchall()
+        else:
+            path: Path = target.folder.aside / journal.stamp / f"{service}.db"
+            if not path.exists():
+                return None
+            with closing(sqlite3.connect(path)) as connection:
                 rows = connection.execute(f'{_ROWS} "row"').fetchall()
-        except psycopg.OperationalError:
-            return None
-        return [(str(a), str(b), str(c)) for a, b, c in rows]
-    path: Path = target.folder.aside / journal.stamp / f"{service}.db"
-    if not path.exists():
+    except (sqlite3.Error, psycopg.Error):
         return None
-    with closing(sqlite3.connect(path)) as connection:
-        return [(str(a), str(b), str(c)) for a, b, c in connection.execute(f'{_ROWS} "row"')]
+    return [(str(a), str(b), str(c)) for a, b, c in rows]
 
 
 def _known(store: object, ids: Sequence[str]) -> set[str]:
@@ -153,22 +155,25 @@ def _told(
     journal: Journal, found: Mapping[str, Recovered], report: Report, lost: Lost
 ) -> list[str]:
     """The report, in lines."""
-    names = ", ".join(journal.services)
+    latest = journal.latest()
+    puts = [one for one in journal.puts if one in latest.values()]
     lines = [
-        f"Put back: {names}, as of {journal.taken_at:%Y-%m-%d %H:%M:%S} UTC"
-        f" (backup {journal.backup}, made by version {journal.product}).",
-        "",
-        "Came back from the bus, told after the backup:",
+        f"Put back: {', '.join(_of(one, latest))}, as of {one.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+        f" (backup {one.backup}, made by version {one.product})."
+        for one in puts
     ]
+    lines += ["", "Came back from the bus, told after the backup:"]
     back = [
         f"  {name}: {count} {kind}"
         for name, one in found.items()
         for kind, count in one.events.items()
     ]
     lines += back or ["  nothing"]
-    if journal.copied:
-        lines += ["Of these, came from the second copy of the outbox first:"]
-        lines += [f"  {name}: {count} facts" for name, count in journal.copied.items()]
+    copied = [
+        f"  {name}: {one.copied[name]} facts" for name, one in latest.items() if name in one.copied
+    ]
+    if copied:
+        lines += ["Of these, came from the second copy of the outbox first:", *copied]
     without = [
         f"  {name}: {kind} {key}"
         for name, one in found.items()
@@ -182,12 +187,14 @@ def _told(
         lines.append(f"  and {len(lost.facts) - NAMED} more")
     if not lost.facts:
         lines.append("  nothing, as far as the old stores can be read")
-    if lost.unreadable:
-        lines.append(
-            f"  The old stores of {', '.join(lost.unreadable)} are not there or cannot be read:"
-            f" what was done there after {journal.taken_at:%Y-%m-%d %H:%M:%S} UTC and had not"
-            " reached the bus is gone and cannot be named. Erasures among it must be done again."
-        )
+    for one in puts:
+        if gone := [name for name in _of(one, latest) if name in lost.unreadable]:
+            lines.append(
+                f"  The old stores of {', '.join(gone)} are not there or cannot be read:"
+                f" what was done there after {one.taken_at:%Y-%m-%d %H:%M:%S} UTC and had not"
+                " reached the bus is gone and cannot be named. Erasures among it must be done"
+                " again."
+            )
     lines += ["", "Verified:"]
     good = sum(1 for one in report.findings if not one.differences)
     lines.append(
@@ -197,15 +204,21 @@ def _told(
     lines += [f"  {difference}" for difference in report.differences[:NAMED]]
     lines += [f"  {note}" for note in report.notes]
     lines += [""]
-    if "identity" in journal.services:
+    if "identity" in latest:
         lines.append("Everybody signs in again; API tokens are made anew.")
-        if journal.new_machine:
+        if latest["identity"].new_machine:
             lines.append("The first administrator's password is in secrets/first-admin.json.")
-    if "notifications" in journal.services:
+    if "notifications" in latest:
         lines.append("E-mails that were open count as unknown and are not sent again.")
+    where = " and ".join(f"aside/{one.stamp}" for one in journal.puts)
     lines.append(
-        f"The old stores lie in aside/{journal.stamp} for {KEPT_DAYS} days, then they are deleted."
-        if not lost.unreadable or len(lost.unreadable) < len(journal.services)
+        f"The old stores lie in {where} for {KEPT_DAYS} days, then they are deleted."
+        if len(lost.unreadable) < len(latest)
         else "There were no old stores to keep."
     )
     return lines
+
+
+def _of(one: Journal, latest: Mapping[str, Journal]) -> list[str]:
+    """The services whose stores are those that this restore put back."""
+    return [name for name in one.services if latest[name] is one]

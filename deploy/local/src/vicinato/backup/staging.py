@@ -41,6 +41,7 @@ from vicinato.secrets import write_private
 if TYPE_CHECKING:
     from messaging import Service
 
+JOURNAL = "journal.json"
 _AT_ONCE = 1 << 20
 _STAGED = "_restoring"
 _BESIDE = ("", "-wal", "-shm", "-journal")
@@ -50,8 +51,10 @@ class Journal(BaseModel):
     """What is being put back. ``putting``: the exchange has begun and must be ended; ``put``: the
     services recover. `copied`: facts that came from the second copy of the outboxes.
 
-    `installation` and `machine` are what a new folder becomes. `new_machine`: the backup's secrets
-    are not here; then `administrator` is the e-mail of its first one, who gets a password of here.
+    `unfinished`: restores before this one whose services have not opened yet, the first first; they
+    end with it. `installation` and `machine` are what a new folder becomes. `new_machine`: the
+    backup's secrets are not here; then `administrator` is the e-mail of its first one, who gets a
+    password of here.
     """
 
     phase: Literal["putting", "put"]
@@ -65,6 +68,16 @@ class Journal(BaseModel):
     installation: str = ""
     machine: str = ""
     administrator: str = ""
+    unfinished: list[Journal] = []
+
+    @property
+    def puts(self) -> list[Journal]:
+        """Every restore that is to be ended, this one last."""
+        return [*self.unfinished, self]
+
+    def latest(self) -> dict[str, Journal]:
+        """The services that are to open, each with the restore that put its store back."""
+        return {name: one for one in self.puts for name in one.services}
 
 
 @dataclass(frozen=True)
@@ -79,20 +92,27 @@ class Target:
         """The address of a store while it is staged."""
         if not self.server:
             return f"sqlite:///{self.folder.restore / service}.db"
+        return self._beside(service, _STAGED)
+
+    def aside(self, service: str, stamp: str) -> str:
+        """The address of an old database that lies aside."""
+        return self._beside(service, f"_aside_{stamp}")
+
+    def _beside(self, service: str, more: str) -> str:
         parts = urlsplit(self.urls[service])
-        return urlunsplit(parts._replace(path=parts.path + _STAGED))
+        return urlunsplit(parts._replace(path=parts.path + more))
 
 
 def journal_of(folder: Folder) -> Journal | None:
     """The restore that is under way in a data folder."""
-    path = folder.restore / "journal.json"
+    path = folder.restore / JOURNAL
     if not path.exists():
         return None
     return Journal.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def write(folder: Folder, journal: Journal) -> None:
-    write_private(folder.restore / "journal.json", journal.model_dump_json())
+    write_private(folder.restore / JOURNAL, journal.model_dump_json())
 
 
 def services_by_name() -> dict[str, Service]:
@@ -129,11 +149,10 @@ def stage(
     from runtime.store import Store
 
     folder, manifest = target.folder, backup.manifest
-    shutil.rmtree(folder.restore, ignore_errors=True)
-    folder.restore.mkdir(mode=0o700)
+    discard(target)
+    folder.restore.mkdir(mode=0o700, exist_ok=True)
     services = services_by_name()
     if target.server:
-        _drop(target.server, [_database(target.staged(name)) for name in wanted])
         create(target.server, {name: target.staged(name) for name in wanted})
     copied, administrator = {}, ""
     for name in wanted:
@@ -158,19 +177,40 @@ def stage(
                 administrator = store.read_now(_first_administrator)
         finally:
             store.close_now()
+    before = journal_of(folder)
     return Journal(
         phase="putting",
         backup=manifest.id,
         taken_at=manifest.taken_at,
         product=manifest.product,
-        stamp=f"{datetime.now(UTC):%Y%m%d%H%M%S}",
+        stamp=f"{datetime.now(UTC):%Y%m%d%H%M%S%f}",
         services=list(wanted),
         new_machine=new_machine,
         copied={name: count for name, count in copied.items() if count},
         installation=manifest.installation,
         machine=machine,
         administrator=administrator,
+        unfinished=[] if before is None else _alone(before.puts),
     )
+
+
+def discard(target: Target) -> None:
+    """What is staged goes; the journal of a restore that is not finished stays."""
+    folder = target.folder
+    if target.server:
+        _drop(target.server, [_database(target.staged(name)) for name in target.urls])
+    if not folder.restore.exists():
+        return
+    if journal_of(folder) is None:
+        shutil.rmtree(folder.restore)
+        return
+    for one in folder.restore.iterdir():
+        if one.name != JOURNAL:
+            one.unlink()
+
+
+def _alone(journals: Sequence[Journal]) -> list[Journal]:
+    return [one.model_copy(update={"unfinished": []}) for one in journals]
 
 
 def _first_administrator(connection: sa.Connection) -> str:
@@ -249,11 +289,6 @@ def _database(url: str) -> str:
     return urlsplit(url).path.removeprefix("/")
 
 
-def aside_name(url: str, stamp: str) -> str:
-    """The name of an old database that lies aside."""
-    return f"{_database(url)}_aside_{stamp}"
-
-
 def _load(backup: Backup, part: str, url: str, progress: Callable[[int], None]) -> None:
     clean, env = server_address(url)
     words = [tool("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error"]
@@ -296,6 +331,6 @@ def _exchange_databases(target: Target, journal: Journal) -> None:
                 (live, staged),
             )
             if live in there:
-                old = sql.Identifier(aside_name(target.urls[name], journal.stamp))
+                old = sql.Identifier(_database(target.aside(name, journal.stamp)))
                 connection.execute(rename.format(sql.Identifier(live), old))
             connection.execute(rename.format(sql.Identifier(staged), sql.Identifier(live)))
