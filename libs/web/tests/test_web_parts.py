@@ -169,9 +169,9 @@ def test_money_and_moments_follow_the_language_and_the_centre() -> None:
     assert formats.percent(to.of("it"), 15) == "15%"
     assert formats.percent(to.of("fr"), 100) == "100\u00a0%"
     summer = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
-    assert formats.moment(to.of("it"), summer) == "2 lug 2026, 00:30"
-    assert formats.day(to.of("it"), date(2026, 7, 1)) == "1 lug 2026"
-    assert all(formats.moment(to.of(language), NOW) for language in LANGUAGES)
+    assert formats.moment(to.of("it"), summer, formats.ZONE) == "2 lug 2026, 00:30"
+    assert formats.day(to.of("it"), date(2026, 7, 1), formats.ZONE) == "1 lug 2026"
+    assert all(formats.moment(to.of(language), NOW, formats.ZONE) for language in LANGUAGES)
 
 
 def test_a_language_has_its_name_in_the_readers() -> None:

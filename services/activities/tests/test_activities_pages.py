@@ -55,7 +55,7 @@ async def test_siblings_wait_together_and_answer_an_offer(web: Any) -> None:
         await web.staff().post(f"/activities/api/sign-ups/{one['id']}/cancel")
     home = await web.family("h1").page("/activities/")
     english = web.client.parts.translations.of("en")
-    until = formats.moment(english, web.clock.now() + timedelta(hours=48))
+    until = formats.moment(english, web.clock.now() + timedelta(hours=48), formats.ZONE)
     assert " ".join(f"A place is kept until {until}".split()) in home
     home = await home.form("/accept").submit()
     assert home.path == "/activities/", "back where the button was"

@@ -14,6 +14,7 @@ from contracts.activities import SignUpCancelled, SignUpConfirmed, SignUpOffered
 from contracts.identity import CentreOpened
 from messaging.testing import orders
 from runtime.clock import FixedClock
+from web import formats
 from web.paging import Paging
 from web.translations import LANGUAGES, Translations
 
@@ -247,7 +248,7 @@ def test_every_kind_of_row_has_a_sentence_in_every_language(
                     kind=event.TYPE,
                     facts=FACTS | {"reason": reason, "present": flag, "timed_out": flag},
                 )
-                told = words.tell(to, row)
+                told = words.tell(to, row, formats.ZONE)
                 assert told
                 assert "{" not in told, (event.TYPE, told)
     assert activities.AttendanceRecorded in TIMELINE_OF

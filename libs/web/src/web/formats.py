@@ -1,7 +1,8 @@
 """How numbers, money, points and times look in the reader's language, by CLDR.
 
-Moments are aware UTC datetimes and are shown in the centre's time zone. Each function takes the
-translator first; ``web.pages`` offers them as template filters without it.
+Moments are aware UTC datetimes and are shown in a centre's time zone, which is always named: one
+that is forgotten would be wrong for some centres and seen by none of the others. Each function
+takes the translator first; ``web.pages`` offers them as template filters without it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def points(to: Translator, value: int) -> str:
     return to.ngettext("%(num)s point", "%(num)s points", abs(value)) % {"num": shown}
 
 
-def day(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> str:
+def day(to: Translator, value: date | datetime, zone: ZoneInfo) -> str:
     """``16 nov 2026``: a date, or the day of a moment in the centre's zone."""
     return dates.format_date(_local(value, zone), format="medium", locale=to.locale)
 
@@ -56,25 +57,25 @@ def day_month(to: Translator, value: date) -> str:
     return dates.format_skeleton("MMMd", value, locale=to.locale)
 
 
-def clock_time(to: Translator, value: datetime | time, zone: ZoneInfo = ZONE) -> str:
+def clock_time(to: Translator, value: datetime | time, zone: ZoneInfo) -> str:
     """``16:30``; a bare time is shown as it is."""
     shown = value.astimezone(zone) if isinstance(value, datetime) else value
     return dates.format_time(shown, format="short", locale=to.locale)
 
 
-def moment(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
+def moment(to: Translator, value: datetime, zone: ZoneInfo) -> str:
     """``16 nov 2026, 16:30``."""
     return f"{day(to, value, zone)}, {clock_time(to, value, zone)}"
 
 
-def weekday(to: Translator, value: datetime, zone: ZoneInfo = ZONE) -> str:
+def weekday(to: Translator, value: datetime, zone: ZoneInfo) -> str:
     """``lun 16 nov, 16:30``: a moment near enough that its day of the week says more than the
     year."""
     day = dates.format_skeleton("MMMEd", _local(value, zone), locale=to.locale)
     return f"{day}, {clock_time(to, value, zone)}"
 
 
-def longday(to: Translator, value: date | datetime, zone: ZoneInfo = ZONE) -> str:
+def longday(to: Translator, value: date | datetime, zone: ZoneInfo) -> str:
     """``lunedì 16 novembre 2026``: the heading of a day."""
     return dates.format_date(_local(value, zone), format="full", locale=to.locale)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cards.queries import Happened
 from runtime.refusals import N_
@@ -102,10 +103,10 @@ TIMED_OUT = N_("Forgotten in a payment, to be spent again: {points}.")
 OTHER = N_("Something happened.")
 
 
-def tell(to: Translator, happened: Happened) -> str:
-    """A row of the timeline as a sentence in the reader's language."""
+def tell(to: Translator, happened: Happened, zone: ZoneInfo) -> str:
+    """A row of the timeline as a sentence in the reader's language; times are of the zone."""
     facts = happened.facts
-    return to.say(_sentence(happened.kind, facts), **_filled(to, facts))
+    return to.say(_sentence(happened.kind, facts), **_filled(to, facts, zone))
 
 
 def _sentence(kind: str, facts: Mapping[str, Any]) -> str:
@@ -123,7 +124,7 @@ def _sentence(kind: str, facts: Mapping[str, Any]) -> str:
     return SENTENCES.get(kind, OTHER)
 
 
-def _filled(to: Translator, facts: Mapping[str, Any]) -> dict[str, str]:
+def _filled(to: Translator, facts: Mapping[str, Any], zone: ZoneInfo) -> dict[str, str]:
     """The facts as the reader's language shows them."""
     shown: dict[str, str] = {"title": str(facts.get("title", ""))}
     for name in ("points", "captured"):
@@ -133,7 +134,7 @@ def _filled(to: Translator, facts: Mapping[str, Any]) -> dict[str, str]:
         shown["total"] = formats.money(to, facts["total_cents"])
     for name in ("starts_at", "answer_by"):
         if facts.get(name):
-            shown[name] = formats.moment(to, datetime.fromisoformat(facts[name]))
+            shown[name] = formats.moment(to, datetime.fromisoformat(facts[name]), zone)
     for name, words in (
         ("purpose", PURPOSES),
         ("stage", STAGES),

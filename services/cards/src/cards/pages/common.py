@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import segno
 from fastapi import Depends, Path
@@ -57,13 +58,18 @@ def labels(call: Call, words: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(value, call.say(word)) for value, word in words.items()]
 
 
-def expiry_chart(call: Call, seen: queries.PointsSeen) -> charts.Chart | None:
+async def zone_of(call: Call, centre_id: str) -> ZoneInfo:
+    """The zone in which a centre's days end, also for a caller of the whole foundation."""
+    return call.zone if call.centre else await call.query(lambda c: queries.zone(c, centre_id))
+
+
+def expiry_chart(call: Call, seen: queries.PointsSeen, zone: ZoneInfo) -> charts.Chart | None:
     """How many points can be spent until when, the soonest first; None without points."""
     by_day: dict[str, int] = {}
     for bucket in seen.buckets:
         if bucket.points:
             day = (
-                call.say("Until {day}", day=formats.day(call.to, bucket.expires_at))
+                call.say("Until {day}", day=formats.day(call.to, bucket.expires_at, zone))
                 if bucket.expires_at
                 else call.say("They do not expire")
             )

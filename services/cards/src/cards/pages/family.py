@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from cards import queries, words
 from cards.domain.card import grouped
-from cards.pages.common import AFamily, expiry_chart, qr_of
+from cards.pages.common import AFamily, expiry_chart, qr_of, zone_of
 from web.call import Call
-from web.formats import ZONE
 from web.paging import Paging
 
 router = APIRouter(prefix="/cards")
@@ -26,9 +25,10 @@ async def me(call: AFamily, after: str = "") -> Response:
     if household is None:
         return call.render("me.html", household=None)
     household_id = household.id
+    zone = await zone_of(call, household.centre_id)
     now = call.parts.clock.now()
     points = await call.query(lambda c: queries.points(c, household_id, now))
-    today = datetime.combine(now.astimezone(ZONE), time(), ZONE)
+    today = datetime.combine(now.astimezone(zone), time(), zone)
     signups = await call.query(lambda c: queries.signups(c, household_id, today))
     timeline = await call.query(
         lambda c: queries.told_to_family(c, household_id, Paging(after[:500], SHOWN))
@@ -38,7 +38,7 @@ async def me(call: AFamily, after: str = "") -> Response:
         "me.html",
         household=household,
         points=points,
-        drawn=expiry_chart(call, points),
+        drawn=expiry_chart(call, points, zone),
         signups=signups,
         offered=[one for one in signups if one.state == "offered"],
         signup_states=words.SIGNUP_STATES,
@@ -48,7 +48,7 @@ async def me(call: AFamily, after: str = "") -> Response:
         card_states=words.CARD_STATES,
         timeline=timeline,
         told=[
-            (row.at, words.tell(call.to, row), names.get(row.facts.get("person_id", ""), ""))
+            (row.at, words.tell(call.to, row, zone), names.get(row.facts.get("person_id", ""), ""))
             for row in timeline.items
         ],
     )

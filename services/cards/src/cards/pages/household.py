@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -22,10 +23,10 @@ from cards.pages.common import (
     hand_out,
     household_of,
     labels,
+    zone_of,
 )
 from web import formats
 from web.call import Call
-from web.formats import ZONE
 from web.forms import Form
 from web.paging import Paging
 
@@ -113,10 +114,12 @@ async def block(household_id: Id, card_id: Id, call: AtDesk) -> Response:
 async def adjust(household_id: Id, call: Leading) -> Response:
     form = await call.form(AdjustForm)
     if form.ok:
+        household = await household_of(call, household_id)
+        zone = await zone_of(call, household.centre_id)
         asked = Adjustment(
             points=form.data.points,
             reason=form.data.reason,
-            expires_at=_end_of(form.data.expires_on),
+            expires_at=_end_of(form.data.expires_on, zone),
         )
         await form.command(lambda tx: commands.adjust_points(tx, household_id, asked))
         if "expires_at" in form.errors:
@@ -157,8 +160,9 @@ async def _page(
     adjusting: Form[Any] | None = None,
 ) -> Response:
     household = await household_of(call, household_id)
+    zone = await zone_of(call, household.centre_id)
     now = call.parts.clock.now()
-    today = datetime.combine(now.astimezone(ZONE), time(), ZONE)
+    today = datetime.combine(now.astimezone(zone), time(), zone)
     points = await call.query(lambda c: queries.points(c, household_id, now))
     timeline = await call.query(lambda c: queries.timeline(c, household_id, Paging(after, SHOWN)))
     names = {member.id: member.name for member in household.members}
@@ -177,11 +181,11 @@ async def _page(
         reasons=words.BLOCK_REASONS,
         grouped=grouped,
         points=points,
-        drawn=expiry_chart(call, points),
-        alerts=_alerts(call, household, points, signups, now),
+        drawn=expiry_chart(call, points, zone),
+        alerts=_alerts(call, household, points, signups, now, zone),
         timeline=timeline,
         told=[
-            (row.at, words.tell(call.to, row), names.get(row.facts.get("person_id", ""), ""))
+            (row.at, words.tell(call.to, row, zone), names.get(row.facts.get("person_id", ""), ""))
             for row in timeline.items
         ],
         signups=signups,
@@ -201,6 +205,7 @@ def _alerts(
     points: queries.PointsSeen,
     signups: list[queries.SignUpSeen],
     now: datetime,
+    zone: ZoneInfo,
 ) -> list[str]:
     """What whoever welcomes this household should know before anything else."""
     found = []
@@ -213,7 +218,7 @@ def _alerts(
             call.say(
                 "{points} expire within four weeks, the first on {day}.",
                 points=formats.points(call.to, sum(bucket.points for bucket in going)),
-                day=formats.day(call.to, going[0].expires_at or now),
+                day=formats.day(call.to, going[0].expires_at or now, zone),
             )
         )
     found.extend(
@@ -224,6 +229,6 @@ def _alerts(
     return found
 
 
-def _end_of(day: date | None) -> datetime | None:
+def _end_of(day: date | None, zone: ZoneInfo) -> datetime | None:
     """The end of a day of the centre."""
-    return None if day is None else datetime.combine(day, time(23, 59, 59), ZONE)
+    return None if day is None else datetime.combine(day, time(23, 59, 59), zone)

@@ -10,9 +10,8 @@ from starlette.responses import Response
 
 from cards import commands, queries
 from cards.models import RuleNew
-from cards.pages.common import Leading, centres_of
+from cards.pages.common import Leading, centres_of, zone_of
 from web.call import Call
-from web.formats import ZONE
 from web.forms import Form
 from web.paging import Paging
 
@@ -42,9 +41,10 @@ async def set_rule(call: Leading) -> Response:
     form = await call.form(RuleForm)
     if form.ok:
         day = form.data.from_day
+        zone = await zone_of(call, form.data.centre_id)
         asked = RuleNew(
             **form.data.model_dump(exclude={"from_day"}),
-            from_time=None if day is None else datetime.combine(day, time(), ZONE),
+            from_time=None if day is None else datetime.combine(day, time(), zone),
         )
         await form.command(lambda tx: commands.set_earning_rule(tx, asked))
     if not form.ok:

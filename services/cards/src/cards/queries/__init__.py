@@ -9,6 +9,7 @@ from cards.queries.around import (
     signups,
     timeline,
     told_to_family,
+    zone,
 )
 from cards.queries.families import (
     CardSeen,
@@ -68,4 +69,5 @@ __all__ = [
     "told_to_family",
     "uncovered",
     "visible",
+    "zone",
 ]

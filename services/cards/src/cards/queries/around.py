@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from pydantic import BaseModel
 
 from cards import store
+from cards.domain.earning import zone_of
 from cards.projections import LIVE_SIGNUPS, OPEN_REFERRALS, REFERRAL_STATES
 from contracts import network
 from web.paging import Page, Paging
@@ -122,6 +124,13 @@ def centres(connection: sa.Connection) -> list[tuple[str, str]]:
         sa.select(table.c.centre_id, table.c.name).order_by(table.c.name, table.c.centre_id)
     )
     return [(centre_id, name) for centre_id, name in rows]
+
+
+def zone(connection: sa.Connection, centre_id: str) -> ZoneInfo:
+    """The time zone of a centre; the default one while it was not heard of."""
+    table = store.centre_seen
+    found = connection.scalar(sa.select(table.c.time_zone).where(table.c.centre_id == centre_id))
+    return zone_of(found or "")
 
 
 def centre_name(connection: sa.Connection, centre_id: str) -> str:
