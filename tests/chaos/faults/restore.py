@@ -21,8 +21,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from chaos.checks.log import CopiedBus
+from chaos.faults import cluster
+from chaos.faults.patience import patiently
 from chaos.faults.site import FaultError, Site
-from chaos.faults.stores import administration, end_sessions, patiently
+from chaos.faults.stores import administration, end_sessions
 from chaos.plan import Fault
 from messaging import restoring
 from messaging.bus import Bus
@@ -47,8 +49,10 @@ async def restore(site: Site, fault: Fault) -> None:
         if name not in site.copies:
             await copy(site, name)
             await asyncio.sleep(fault.seconds)
-        await site.kafka_answers()
+        await cluster.answers(site)
         await site.stores_answer()
+        # It counts as ready a moment longer when it has just ended on a full disk.
+        await asyncio.to_thread(_in, site, name, _last_row)
         last_row, taken_at = site.copies.pop(name)
         async with site.down(name):
             on_bus = await _ids_on_bus(site, name)
@@ -131,16 +135,20 @@ def _connected(site: Site, name: str) -> Iterator[sa.Connection]:
     address = database_address(store_url(name, site.house.settings, site.folder))
     engine = sa.create_engine(address, poolclass=sa.NullPool)
     try:
-        with patiently(engine.connect) as connection, connection.begin():
+        with engine.begin() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
 def _in(site: Site, name: str, work: Callable[[sa.Connection], T]) -> T:
-    """In one transaction on the store, as whoever restores it."""
-    with _connected(site, name) as connection:
-        return work(connection)
+    """In one transaction on the store, as whoever restores it; again when it is broken off."""
+
+    def once() -> T:
+        with _connected(site, name) as connection:
+            return work(connection)
+
+    return patiently(once)
 
 
 async def _ids_on_bus(site: Site, name: str) -> set[str]:

@@ -119,6 +119,10 @@ class Site:
         supervisor.send_signal(signal.SIGSTOP)
         try:
             await self._end(name, process)
+            if (later := self.house.child(name)) not in (0, process.pid):
+                # It had ended by itself, and was started again before the supervisor stood still.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    await self._end(name, psutil.Process(later))
             yield
         finally:
             supervisor.send_signal(signal.SIGCONT)

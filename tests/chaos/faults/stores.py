@@ -9,25 +9,21 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
-import sqlalchemy as sa
 
+from chaos.faults.patience import patiently
 from chaos.faults.site import Site
 from chaos.plan import Fault
 from vicinato.programs import server_url
 from vicinato.programs.service import name_in_database
 
-T = TypeVar("T")
-
-COMES_BACK_WITHIN = 60.0
 BLOCK = bytes(64 * 1024)
 LOCKED = "LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"
 """One table alone: two could deadlock with whoever takes them in the other order."""
@@ -46,10 +42,21 @@ async def locked(site: Site, fault: Fault) -> None:
 
 
 def _hold_file(path: Path, seconds: float) -> None:
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    """From when it can be had: there may be no room just now, or who holds it may be frozen."""
+    with closing(patiently(partial(_write_locked, path))) as connection:
         time.sleep(seconds)
         connection.execute("ROLLBACK")
+
+
+def _write_locked(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)
+    connection.isolation_level = None
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _hold_tables(site: Site, name: str, seconds: float) -> None:
@@ -67,35 +74,35 @@ async def terminated(site: Site, fault: Fault) -> None:
 
 def end_sessions(site: Site, name: str) -> None:
     """All connections to the database of a service are gone."""
-    with administration(site) as connection:
+    patiently(partial(_sessions_ended, _server(site), name_in_database(name)))
+
+
+def _sessions_ended(url: str, database: str) -> None:
+    with _connected(url) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            (name_in_database(name),),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND pid <> pg_backend_pid()",
+            (database,),
         )
 
 
 @contextmanager
 def administration(site: Site, name: str = "") -> Iterator[psycopg.Connection]:
-    """The server of the house as its administrator, past the proxy; in a service's database."""
-    parts = urlsplit(server_url(site.house.settings, site.folder.secrets))
-    path = f"/{name_in_database(name)}" if name else parts.path
-    url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-    with patiently(
-        partial(psycopg.connect, url, autocommit=True, connect_timeout=30)
-    ) as connection:
+    """The server of the house as its administrator; in a service's database."""
+    url = _server(site, name_in_database(name) if name else "")
+    with patiently(partial(_connected, url)) as connection:
         yield connection
 
 
-def patiently(connect: Callable[[], T]) -> T:
-    """A server that another fault brought down (it ends by itself on a full disk) comes back."""
-    deadline = time.monotonic() + COMES_BACK_WITHIN
-    while True:
-        try:
-            return connect()
-        except (psycopg.OperationalError, sa.exc.OperationalError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+def _server(site: Site, database: str = "") -> str:
+    """Past the proxy."""
+    parts = urlsplit(server_url(site.house.settings, site.folder.secrets))
+    path = f"/{database}" if database else parts.path
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _connected(url: str) -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True, connect_timeout=30)
 
 
 async def disk_full(site: Site, fault: Fault) -> None:
@@ -125,13 +132,13 @@ async def _filled(path: Path, seconds: float) -> None:
 
 
 def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
+    try:
+        with path.open("wb", buffering=0) as file:
             while True:
                 file.write(BLOCK)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 async def limited(site: Site, name: str, seconds: float) -> None:

@@ -4,10 +4,10 @@ on."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Producer
@@ -15,7 +15,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # names not m
     AclBindingFilter,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -26,13 +25,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # names not m
     UserScramCredentialDeletion,
 )
 
+from chaos.faults import cluster
+from chaos.faults.patience import patiently
 from chaos.faults.site import FaultError, Site
 from chaos.plan import Fault
 from contracts import events
 from messaging.bus import Bus
 from messaging.envelope import Record
 from vicinato.kafka.broker import ADMIN
-from vicinato.kafka.provision import client_settings, provision
+from vicinato.kafka.provision import provision
 from vicinato.kafka.topics import Topics
 from vicinato.settings import SERVICES
 from vicinato.testing.brokers import delete_first_records
@@ -45,22 +46,21 @@ TOO_SMALL = "64"
 """Bytes: no record of ours fits."""
 
 GONE_WITHIN = 30.0
-ANSWERS_WITHIN = 20.0
 
 
 @asynccontextmanager
-async def _kafka(site: Site, *besides: str) -> AsyncIterator[None]:
-    """Kafka is up, and no other fault is at it, or at what is named besides."""
-    async with site.alone("kafka", *besides):
-        await site.kafka_answers()
-        await asyncio.to_thread(_has_a_controller, site)
+async def _kafka(site: Site) -> AsyncIterator[None]:
+    """Kafka is up, and no other fault is at it or at the wire that leads to it: what it advertises
+    is the proxy, and a request that is cut on its way is not made again."""
+    async with site.alone("kafka", "bus wire"):
+        await cluster.answers(site)
         yield
 
 
 async def anew(site: Site, fault: Fault) -> None:
     """A topic is deleted and made again; its records are gone."""
     async with _kafka(site):
-        await asyncio.to_thread(_made_anew, site, fault.target)
+        await asyncio.to_thread(patiently, partial(_made_anew, site, fault.target))
 
 
 async def partitions_added(site: Site, fault: Fault) -> None:
@@ -72,13 +72,13 @@ async def partitions_added(site: Site, fault: Fault) -> None:
 async def records_deleted(site: Site, fault: Fault) -> None:
     """The first records of a topic are gone, as by a retention that somebody set."""
     async with _kafka(site):
-        await asyncio.to_thread(delete_first_records, _admin(site), fault.target, fault.amount)
+        await asyncio.to_thread(patiently, partial(_deleted, site, fault.target, fault.amount))
 
 
 async def repeated(site: Site, fault: Fault) -> None:
     """The last records come once more as they are, as by a mirror that was set up wrongly; some of
     them in another partition."""
-    async with _kafka(site, "bus wire"):
+    async with _kafka(site):
         most = 1 + round(MOST_REPEATED * fault.amount)
         last = await _last(site, fault.target, most)
         await asyncio.to_thread(_write, site, last)
@@ -100,7 +100,7 @@ async def foreign(site: Site, fault: Fault) -> None:
         ),
         _record(fault.target, key.encode(), b"{}", _headers(f"{key}-empty", own, key)),
     ]
-    async with _kafka(site, "bus wire"):
+    async with _kafka(site):
         await asyncio.to_thread(_write, site, found)
 
 
@@ -128,74 +128,61 @@ async def _changed(
     site: Site, change: Callable[[Site, str], None], target: str
 ) -> AsyncIterator[None]:
     """Somebody has changed what provisioning sets back at the end."""
-    async with _kafka(site, "bus wire"):
-        await asyncio.to_thread(change, site, target)
+    async with _kafka(site):
         try:
+            await asyncio.to_thread(patiently, partial(change, site, target))
             yield
         finally:
-            await asyncio.to_thread(_provisioned, site)
-
-
-def _client(site: Site) -> dict[str, Any]:
-    """Not through the proxy for the first word; what Kafka advertises is the proxy."""
-    address = f"127.0.0.1:{site.house.settings.kafka_port}"
-    return client_settings(address, ADMIN, site.folder.kafka_secrets.get(ADMIN))
-
-
-def _admin(site: Site) -> AdminClient:
-    return AdminClient(_client(site))
-
-
-def _has_a_controller(site: Site) -> None:
-    """A broker that was frozen is shut out for some seconds; an administrator's client that meets
-    it then knows no broker, and does not ask again."""
-    _until(
-        lambda: _admin(site).list_topics(timeout=ANSWERS_WITHIN).controller_id >= 0,
-        ANSWERS_WITHIN,
-        "Kafka has no controller",
-    )
-
-
-def _until(probe: Callable[[], bool], within: float, otherwise: str) -> None:
-    """Ask until the answer is yes. Raises FaultError with what is so otherwise."""
-    deadline = time.monotonic() + within
-    while not probe():
-        if time.monotonic() > deadline:
-            raise FaultError(otherwise)
-        time.sleep(0.2)
+            await asyncio.to_thread(patiently, partial(_provisioned, site))
 
 
 def _made_anew(site: Site, topic: str) -> None:
-    admin = _admin(site)
-    for future in admin.delete_topics([topic], operation_timeout=20).values():
-        future.result()
-    _until(
-        lambda: topic not in admin.list_topics(timeout=10).topics,
-        GONE_WITHIN,
-        f"{topic} does not go",
-    )
+    admin = cluster.admin(site)
+
+    def there() -> bool:
+        return topic in admin.list_topics(timeout=10).topics
+
+    if there():
+        for future in admin.delete_topics([topic], operation_timeout=20).values():
+            future.result()
+    cluster.until(lambda: not there(), GONE_WITHIN, f"{topic} does not go")
     _provisioned(site)
 
 
 def _provisioned(site: Site) -> None:
     secrets = site.folder.kafka_secrets
-    provision(_admin(site), Topics.read(), {name: secrets.get(name) for name in SERVICES})
+    provision(cluster.admin(site), Topics.read(), {name: secrets.get(name) for name in SERVICES})
+
+
+def _deleted(site: Site, topic: str, share: float) -> None:
+    admin = cluster.admin(site)  # kept, or its answers go with it
+    delete_first_records(admin, topic, share)
+
+
+def _partitions(site: Site, topic: str) -> int:
+    return len(cluster.admin(site).list_topics(topic, timeout=10).topics[topic].partitions)
 
 
 def _grown(site: Site, topic: str) -> None:
-    admin = _admin(site)
-    count = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+    count = patiently(partial(_partitions, site, topic))
     if count >= MOST_PARTITIONS:
         site.say(f"{topic} has {count} partitions already")
         return
-    for future in admin.create_partitions([NewPartitions(topic, count + 1)]).values():
+    patiently(partial(_has_partitions, site, topic, count + 1))
+
+
+def _has_partitions(site: Site, topic: str, count: int) -> None:
+    if _partitions(site, topic) >= count:
+        return
+    admin = cluster.admin(site)  # kept, or its answers go with it
+    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
         future.result()
 
 
 def _too_small(site: Site, topic: str) -> None:
     entry = ConfigEntry("max.message.bytes", TOO_SMALL, incremental_operation=AlterConfigOpType.SET)
     what = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-    admin = _admin(site)  # kept, or its answers go with it
+    admin = cluster.admin(site)  # kept, or its answers go with it
     for future in admin.incremental_alter_configs([what]).values():
         future.result()
 
@@ -211,13 +198,13 @@ def _without_rights(site: Site, topic: str) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    admin = _admin(site)  # kept, or its answers go with it
+    admin = cluster.admin(site)  # kept, or its answers go with it
     for future in admin.delete_acls([on_topic]).values():
         future.result()
 
 
 def _without_user(site: Site, user: str) -> None:
-    admin = _admin(site)  # kept, or its answers go with it
+    admin = cluster.admin(site)  # kept, or its answers go with it
     gone = UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)
     for future in admin.alter_user_scram_credentials([gone]).values():
         future.result()
@@ -243,7 +230,7 @@ def _headers(event_id: str, kind: str, subject: str) -> list[tuple[str, bytes]]:
 async def _last(site: Site, topic: str, most: int) -> list[Record]:
     """The last records of each partition, in the order of the log."""
     bus = Bus(f"127.0.0.1:{site.bus.port}", ADMIN, site.folder.kafka_secrets.get(ADMIN))
-    async with asyncio.timeout(ANSWERS_WITHIN), bus.reader() as reader:
+    async with asyncio.timeout(cluster.ANSWERS_WITHIN), bus.reader() as reader:
         names = [(topic, number) for number in await reader.partitions(topic)]
         bounds = await reader.all_bounds(names)
         starts = {name: max(begin, end - most) for name, (begin, end) in bounds.items()}
@@ -253,9 +240,9 @@ async def _last(site: Site, topic: str, most: int) -> list[Record]:
 
 def _write(site: Site, records: Iterable[Record]) -> None:
     """Where they go is the client's own choice, which is not that of our relays."""
-    producer = Producer(_client(site) | {"partitioner": "consistent_random"})
+    producer = Producer(cluster.client(site) | {"partitioner": "consistent_random"})
     for one in records:
         headers: Any = list(one.headers)
         producer.produce(one.topic, one.value, one.key, headers=headers, timestamp=one.stamp)
-    if producer.flush(ANSWERS_WITHIN):
+    if producer.flush(cluster.ANSWERS_WITHIN):
         raise FaultError("the records are not taken")
