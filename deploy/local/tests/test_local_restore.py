@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -247,5 +248,68 @@ def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(
     with pytest.raises(BadBackupError):
         staging.stage(broken, house, ["cards", "shop"], new_machine=False)
     recover(house, *SERVICES)
+    ended(house)
+    assert marked(house) == set()
+
+
+def test_an_end_that_is_broken_off_between_two_services_is_ended_with_the_same_report(
+    house: Target, tmp_path: Path
+) -> None:
+    put(house, everything(house, tmp_path / "b"))
+    recover(house, *SERVICES)
+
+    def off(what: str) -> None:
+        if what == "opening":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ended(house, say=off)
+    assert marked(house) == set(SERVICES), "nothing opens before the report is written"
+    (report,) = house.folder.aside.glob("*/report.txt")
+    assert "cards: 1 t" in report.read_text()
+    lifted(house, "cards")  # and killed behind it
+    done = ended(house)
+    assert "\n".join(done.lines) + "\n" == report.read_text()
+    assert marked(house) == set()
+    assert not house.folder.restore.exists()
+
+
+def lifted(target: Target, service: str) -> None:
+    """The service has opened."""
+    store = Store(target.urls[service])
+    store.write_now(restoring.lift)
+    store.close_now()
+
+
+def test_a_store_that_has_opened_is_not_waited_for(house: Target, tmp_path: Path) -> None:
+    """As earlier versions left it, which opened before they told."""
+    put(house, everything(house, tmp_path / "b"))
+    recover(house, *SERVICES)
+    lifted(house, "shop")
+    ended(house)
+    assert marked(house) == set()
+
+
+def test_a_report_that_cannot_be_written_opens_nothing_and_the_next_time_will_do(
+    house: Target, tmp_path: Path
+) -> None:
+    journal = put(house, everything(house, tmp_path / "b"))
+    recover(house, *SERVICES)
+    in_the_way = house.folder.aside / journal.stamp / "report.txt"
+    in_the_way.mkdir()
+    with pytest.raises(OSError, match="report"):
+        ended(house)
+    assert marked(house) == set(SERVICES)
+    in_the_way.rmdir()
+    ended(house)
+    assert marked(house) == set()
+
+
+def test_old_stores_that_are_deleted_by_now_do_not_keep_a_restore_from_ending(
+    house: Target, tmp_path: Path
+) -> None:
+    put(house, everything(house, tmp_path / "b"))
+    recover(house, *SERVICES)
+    shutil.rmtree(house.folder.aside)
     ended(house)
     assert marked(house) == set()

@@ -15,11 +15,13 @@ import psycopg
 import sqlalchemy as sa
 
 from vicinato.backup.aside import KEPT_DAYS
-from vicinato.backup.staging import Journal, Target, journal_of
+from vicinato.backup.staging import Journal, Target, journal_of, write
+from vicinato.secrets import write_private
 
 if TYPE_CHECKING:
     from messaging.bus import Bus
     from messaging.restoring import Recovered
+    from runtime.store import Store
     from vicinato.verify import Report
 
 LOOK_EVERY = 0.5
@@ -50,49 +52,88 @@ def finish(
     say: Callable[[str], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Finished | None:
-    """Waits until the services of the restore have recovered, verifies, opens them and tells.
+    """Waits until the services of the restore have recovered, verifies, tells and opens them.
 
-    Without a bus nothing is compared with it. None when there is nothing to finish, or `stopped`
-    said so meanwhile.
+    The report is written before anything opens: broken off at any place, it is ended when it is
+    called again, and with the same report. Without a bus nothing is compared with it. None when
+    there is nothing to finish, or `stopped` said so meanwhile.
+
+    Raises OSError when the report cannot be written.
     """
     from messaging import restoring
-    from messaging.catalogue import services
     from runtime.store import Store
-    from vicinato.verify import verify
 
     journal = journal_of(target.folder)
-    if journal is None or journal.phase != "put":
+    if journal is None or journal.phase == "putting":
         return None
     stores = {name: Store(target.urls[name], readers=1) for name in journal.latest()}
     try:
-        found: dict[str, Recovered] = {}
-        while len(found) < len(stores):
-            for name, store in stores.items():
-                back = store.read_now(restoring.recovered)
-                if name not in found and back is not None:
-                    found[name] = back
-                    say(f"{name} has recovered ({len(found)} of {len(stores)})")
-            if stopped():
+        if journal.phase == "put":
+            found = _recovered(stores, say, stopped)
+            if found is None:
                 return None
-            time.sleep(LOOK_EVERY)
-        say("verifying")
-        report = verify(services(), target.urls, bus)
-        lost = _lost(target, journal, stores)
-        lines = _told(journal, found, report, lost)
+            journal = _tell(target, bus, journal, stores, found, say)
+        say("opening")
         for store in stores.values():
             store.write_now(restoring.lift)
     finally:
         for store in stores.values():
             store.close_now()
-    text = "\n".join(lines) + "\n"
-    path = target.folder.aside / journal.stamp / "report.txt"
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o600)
     shutil.rmtree(target.folder.restore)
-    return Finished(lines, report.holds)
+    return Finished(journal.lines, journal.holds)
 
 
-def _lost(target: Target, journal: Journal, stores: Mapping[str, object]) -> Lost:
+def _recovered(
+    stores: Mapping[str, Store], say: Callable[[str], None], stopped: Callable[[], bool]
+) -> dict[str, Recovered] | None:
+    """What came back in each; None when `stopped` said so meanwhile."""
+    found: dict[str, Recovered] = {}
+    while True:
+        for name, store in stores.items():
+            back = store.read_now(_back)
+            if name not in found and back is not None:
+                found[name] = back
+                say(f"{name} has recovered ({len(found)} of {len(stores)})")
+        if len(found) == len(stores):
+            return found
+        if stopped():
+            return None
+        time.sleep(LOOK_EVERY)
+
+
+def _back(connection: sa.Connection) -> Recovered | None:
+    """A store without a mark is open already: an earlier end was broken off behind it."""
+    from messaging import restoring
+
+    if restoring.read(connection) is None:
+        return restoring.Recovered()
+    return restoring.recovered(connection)
+
+
+def _tell(
+    target: Target,
+    bus: Bus | None,
+    journal: Journal,
+    stores: Mapping[str, Store],
+    found: Mapping[str, Recovered],
+    say: Callable[[str], None],
+) -> Journal:
+    """Verifies everything and writes the report. From here on the services may open."""
+    from messaging.catalogue import services
+    from vicinato.verify import verify
+
+    say("verifying")
+    report = verify(services(), target.urls, bus)
+    lines = _told(journal, found, report, _lost(target, journal, stores))
+    path = target.folder.aside / journal.stamp / "report.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private(path, "\n".join(lines) + "\n")
+    told = journal.model_copy(update={"phase": "told", "lines": lines, "holds": report.holds})
+    write(target.folder, told)
+    return told
+
+
+def _lost(target: Target, journal: Journal, stores: Mapping[str, Store]) -> Lost:
     """What the old stores had acknowledged and the new ones do not know."""
     lost = Lost()
     for name, store in stores.items():
@@ -133,11 +174,9 @@ def _old_outbox(
     return [(str(a), str(b), str(c)) for a, b, c in rows]
 
 
-def _known(store: object, ids: Sequence[str]) -> set[str]:
+def _known(store: Store, ids: Sequence[str]) -> set[str]:
     from messaging.tables import outbox
-    from runtime.store import Store
 
-    assert isinstance(store, Store)
     known: set[str] = set()
     for start in range(0, len(ids), 900):
         part = ids[start : start + 900]

@@ -49,7 +49,8 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 
 class Journal(BaseModel):
     """What is being put back. ``putting``: the exchange has begun and must be ended; ``put``: the
-    services recover. `copied`: facts that came from the second copy of the outboxes.
+    services recover; ``told``: they have, the report with the `lines` is written, they may open.
+    `copied`: facts that came from the second copy of the outboxes.
 
     `unfinished`: restores before this one whose services have not opened yet, the first first; they
     end with it. `installation` and `machine` are what a new folder becomes. `new_machine`: the
@@ -57,7 +58,7 @@ class Journal(BaseModel):
     password of here.
     """
 
-    phase: Literal["putting", "put"]
+    phase: Literal["putting", "put", "told"]
     backup: str
     taken_at: datetime
     product: str
@@ -69,6 +70,8 @@ class Journal(BaseModel):
     machine: str = ""
     administrator: str = ""
     unfinished: list[Journal] = []
+    lines: list[str] = []
+    holds: bool = True
 
     @property
     def puts(self) -> list[Journal]:

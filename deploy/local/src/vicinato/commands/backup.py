@@ -69,17 +69,24 @@ def backup(
 
 def not_written(target: Path, error: OSError) -> CommandError:
     """Why a file or folder could not be written; what was begun is gone."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    code = no_space_or_read_only(error)
+    if code is Exit.NO_SPACE:
         return CommandError(
             Exit.NO_SPACE,
             f"There is no space for {target} ({error.strerror}); nothing was left there.",
             f"Non c'è spazio per {target}; non vi è rimasto nulla.",
         )
     return CommandError(
-        Exit.READ_ONLY_FOLDER,
+        code,
         f"{target} cannot be written ({error.strerror}).",
         f"Non si può scrivere {target}.",
     )
+
+
+def no_space_or_read_only(error: OSError) -> Exit:
+    """Which of the two keeps something from being written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return Exit.NO_SPACE if full else Exit.READ_ONLY_FOLDER
 
 
 def _nothing(folder: Folder, why: str) -> CommandError:

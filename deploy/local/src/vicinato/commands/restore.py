@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from vicinato import checks, first_start, paths, settings
-from vicinato.commands.backup import bytes_bar, not_written
+from vicinato.commands.backup import bytes_bar, no_space_or_read_only, not_written
 from vicinato.commands.up import Screen, fetch_jars
 from vicinato.folder import Folder
 from vicinato.refusals import CommandError, Exit
@@ -294,6 +294,14 @@ async def _recover(wanted: settings.Settings, folder: Folder, console: Console) 
                 Exit.KAFKA,
                 f"The stores are back, but {error}; `make up` goes on with the restore.",
                 "Gli archivi sono al loro posto, ma il bus non risponde: `make up` continua.",
+            ) from error
+        except OSError as error:
+            raise CommandError(
+                no_space_or_read_only(error),
+                f"The stores are back, but the report cannot be written ({error.strerror});"
+                " make room, then `make up` goes on with the restore.",
+                "Gli archivi sono al loro posto, ma il resoconto non si può scrivere:"
+                " fare spazio, poi `make up` continua.",
             ) from error
         finally:
             await house.supervisor.stop()
