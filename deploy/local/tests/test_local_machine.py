@@ -22,8 +22,9 @@ from runtime.clock import SteadyClock
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
 from vicinato.commands import machine
+from vicinato.day import client
 from vicinato.folder import Folder
-from vicinato.ports import free_block
+from vicinato.ports import free_block, free_port
 from vicinato.refusals import CommandError, Exit
 from web.app import build
 from web.serve import service_named
@@ -217,3 +218,29 @@ def test_a_doubted_date_is_shown_and_confirmed(
     assert run("clock", "--confirm") == 0
     assert not engine.guard.suspicious
     assert run("clock") == 0
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names a proxy for everything, and nobody is there."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.mark.usefixtures("proxy")
+def test_a_command_asks_past_a_proxy(engine: Engine) -> None:
+    assert run("set-aside", "list", "identity") == 0
+
+
+@pytest.mark.usefixtures("proxy")
+async def test_a_day_is_played_past_a_proxy(engine: Engine) -> None:
+    wanted = settings.load()
+    api = client.Api(f"http://127.0.0.1:{wanted.service_port('identity')}")
+    try:
+        who = first_start.administrator(wanted, Folder(wanted.data))
+        await api.sign_in("administrator", who["email"], who["password"])
+    finally:
+        await api.close()
+    assert api.tokens["administrator"]

@@ -36,7 +36,10 @@ class Api:
 
     def __post_init__(self) -> None:
         self._client = httpx.AsyncClient(
-            base_url=self.address, timeout=30, headers={"Accept-Language": "it"}
+            base_url=self.address,
+            timeout=30,
+            headers={"Accept-Language": "it"},
+            trust_env=False,  # past any proxy: the house is on this machine
         )
 
     async def close(self) -> None:
