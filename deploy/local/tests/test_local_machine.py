@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +22,8 @@ import sqlalchemy as sa
 import uvicorn
 
 from contracts.identity import SessionRevoked
+from identity import store
+from identity.hashing import HASHER
 from messaging import tables
 from messaging.engine import Engine
 from messaging.envelope import Record, decode, wire_headers
@@ -22,9 +32,11 @@ from runtime.clock import SteadyClock
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
 from vicinato.commands import machine
+from vicinato.commands.up import Screen
 from vicinato.day import client
 from vicinato.folder import Folder
 from vicinato.ports import free_block, free_port
+from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit
 from web.app import build
 from web.serve import service_named
@@ -41,7 +53,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     folder.open()
     first_start.administrator(wanted, folder)
     service = service_named("identity")
-    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    url = store_url("identity", wanted, folder)
     migrated(url, service.package, service.metadata)
     app = build(
         service,
@@ -218,6 +230,125 @@ def test_a_doubted_date_is_shown_and_confirmed(
     assert run("clock", "--confirm") == 0
     assert not engine.guard.suspicious
     assert run("clock") == 0
+
+
+CHOSEN = "quattro parole scelte insieme"
+
+
+def change_password(engine: Engine) -> None:
+    """As the home page of identity asks for: the first administrator chooses another one."""
+    chosen = sa.update(store.account).values(password_hash=HASHER.hash(CHOSEN))
+    engine.store.write_now(lambda c: c.execute(chosen))
+
+
+def tries(engine: Engine) -> int:
+    """How many wrong sign-ins are counted."""
+    counted = sa.select(sa.func.count()).select_from(store.attempt)
+    counted = counted.where(store.attempt.c.known_until.is_(None))
+    return engine.store.read_now(lambda c: c.scalar(counted)) or 0
+
+
+def typed(email: str, password: str) -> subprocess.CompletedProcess[str]:
+    """`vicinato set-aside list identity` on a terminal of its own, on which these are typed as it
+    asks for them. What stood on the terminal is its standard error."""
+    ours, theirs = pty.openpty()
+    told = b""
+
+    def stands_there(word: bytes) -> bool:
+        nonlocal told
+        if select.select([ours], [], [], 0)[0]:
+            told += os.read(ours, 1000)
+        return word in told
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "vicinato.cli", "set-aside", "list", "identity"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            eventually(lambda: stands_there(b"E-mail"), within=30, why="the address is asked for")
+            os.write(ours, f"{email}\n".encode())
+            # What is typed before the echo ends is thrown away.
+            eventually(
+                lambda: stands_there(b"Password") and not termios.tcgetattr(ours)[3] & termios.ECHO,
+                within=30,
+                why="the password is asked for, and not shown",
+            )
+            os.write(ours, f"{password}\n".encode())
+            out, _ = process.communicate(timeout=60)
+            stands_there(b"")
+        finally:
+            process.kill()
+            os.close(theirs)
+            os.close(ours)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, told.decode())
+
+
+def test_a_changed_password_is_asked_for_on_the_terminal(engine: Engine) -> None:
+    change_password(engine)
+    done = typed("", CHOSEN)  # the address that is proposed is right
+    assert done.returncode == 0
+    assert done.stdout == "Nothing is set aside.\n"
+    assert "it was changed" in done.stderr
+    assert CHOSEN not in done.stderr
+
+
+def test_a_changed_password_is_told_where_nobody_can_be_asked_and_is_no_guess(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_password(engine)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refusal = refused("set-aside", "list", "identity")
+    assert refusal.code is Exit.REFUSED
+    assert "first-admin.json" in refusal.english
+    assert "SIGN_IN_FILE" in refusal.english
+    assert tries(engine) == 0
+
+
+def test_a_file_or_a_pipe_says_who_asks(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_password(engine)
+    who = json.dumps({"email": settings.load().admin_email, "password": CHOSEN})
+    file = tmp_path / "sign-in.json"
+    file.write_text(who)
+    monkeypatch.setenv("SIGN_IN_FILE", str(file))
+    assert run("set-aside", "list", "identity") == 0
+    monkeypatch.setenv("SIGN_IN_FILE", "/dev/stdin")
+    words = [sys.executable, "-m", "vicinato.cli", "set-aside", "list", "identity"]
+    done = subprocess.run(words, input=who, capture_output=True, text=True, check=False)
+    assert done.stdout == "Nothing is set aside.\n", done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"email": "a@b.example"}'])
+def test_a_file_that_does_not_say_who_asks_is_named(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = tmp_path / "sign-in.json"
+    file.write_text(text)
+    monkeypatch.setenv("SIGN_IN_FILE", str(file))
+    refusal = refused("set-aside", "list", "identity")
+    assert refusal.code is Exit.SETTING
+    assert str(file) in refusal.english
+
+
+async def test_a_start_shows_the_passwords_that_hold_and_no_other(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    known = first_start.sign_ins(wanted, folder)
+    screen = Screen(io.StringIO())
+    screen.sign_ins(known, await first_start.holding(wanted, folder))
+    assert known[0]["password"] in capsys.readouterr().out
+    change_password(engine)
+    screen.sign_ins(known, await first_start.holding(wanted, folder))
+    told = capsys.readouterr().out
+    assert known[0]["password"] not in told
+    assert known[0]["email"] in told
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""The services' own HTTP API, for commands: the first administrator asks, by a token that ends with
-the command.
+"""The services' own HTTP API, for commands: an administrator asks, by a token that ends with the
+command.
 
 Services are asked on their own ports: the front door need not be there.
 """
@@ -15,10 +15,11 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from vicinato import first_start, settings
+from vicinato import settings
 from vicinato.commands.up import not_running
 from vicinato.folder import Folder
 from vicinato.refusals import CommandError, Exit
+from vicinato.sign_ins import of_a_command
 
 KEY_ON_ITS_WAY = 5.0
 """Seconds; the key of a first start reaches the other services by the bus."""
@@ -89,7 +90,7 @@ def signed_in(command: str) -> Iterator[Api]:
     folder = Folder(wanted.data)
     if not folder.is_locked():
         raise not_running(folder)
-    who = first_start.administrator(wanted, folder)
+    who = of_a_command(wanted, folder)
     # Past any proxy of the environment: the services are on this machine, and so is the password.
     with httpx.Client(timeout=30.0, headers={"Accept-Language": "en"}, trust_env=False) as client:
         api = Api(client, wanted)

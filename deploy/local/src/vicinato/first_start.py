@@ -11,6 +11,7 @@ from typing import Any
 
 from vicinato import steps
 from vicinato.folder import Folder
+from vicinato.programs.service import store_url
 from vicinato.secrets import write_private
 from vicinato.settings import Settings
 
@@ -28,10 +29,18 @@ def readable_password() -> str:
 def administrator(settings: Settings, folder: Folder) -> dict[str, str]:
     """E-mail and password of the first administrator; identity makes the account at its first start
     from the same file."""
+    made = made_administrator(folder)
+    if made is None:
+        made = {"email": settings.admin_email, "password": readable_password()}
+        write_private(folder.secrets.folder / ADMINISTRATOR, json.dumps(made) + "\n")
+    return made
+
+
+def made_administrator(folder: Folder) -> dict[str, str] | None:
+    """E-mail and password as the first start made them; None when the file is not there."""
     path = folder.secrets.folder / ADMINISTRATOR
     if not path.exists():
-        made = {"email": settings.admin_email, "password": readable_password()}
-        write_private(path, json.dumps(made) + "\n")
+        return None
     found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -58,12 +67,25 @@ async def load_demonstration(settings: Settings, folder: Folder) -> None:
     _write(folder, {"demonstration": "loaded"})
 
 
-def sign_ins(folder: Folder) -> list[dict[str, str]]:
-    """Role, e-mail and password of each sign-in of the demonstration centre."""
+def sign_ins(settings: Settings, folder: Folder) -> list[dict[str, str]]:
+    """Role, e-mail and password of each sign-in that was made here: the administrator's, and those
+    of the demonstration centre."""
+    first = {"role": "administrator", **administrator(settings, folder)}
     path = folder.secrets.folder / SIGN_INS
     if not path.exists():
-        return []
-    found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        return [first]
+    others: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return [first, *others]
+
+
+async def holding(settings: Settings, folder: Folder) -> list[bool]:
+    """Of each of `sign_ins`, whether its password is still the one that was made here. Raises
+    StepError."""
+    order = {
+        "store": store_url("identity", settings, folder),
+        "sign_ins": sign_ins(settings, folder),
+    }
+    found: list[bool] = await steps.run("holding", order, folder.log("supervisor"))
     return found
 
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Whether a first start with empty stores loads the demonstration centre."""
     admin_email: str = "amministrazione@vicinato.example"
     """The first administrator's address, used at the very first start only."""
+    sign_in_file: Path | None = None
+    """{"email": …, "password": …} of the administrator as whom commands ask; without it those of
+    the first start, and once they are changed a terminal is asked."""
     ready_within: Annotated[int, Field(ge=5, le=3600)] = 60
     """Seconds that a part may take until it answers."""
 
@@ -84,7 +87,7 @@ class Settings(BaseSettings):
             raise ValueError("must be sqlite, postgres or postgresql://…")
         return value
 
-    @field_validator("database_secret_file")
+    @field_validator("database_secret_file", "sign_in_file")
     @classmethod
     def _can_be_read(cls, value: Path | None) -> Path | None:
         if value is not None and not os.access(value, os.R_OK):

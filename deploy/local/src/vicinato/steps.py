@@ -105,6 +105,13 @@ def demonstration(order: dict[str, Any]) -> list[dict[str, str]]:
     return sign_ins
 
 
+def holding(order: dict[str, Any]) -> list[bool]:
+    """Of each of `sign_ins`, whether identity's `store` still has its password."""
+    from vicinato.sign_ins import holding as look
+
+    return look(order["store"], order["sign_ins"])
+
+
 def finish_restore(order: dict[str, Any]) -> dict[str, Any]:
     """Ends the restore that is under way, once the services have recovered; what is to be told."""
     from vicinato import settings
@@ -155,6 +162,7 @@ STEPS = {
     "provision": provision,
     "stores": stores,
     "demonstration": demonstration,
+    "holding": holding,
     "finish_restore": finish_restore,
     "forget_aside": forget_aside,
 }

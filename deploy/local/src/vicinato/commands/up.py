@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -168,15 +169,28 @@ class Screen:
             f"\nVicinato is open at [bold]{wanted.address}[/bold]"
             f" (ready in {self.took:.1f} s; data in {folder.root})"
         )
+
+    def sign_ins(self, known: Sequence[dict[str, str]], holding: Sequence[bool]) -> None:
+        """Who can sign in. A password that was changed since is not shown."""
         table = Table(box=None, pad_edge=False)
         for heading in ("who", "e-mail", "password"):
             table.add_column(heading)
-        admin = first_start.administrator(wanted, folder)
-        table.add_row("administrator", admin["email"], admin["password"])
-        for one in first_start.sign_ins(folder):
-            table.add_row(one["role"], one["email"], one["password"])
+        for one, holds in zip(known, holding, strict=True):
+            password = one["password"] if holds else "(changed since it was made)"
+            table.add_row(one["role"], one["email"], password)
         self._show(table)
         self._show("Ctrl-C stops it. `vicinato status` in another window shows its parts.\n")
+
+
+async def _show_sign_ins(wanted: settings.Settings, folder: Folder, screen: Screen) -> None:
+    try:
+        known = first_start.sign_ins(wanted, folder)
+        holding = await first_start.holding(wanted, folder)
+    except (steps.StepError, OSError) as error:
+        why = "Which passwords hold could not be looked at"
+        screen.say(f"{why}: {error}; those made here lie in {folder.secrets.folder}", "bold red")
+        return
+    screen.sign_ins(known, holding)
 
 
 async def _finish_restore(folder: Folder, screen: Screen) -> None:
@@ -236,6 +250,7 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
         except steps.StepError as error:
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
+        await _show_sign_ins(wanted, folder, screen)
         beside = [house.supervisor.keep_files(), _forget_aside(folder, screen)]
         if (to := outbox_copy()) is not None:
             beside.append(house.keep_a_copy(to, screen.say))
