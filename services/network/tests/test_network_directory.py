@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,13 @@ from network.models import (
     NewOrganisation,
     NewRule,
     NewService,
+    OrganisationFields,
+    ServiceFields,
 )
 from network.store import Who
 from runtime.clock import FixedClock
 from runtime.ids import Ids
-from runtime.refusals import NotAllowed, NotFound
+from runtime.refusals import NotAllowed, NotFound, Refusal
 from web import Paging
 
 from .network_cases import (
@@ -98,6 +101,37 @@ def test_an_organisation_says_the_capacity_of_its_own_services_only(bench: Bench
         bench.run(lambda tx: commands.say_capacity(tx, TORRI, "jobs", Capacity.HAS_CAPACITY))
     with pytest.raises(NotFound):
         bench.run(lambda tx: commands.say_capacity(tx, ELSEWHERE, "jobs", Capacity.HAS_CAPACITY))
+
+
+def test_what_somebody_else_changed_of_an_organisation_meanwhile_is_not_undone(
+    bench: Bench,
+) -> None:
+    def shown() -> dict[str, Any]:
+        view = bench.read(lambda c: queries.organisation_view(c, "auser", CENTRE))
+        return view.model_dump(mode="json", include=set(OrganisationFields.model_fields))
+
+    def change(seen: dict[str, Any], **what: Any) -> None:
+        asked = OrganisationFields(**seen | what)
+        bench.run(lambda tx: commands.change_organisation(tx, STAFF, "auser", asked, seen=seen))
+
+    before = shown()
+    change(before, phone="02 123456")
+    now = shown()
+    with pytest.raises(Refusal, match=r"organisation\.changed_meanwhile"):
+        change(before, name="Auser Vigevano")
+    assert shown() == now
+
+
+def test_a_correction_does_not_give_a_service_places_that_it_has_no_more(bench: Bench) -> None:
+    new = NewService(id="jobs", name="Jobs", area="work", capacity=Capacity.HAS_CAPACITY)
+    bench.run(lambda tx: commands.register_service(tx, STAFF, "auser", new))
+    seen = new.model_dump(mode="json", exclude={"id"})
+    bench.run(lambda tx: commands.say_capacity(tx, AUSER, "jobs", Capacity.NONE))
+    asked = ServiceFields(**seen | {"name": "Help with jobs"})
+    with pytest.raises(Refusal, match=r"service\.changed_meanwhile"):
+        bench.run(lambda tx: commands.change_service(tx, STAFF, "jobs", asked, seen=seen))
+    (service,) = bench.read(lambda c: queries.services_of(c, ["auser"]))
+    assert (service.name, service.capacity) == ("Jobs", "none")
 
 
 def test_needs_are_told_once_and_counted_by_whole_years(bench: Bench, clock: FixedClock) -> None:

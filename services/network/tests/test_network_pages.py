@@ -186,6 +186,34 @@ async def test_the_directory_by_pages(client: Client) -> None:
     assert "No organisation fits." in nothing
 
 
+async def test_a_save_undoes_nothing_that_somebody_else_changed_meanwhile(client: Client) -> None:
+    client.sign_in(COORDINATOR)
+    path = "/network/organisations/auser"
+    open_before = (await client.page(f"{path}/edit")).form("organisation")
+    other = (await client.page(f"{path}/edit")).form("organisation")
+    await other.submit(phone="02 123456", zones="north, south", areas=["elderly", "work"])
+    page = await open_before.submit(email="info@auser.example", phone="02 654321", status=422)
+    assert "Somebody else has changed this organisation meanwhile." in page
+    form = page.form("organisation")
+    assert sorted(form.values["areas"]) == ["elderly", "work"]
+    assert form.values["zones"] == "north, south", "what was not touched is shown as it is now"
+    assert (form.values["email"], form.values["phone"]) == ("info@auser.example", "02 654321")
+    page = await form.submit()
+    assert page.path == path
+    page = await client.page(f"{path}/services/new")
+    typed = {"name": "Jobs", "area": "work", "capacity": "has_capacity"}
+    page = await page.form("service").submit(**typed, description="one\r\ntwo")
+    late = (await page.follow("Correct this service")).form("service")
+    await next(f for f in page.forms if f.id.startswith("capacity-")).submit(capacity="none")
+    page = await late.submit(name="Help with jobs", status=422)
+    assert "Somebody else has changed this service meanwhile." in page
+    form = page.form("service")
+    assert (form.values["capacity"], form.values["name"]) == ("none", "Help with jobs")
+    page = await form.submit()
+    for text in ("No places", "Help with jobs"):
+        assert text in page
+
+
 async def test_needs_and_rules_by_pages(client: Client) -> None:
     client.sign_in(COORDINATOR)
     page = await client.page("/network/needs")

@@ -3,9 +3,11 @@
 from network.commands.directory import (
     change_organisation,
     change_service,
+    organisation_changed_meanwhile,
     register_organisation,
     register_service,
     say_capacity,
+    service_changed_meanwhile,
 )
 from network.commands.needs import record_need
 from network.commands.referrals import act_on, expire, mark_overdue, record_referral, remind
@@ -17,11 +19,13 @@ __all__ = [
     "change_service",
     "expire",
     "mark_overdue",
+    "organisation_changed_meanwhile",
     "record_need",
     "record_referral",
     "register_organisation",
     "register_service",
     "remind",
     "say_capacity",
+    "service_changed_meanwhile",
     "set_rules",
 ]

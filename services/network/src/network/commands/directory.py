@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from network.commands.shared import organisation_for, other_content
 from network.domain.words import Capacity
 from network.models import NewOrganisation, NewService, OrganisationFields, ServiceFields
 from network.store import Who
-from runtime.refusals import N_, NotAllowed, NotFound
+from runtime.refusals import N_, NotAllowed, NotFound, Refusal
 
 
 def register_organisation(tx: Transaction, who: Who, asked: NewOrganisation) -> str:
@@ -42,12 +43,41 @@ def register_organisation(tx: Transaction, who: Who, asked: NewOrganisation) -> 
     return organisation_id
 
 
+def organisation_changed_meanwhile() -> Refusal:
+    """Somebody else changed the organisation since it was looked at."""
+    return Refusal(
+        "organisation.changed_meanwhile",
+        N_("Somebody else has changed this organisation meanwhile."),
+        N_("Look at it as it is now, with what you typed, then save again."),
+    )
+
+
+def service_changed_meanwhile() -> Refusal:
+    """Somebody else changed the service since it was looked at."""
+    return Refusal(
+        "service.changed_meanwhile",
+        N_("Somebody else has changed this service meanwhile."),
+        N_("Look at it as it is now, with what you typed, then save again."),
+    )
+
+
 def change_organisation(
-    tx: Transaction, who: Who, organisation_id: str, asked: OrganisationFields
+    tx: Transaction,
+    who: Who,
+    organisation_id: str,
+    asked: OrganisationFields,
+    *,
+    seen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Correct an organisation of the own centre; those of the foundation only it changes."""
+    """Correct an organisation of the own centre; those of the foundation only it changes.
+
+    ``seen`` is what the caller looked at, by field: when it is different by now, nothing is
+    written, and Refusal("organisation.changed_meanwhile") is raised.
+    """
     row = organisation_for(tx.connection, organisation_id, who.centre_id, lock=True)
     _own(row, who)
+    if seen is not None and seen != {name: row[name] for name in OrganisationFields.model_fields}:
+        raise organisation_changed_meanwhile()
     columns = _columns(asked)
     store.change(
         tx.connection, store.organisation, organisation_id, {**columns, "changed_at": tx.now}
@@ -78,10 +108,19 @@ def register_service(tx: Transaction, who: Who, organisation_id: str, asked: New
     return service_id
 
 
-def change_service(tx: Transaction, who: Who, service_id: str, asked: ServiceFields) -> None:
-    """Correct a service."""
+def change_service(
+    tx: Transaction,
+    who: Who,
+    service_id: str,
+    asked: ServiceFields,
+    *,
+    seen: Mapping[str, Any] | None = None,
+) -> None:
+    """Correct a service. ``seen`` as for an organisation: Refusal("service.changed_meanwhile")."""
     row = _service(tx, who, service_id)
     _own(organisation_for(tx.connection, row["organisation_id"], who.centre_id), who)
+    if seen is not None and seen != {name: row[name] for name in ServiceFields.model_fields}:
+        raise service_changed_meanwhile()
     columns = asked.model_dump(mode="json", exclude={"id"})
     said = {"capacity_at": tx.now} if columns["capacity"] != row["capacity"] else {}
     store.change(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, Json
 from starlette.responses import Response
 
 from network import commands, queries
@@ -23,7 +25,7 @@ from network.models import (
     Zone,
 )
 from network.pages.shared import Edits, Reads, show
-from runtime.refusals import N_, NotFound
+from runtime.refusals import N_, NotFound, Refusal
 from web import Call, Form, Paged
 
 router = APIRouter()
@@ -46,6 +48,18 @@ class OrganisationForm(OrganisationFields):
 
 class ServiceForm(ServiceFields):
     languages: Annotated[list[Language], BeforeValidator(_parts)] = Field(default=[], max_length=40)
+
+
+class OrganisationEdit(OrganisationForm):
+    """The form of an organisation that is there; what it showed travels with it."""
+
+    seen: Json[dict[str, Any]]
+
+
+class ServiceEdit(ServiceForm):
+    """The form of a service that is there; what it showed travels with it."""
+
+    seen: Json[dict[str, Any]]
 
 
 @router.get("/network/organisations")
@@ -100,21 +114,27 @@ async def one(organisation_id: Id, call: Reads) -> Response:
 async def edit(organisation_id: Id, call: Edits) -> Response:
     """The form with what is known."""
     view = await _organisation(call, organisation_id)
-    return _organisation_form(call, call.blank(OrganisationForm, view), view)
+    shown = _shown(OrganisationFields, view)
+    form = call.blank(OrganisationEdit, shown | {"seen": json.dumps(shown)})
+    return _organisation_form(call, form, view)
 
 
 @router.post("/network/organisations/{organisation_id}/edit")
 async def change(organisation_id: Id, call: Edits) -> Response:
     """Save, and go back to the organisation."""
-    view = await _organisation(call, organisation_id)
-    form = await call.form(OrganisationForm)
+    form = await call.form(OrganisationEdit)
     if form.ok:
         me = who(call)
+        asked = OrganisationFields(**form.data.model_dump(exclude={"seen"}))
         await form.command(
-            lambda tx: commands.change_organisation(tx, me, organisation_id, form.data)
+            lambda tx: commands.change_organisation(
+                tx, me, organisation_id, asked, seen=form.data.seen
+            )
         )
     if form.ok:
         return call.redirect(f"/network/organisations/{organisation_id}")
+    view = await _organisation(call, organisation_id)
+    _renew(form, _shown(OrganisationFields, view), commands.organisation_changed_meanwhile())
     return _organisation_form(call, form, view)
 
 
@@ -143,20 +163,27 @@ async def edit_service(organisation_id: Id, service_id: Id, call: Edits) -> Resp
     """The form of a service with what is known."""
     view = await _organisation(call, organisation_id)
     service = _service(view, service_id)
-    return _service_form(call, call.blank(ServiceForm, service), view, service)
+    shown = _shown(ServiceFields, service)
+    form = call.blank(ServiceEdit, shown | {"seen": json.dumps(shown)})
+    return _service_form(call, form, view, service)
 
 
 @router.post("/network/organisations/{organisation_id}/services/{service_id}")
 async def change_service(organisation_id: Id, service_id: Id, call: Edits) -> Response:
     """Save the service, and go back to the organisation."""
-    view = await _organisation(call, organisation_id)
-    service = _service(view, service_id)
-    form = await call.form(ServiceForm)
+    _service(await _organisation(call, organisation_id), service_id)
+    form = await call.form(ServiceEdit)
     if form.ok:
         me = who(call)
-        await form.command(lambda tx: commands.change_service(tx, me, service_id, form.data))
+        asked = ServiceFields(**form.data.model_dump(exclude={"seen"}))
+        await form.command(
+            lambda tx: commands.change_service(tx, me, service_id, asked, seen=form.data.seen)
+        )
     if form.ok:
         return call.redirect(f"/network/organisations/{organisation_id}")
+    view = await _organisation(call, organisation_id)
+    service = _service(view, service_id)
+    _renew(form, _shown(ServiceFields, service), commands.service_changed_meanwhile())
     return _service_form(call, form, view, service)
 
 
@@ -181,15 +208,43 @@ def _service(view: OrganisationView, service_id: str) -> ServiceView:
     raise NotFound("service.unknown", N_("This service is not in the directory."))
 
 
+def _shown(fields: type[BaseModel], view: BaseModel) -> dict[str, Any]:
+    """What a form shows of an organisation or a service, by field."""
+    return view.model_dump(mode="json", include=set(fields.model_fields))
+
+
+def _renew(form: Form[Any], now: Mapping[str, Any], changed_meanwhile: Refusal) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    form.refuse(changed_meanwhile)
+    typed, was = form.data.model_dump(mode="json"), form.data.seen
+    untouched = {name: value for name, value in now.items() if _same(typed[name], was.get(name))}
+    form.values |= untouched | {"seen": json.dumps(now)}
+
+
+def _same(typed: Any, shown: Any) -> bool:
+    """A browser sends lists in the order of their boxes, and ends lines in its own way."""
+    if isinstance(typed, list) and isinstance(shown, list):
+        return set(typed) == set(shown)
+    if isinstance(typed, str) and isinstance(shown, str):
+        return typed.splitlines() == shown.splitlines()
+    return bool(typed == shown)
+
+
 def _organisation_form(
-    call: Call, form: Form[OrganisationForm], view: OrganisationView | None
+    call: Call, form: Form[OrganisationForm] | Form[OrganisationEdit], view: OrganisationView | None
 ) -> Response:
     _joined(form, "zones", "languages")
     return show(call, "organisation_form.html", form.status, form=form, view=view)
 
 
 def _service_form(
-    call: Call, form: Form[ServiceForm], view: OrganisationView, service: ServiceView | None
+    call: Call,
+    form: Form[ServiceForm] | Form[ServiceEdit],
+    view: OrganisationView,
+    service: ServiceView | None,
 ) -> Response:
     _joined(form, "languages")
     return show(call, "service_form.html", form.status, form=form, view=view, service=service)
