@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -11,8 +15,10 @@ import sqlalchemy as sa
 
 from contracts import event_type, shop
 from messaging import Received, tables
+from messaging.adoption import Adoption
+from messaging.envelope import Item, decode, wire_headers
 from messaging.testing import Bench
-from runtime.testing import migrated
+from runtime.testing import migrated, postgresql_database
 from solidarity_shop import commands, queries, store
 from solidarity_shop.app import SERVICE
 from solidarity_shop.checks import CHECKS
@@ -22,12 +28,14 @@ Shop = Any
 
 
 @pytest.fixture
-def restored(shop_bench: Shop, tmp_path: Any) -> Iterator[Bench]:
-    """An empty store: the backup of before the first day."""
-    url = f"sqlite:///{tmp_path / 'restored.db'}"
-    migrated(url, SERVICE.package, SERVICE.metadata)
-    with Bench(SERVICE, url, clock=shop_bench.clock, ids=shop_bench.bench.ids) as bench:
-        yield bench
+def restored(shop_bench: Shop, store_url: str, tmp_path: Any) -> Iterator[Bench]:
+    """An empty store of the same engine: the backup of before the first day."""
+    postgresql = store_url.startswith("postgresql")
+    file = f"sqlite:///{tmp_path / 'restored.db'}"
+    with postgresql_database() if postgresql else nullcontext(file) as url:
+        migrated(url, SERVICE.package, SERVICE.metadata)
+        with Bench(SERVICE, url, clock=shop_bench.clock, ids=shop_bench.bench.ids) as bench:
+            yield bench
 
 
 def adopt(source: Bench, target: Bench) -> None:
@@ -194,3 +202,91 @@ def test_a_sale_without_content_is_ended_also_when_cards_is_silent(
     assert restored.tick() == 1
     assert restored.read(lambda c: queries.sale_of(c, sold.id)).reason == "timed_out"
     assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 9
+
+
+def told_since(source: Bench, first_row: int = 0) -> list[Item]:
+    """What lies on the bus, with every kind of key in a partition of its own."""
+    rows = source.read(
+        lambda c: c.execute(
+            sa.select(tables.outbox).where(tables.outbox.c.row > first_row).order_by("row")
+        ).all()
+    )
+    items = []
+    for row in rows:
+        kind = event_type(row.type)
+        assert kind is not None
+        headers = wire_headers(row.headers, previous=row.previous, cause=row.cause, era=0)
+        record = source._record(row.topic, row.key.encode(), row.body, headers)
+        place = {"till_id": 0, "sale_id": 1}.get(kind.KEY, 2)
+        items.append(decode(replace(record, partition=place, offset=row.row)))
+    return items
+
+
+def absorb(target: Bench, items: Sequence[Item], partitions: Sequence[int]) -> None:
+    """A reconcile: one partition after another."""
+    adoption = Adoption(SERVICE, now=target.clock.now(), ids=target.ids)
+    for place in partitions:
+        mine = [item for item in items if item.record.partition == place]
+        target.store.write_now(partial(adoption.absorb, items=mine))
+    target.store.write_now(adoption.finish)
+    assert adoption.not_recovered == {}
+
+
+def taken_by_closings(bench: Bench) -> dict[str, Any]:
+    """Which closing each sale and refund belongs to, and what each line leaves to the shop."""
+    wanted: list[sa.Select[Any]] = [
+        sa.select(table.c.id, table.c.closing_id) for table in (store.sale, store.refund)
+    ]
+    line = store.sale_line.c
+    wanted.append(sa.select(line.sale_id, line.fee_percent))
+    return {
+        str(query.selected_columns[0]): dict(bench.read(lambda c, q=query: c.execute(q).all()))
+        for query in wanted
+    }
+
+
+def day(shop_bench: Shop, product_id: str) -> Callable[[], None]:
+    """Three sales, of which a piece comes back; gives what closes the day."""
+    for _ in range(3):
+        shop_bench.clock.advance(timedelta(minutes=1))
+        sold = shop_bench.sell((product_id, 2), cash=200)
+    shop_bench.refund(sold.id, (product_id, 1))
+    shop_bench.clock.advance(timedelta(minutes=1))
+    return lambda: shop_bench.run(
+        lambda tx: commands.close_day(tx, "till-1", centre="centre-1", counted_cents=500)
+    )
+
+
+@pytest.mark.parametrize("partitions", list(permutations(range(3))))
+def test_a_day_that_was_closed_stays_closed_in_whatever_order_partitions_are_read(
+    shop_bench: Shop, restored: Bench, partitions: Sequence[int]
+) -> None:
+    shop_bench.run(
+        lambda tx: commands.register_producer(
+            tx, centre_id="centre-1", name="Orto", fee_percent=10, producer_id="orto"
+        )
+    )
+    bread = shop_bench.product(100, on_hand=30, producer_id="orto")
+    for _ in range(2):
+        day(shop_bench, bread.id)()
+        shop_bench.clock.advance(timedelta(days=1))
+    day(shop_bench, bread.id)
+    absorb(restored, told_since(shop_bench.bench), partitions)
+    assert taken_by_closings(restored) == taken_by_closings(shop_bench.bench)
+    assert [found for check in CHECKS for found in restored.read(check.run)] == []
+    now = restored.read(lambda c: queries.open_takings(c, "till-1"))
+    assert (now.sales, now.refunds, now.money_cents) == (3, 1, 500)
+
+
+def test_a_closing_of_the_backup_takes_nothing_more(shop_bench: Shop, restored: Bench) -> None:
+    """A sale whose clock was behind was committed after it, and belongs to the next one."""
+    bread = shop_bench.product(100, on_hand=30)
+    day(shop_bench, bread.id)()
+    absorb(restored, told_since(shop_bench.bench), range(3))
+    last = shop_bench.bench.read(lambda c: c.scalar(sa.select(sa.func.max(tables.outbox.c.row))))
+    shop_bench.clock.set(shop_bench.clock.now() - timedelta(seconds=1))
+    late = shop_bench.sell((bread.id, 1), cash=100)
+    absorb(restored, told_since(shop_bench.bench, last), range(3))
+    found = taken_by_closings(restored)
+    assert found == taken_by_closings(shop_bench.bench)
+    assert found["sale.id"][late.id] is None

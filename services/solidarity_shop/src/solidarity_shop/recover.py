@@ -24,7 +24,7 @@ from solidarity_shop.domain.sale import UNKNOWN_TILL, WAITING_LIMIT, PointsState
 
 def producer(tx: Transaction, received: Received[shop.ProducerRegistered]) -> None:
     event = received.event
-    store.insert_once(
+    new = store.insert_once(
         tx.connection,
         store.producer,
         {
@@ -36,6 +36,13 @@ def producer(tx: Transaction, received: Received[shop.ProducerRegistered]) -> No
             "registered_at": event.registered_at,
         },
     )
+    if new:
+        # What was sold of it came before it: another key.
+        tx.connection.execute(
+            sa.update(store.sale_line)
+            .where(store.sale_line.c.producer_id == event.producer_id)
+            .values(fee_percent=event.fee_percent)
+        )
 
 
 def till(tx: Transaction, received: Received[shop.TillOpened]) -> None:
@@ -159,6 +166,7 @@ def completed_sale(tx: Transaction, received: Received[shop.SaleCompleted]) -> N
         .where(store.sale_line.c.sale_id == event.sale_id)
         .values(sold_at=event.sold_at)
     )
+    _closed_already(tx, store.sale, event.sale_id, event.till_id, event.sold_at)
 
 
 def cancelled_sale(tx: Transaction, received: Received[shop.SaleCancelled]) -> None:
@@ -208,6 +216,7 @@ def refund(tx: Transaction, received: Received[shop.SaleRefunded]) -> None:
     ]
     if new:
         upsert(tx.connection, store.refund_line, rows, key=("refund_id", "product_id"))
+        _closed_already(tx, store.refund, event.refund_id, event.till_id, event.refunded_at)
 
 
 def closing(tx: Transaction, received: Received[shop.DayClosed]) -> None:
@@ -239,6 +248,39 @@ def closing(tx: Transaction, received: Received[shop.DayClosed]) -> None:
             .where(open_rows, ends[table] <= event.closed_at)
             .values(closing_id=event.closing_id)
         )
+
+
+_COUNTED = {store.sale: store.closing.c.sales, store.refund: store.closing.c.refunds}
+"""How many of each a closing took."""
+
+
+def _closed_already(
+    tx: Transaction, table: sa.Table, row_id: str, till_id: str, ended_at: datetime
+) -> None:
+    """A closing that came before what it took, since a till is another key: the first one that was
+    not earlier. One that has all that it counted takes no more, so those of the backup stay as they
+    are."""
+    closing = store.closing
+    has = (
+        sa.select(sa.func.count())
+        .where(table.c.till_id == till_id, table.c.closing_id == closing.c.id)
+        .scalar_subquery()
+    )
+    first = (
+        sa.select(closing.c.id)
+        .where(
+            closing.c.till_id == till_id,
+            closing.c.closed_at >= ended_at,
+            has < _COUNTED[table],
+        )
+        .order_by(closing.c.closed_at)
+        .limit(1)
+    )
+    tx.connection.execute(
+        sa.update(table)
+        .where(table.c.id == row_id, table.c.closing_id.is_(None))
+        .values(closing_id=tx.connection.scalar(first))
+    )
 
 
 def _lines(
