@@ -18,6 +18,7 @@ from messaging import Received, tables
 from messaging.adoption import Adoption
 from messaging.envelope import Item, decode, wire_headers
 from messaging.testing import Bench
+from runtime.refusals import Refusal
 from runtime.testing import migrated, postgresql_database
 from solidarity_shop import commands, queries, store
 from solidarity_shop.app import SERVICE
@@ -290,3 +291,33 @@ def test_a_closing_of_the_backup_takes_nothing_more(shop_bench: Shop, restored: 
     found = taken_by_closings(restored)
     assert found == taken_by_closings(shop_bench.bench)
     assert found["sale.id"][late.id] is None
+
+
+def test_what_is_asked_again_after_a_restore_is_not_done_twice(
+    shop_bench: Shop, restored: Bench
+) -> None:
+    """A client that did not hear its answer asks again; reasons and notes are told to nobody."""
+    bread = shop_bench.product(100, on_hand=0)
+    move = partial(
+        commands.move_stock,
+        product_id=bread.id,
+        centre="centre-1",
+        reason=shop.StockReason.DELIVERY,
+        quantity=9,
+        note="delivery note 7",
+        movement_id="m1",
+    )
+    shop_bench.run(move)
+    sold = shop_bench.sell((bread.id, 2), cash=200)
+    back = commands.NewRefund(id="r1", lines=((bread.id, 1),), reason="damaged")
+    give_back = partial(commands.refund_sale, sale_id=sold.id, new=back, centre="centre-1")
+    first = shop_bench.run(give_back)
+    absorb(restored, told_since(shop_bench.bench), range(3))
+    again = restored.run(give_back)
+    assert (again.id, again.total_cents) == (first.id, first.total_cents)
+    assert restored.run(move).quantity == 9
+    with pytest.raises(Refusal) as caught:
+        restored.run(partial(move, quantity=8))
+    assert caught.value.reason == "movement.repeated_with_other_content"
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 8
+    assert len(restored.emitted()) == len(shop_bench.bench.emitted()), "nothing is told again"

@@ -99,7 +99,7 @@ def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
             "origin": event.origin,
             "note": "",
             "override_reason": event.override_reason,
-            "actor": "system",
+            "actor": store.RECOVERED,
             "at": event.moved_at,
         },
     )
@@ -199,7 +199,7 @@ def refund(tx: Transaction, received: Received[shop.SaleRefunded]) -> None:
             "points": event.points,
             "reason": "",
             "goods_returned": False,
-            "actor": "system",
+            "actor": store.RECOVERED,
             "refunded_at": event.refunded_at,
         },
     )
@@ -235,7 +235,7 @@ def closing(tx: Transaction, received: Received[shop.DayClosed]) -> None:
             "money_cents": event.money_cents,
             "counted_cents": event.counted_cents,
             "points": event.points,
-            "actor": "system",
+            "actor": store.RECOVERED,
             "closed_at": event.closed_at,
         },
     )
@@ -336,7 +336,7 @@ def _stub(sale_id: str, centre_id: str, till_id: str, at: object) -> dict[str, A
         "point_value": 1,
         "tendered_cents": None,
         "override_reason": "",
-        "actor": "system",
+        "actor": store.RECOVERED,
         "opened_at": at,
         "ended_at": at,
     }

@@ -28,6 +28,9 @@ Row = Mapping[Any, Any]
 Id = sa.String(64)
 """Ids of sales, refunds and products may be made by clients, and are as long as contracts allow."""
 NAME = sa.String(120)
+RECOVERED = "system"
+"""Who wrote what a restored store took from its events: these do not say it, nor any note. By hand
+only people write."""
 TEXT = sa.String(500)
 
 producer = sa.Table(

@@ -38,8 +38,9 @@ def move_stock(
 ) -> MovementView:
     """A delivery, return, adjustment, audit or loss, written by hand.
 
-    The same id with the same content again gives the movement that is there. The product's lock
-    comes first, so that of two requests with one id the second sees the first.
+    The same id with the same content again gives the movement that is there; one that a restored
+    store took from its event has no note to compare. The product's lock comes first, so that of two
+    requests with one id the second sees the first.
     """
     product = known.locked_product(tx.connection, product_id, centre)
     if movement_id and (there := store.row_of(tx.connection, store.movement, movement_id)):
@@ -48,7 +49,7 @@ def move_stock(
             there["product_id"] == product_id
             and there["reason"] == reason
             and there["quantity"] == wanted
-            and there["note"] == note.strip()
+            and (there["note"] == note.strip() or there["actor"] == store.RECOVERED)
         )
         if not same:
             raise known.other_content("movement.repeated_with_other_content")
