@@ -251,3 +251,85 @@ def test_two_scans_at_once_are_both_in_the_basket(together: Together) -> None:
         lambda c: c.execute(sa.select(store.basket_line.c.quantity)).scalars().all()
     )
     assert lines == [3]
+
+
+class Paying:
+    """`baskets.sell`, that waits with the basket already read until another device was at it; where
+    a lock keeps that one out, it goes on when its patience (seconds) is over."""
+
+    def __init__(self) -> None:
+        self.patience = 0.5
+        self.read, self.touched = threading.Event(), threading.Event()
+        self._sell = commands.sell
+
+    def sell(self, tx: Transaction, new: commands.NewSale, *, centre: str) -> Any:
+        self.read.set()
+        self.touched.wait(self.patience)
+        return self._sell(tx, new, centre=centre)
+
+    def then(self, work: Work) -> Work:
+        """The work of the other device, once the basket was read."""
+
+        def touch(tx: Transaction) -> Any:
+            done = work(tx)
+            self.touched.set()
+            return done
+
+        return touch
+
+
+@pytest.fixture
+def paying(together: Together, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Paying]:
+    """A piece in the basket, that is about to be paid; the product."""
+    bread = together.first.product(100)
+    together.first.run(lambda tx: commands.scan(tx, "till-1", bread.barcode, centre="centre-1"))
+    made = Paying()
+    monkeypatch.setattr("solidarity_shop.commands.baskets.sell", made.sell)
+    return bread, made
+
+
+def pay(tx: Transaction) -> Any:
+    return commands.sell_basket(
+        tx,
+        "till-1",
+        centre="centre-1",
+        points=0,
+        tendered_cents=None,
+        override_reason="",
+        shown_cents=100,
+    )
+
+
+def paid_while(together: Together, paying: Paying, work: Work) -> tuple[Any, Any]:
+    """A device takes the money while another one does its work; what both answer."""
+    with ThreadPoolExecutor(2) as pool:
+        sold = pool.submit(together.run, pay)
+        assert paying.read.wait(30)
+        other = pool.submit(together.run, lambda tx: None, paying.then(work))
+        return sold.result()[0], other.result()[1]
+
+
+def test_a_piece_that_is_scanned_while_the_basket_is_paid_is_in_the_next_one(
+    together: Together, paying: tuple[Any, Paying]
+) -> None:
+    bread, payment = paying
+    scan: Work = lambda tx: commands.scan(tx, "till-1", bread.barcode, centre="centre-1")  # noqa: E731
+    sold, basket = paid_while(together, payment, scan)
+    assert [line.quantity for line in sold.lines] == [1]
+    assert [line.quantity for line in basket.lines] == [1]
+    assert basket.sale_id != sold.id
+    assert together.first.run(pay).total_cents == 100
+    assert together.first.on_hand(bread.id) == 8
+
+
+def test_pieces_that_are_changed_while_the_basket_is_paid_are_sold_as_they_were_read(
+    together: Together, paying: tuple[Any, Paying]
+) -> None:
+    """The other device sees at once that the basket is empty, not its pieces in a sold one."""
+    bread, payment = paying
+    three: Work = lambda tx: commands.change_line(  # noqa: E731
+        tx, "till-1", bread.id, 3, centre="centre-1"
+    )
+    sold, basket = paid_while(together, payment, three)
+    assert [line.quantity for line in sold.lines] == [1]
+    assert basket.lines == []

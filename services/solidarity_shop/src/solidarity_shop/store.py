@@ -1,7 +1,8 @@
 """The tables of the shop, and how rows are found and locked.
 
-Whoever needs several locks takes them in one order: sale, then products in the order of their ids,
-then till. ``*_seen`` are projections of what others told; all else is the shop's own truth.
+Whoever needs several locks takes them in one order: basket, sale, then products in the order of
+their ids, then till. ``*_seen`` are projections of what others told; all else is the shop's own
+truth.
 """
 
 from __future__ import annotations

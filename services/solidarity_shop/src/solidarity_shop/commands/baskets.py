@@ -1,5 +1,8 @@
 """The basket of a till's page: kept in the store, so that a reload, a refusal or a browser without
 JavaScript loses nothing. One for each account at each till; it holds the id of the sale it will be.
+
+Its row is locked before its lines are read or changed, and before the products that are sold: what
+a second device scans meanwhile waits, and goes into the next basket once this one is sold.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ def change_line(
                 field="product_id",
             )
         return _add(tx, till, product_id)
+    _locked(tx, till)
     line = sa.and_(
         LINE.c.till_id == till["id"],
         LINE.c.account_id == tx.actor,
@@ -85,6 +89,7 @@ def forget_card(tx: Transaction, till_id: str, *, centre: str) -> BasketView:
 def clear_basket(tx: Transaction, till_id: str, *, centre: str) -> BasketView:
     """Begin anew."""
     till = known.till(tx.connection, till_id, centre)
+    _locked(tx, till)
     _drop(tx, till)
     return _shown(tx, till)
 
@@ -107,6 +112,7 @@ def sell_basket(
     The sale has the basket's id, so that a form sent twice sells once. Refused, the basket stays.
     """
     till = known.till(tx.connection, till_id, centre)
+    _locked(tx, till)
     basket = _shown(tx, till)
     if basket.lines and basket.total_cents != shown_cents:
         raise Refusal(
@@ -160,19 +166,25 @@ def _shown(tx: Transaction, till: store.Row) -> BasketView:
     return queries.basket_of(tx.connection, till, tx.actor, tx.now)
 
 
+def _locked(tx: Transaction, till: store.Row) -> bool:
+    """Nobody else changes the basket before this transaction ends; False when there is none."""
+    mine = sa.select(BASKET.c.sale_id).where(_mine(tx, till)).with_for_update()
+    return tx.connection.execute(mine).one_or_none() is not None
+
+
 def _open(tx: Transaction, till: store.Row) -> None:
-    """The basket is there, and locked: of two scans at once none is lost."""
-    store.insert_once(
-        tx.connection,
-        BASKET,
-        {
-            "till_id": till["id"],
-            "account_id": tx.actor,
-            "sale_id": tx.ids.new(),
-            "card_id": "",
-            "changed_at": tx.now,
-        },
-    )
+    """The basket is there, and locked: of two scans at once none is lost. One that was sold while
+    we waited for its lock is gone, and another begins."""
+    row = {
+        "till_id": till["id"],
+        "account_id": tx.actor,
+        "sale_id": tx.ids.new(),
+        "card_id": "",
+        "changed_at": tx.now,
+    }
+    store.insert_once(tx.connection, BASKET, row)
+    while not _locked(tx, till):
+        store.insert_once(tx.connection, BASKET, row)
     tx.connection.execute(sa.update(BASKET).where(_mine(tx, till)).values(changed_at=tx.now))
 
 
