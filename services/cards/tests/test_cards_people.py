@@ -140,6 +140,15 @@ def test_who_is_erased_leaves_no_trace_but_an_id(bench: Any) -> None:
         house.give(5)
 
 
+def test_what_an_erased_household_loses_is_told_after_that_it_is_erased(bench: Any) -> None:
+    """Whoever writes to families has forgotten this one when its points go."""
+    house = bench.household(consents=[Purpose.MESSAGES])
+    house.give(40)
+    bench.run(lambda tx: commands.erase_household(tx, house.id))
+    told = [type(event) for event in bench.emitted() if getattr(event, "household_id", "")]
+    assert told[-2:] == [facts.HouseholdErased, facts.PointsExpired]
+
+
 def test_what_is_of_another_centre_is_not_there(bench: Any) -> None:
     house = bench.household()
     for command in (

@@ -199,14 +199,13 @@ def erase_household(tx: Transaction, household_id: str) -> None:
     """Forget the people of a household: names, contacts, words to find them by, notes.
 
     Its cards are blocked, its consents end, its free points are lost; points in hold end with
-    their sale. What remains has no name.
+    their sale. What remains has no name. That it is erased is told before the points: nobody gets a
+    message of what they lose by it.
     """
     household = household_of(tx, household_id)
     for purpose in people.consents(tx.connection, household_id):
         _withdraw(tx, household, purpose)
     block_all(tx, household)
-    ledger = Ledger.of(tx)
-    moves.forfeit(ledger, household)
     persons = [person.id for person in people.of(tx.connection, household_id)]
     tx.connection.execute(
         sa.update(store.household)
@@ -228,6 +227,7 @@ def erase_household(tx: Transaction, household_id: str) -> None:
         ),
         centre=household.centre_id,
     )
+    moves.forfeit(Ledger.of(tx), household)
     people.erase(tx, household.centre_id, persons)
 
 
