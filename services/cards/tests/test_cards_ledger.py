@@ -277,6 +277,23 @@ def test_an_absence_corrected_after_the_points_were_spent_is_uncovered(bench: An
     assert uncovered(bench) == -5
 
 
+def test_an_attendance_that_is_marked_again_settles_what_was_spent_of_it(bench: Any) -> None:
+    """Absent by mistake, after three of its points were spent and after all were: it is paid
+    once."""
+    house = bench.household()
+    bench.rule(per_attendance=5)
+    bench.deliver(house.attends(), house.buys(points=3))
+    bench.deliver(house.attends(False, revision=2), house.attends(revision=3))
+    assert house.points == (2, 0)
+    assert uncovered(bench) == 0
+    bench.deliver(house.buys(points=2, sale="sale-2"))
+    bench.deliver(house.attends(False, revision=4), house.attends(revision=5))
+    assert house.points == (0, 0)
+    assert uncovered(bench) == 0
+    given = [(told.points, told.covered) for told in bench.emitted(facts.PointsCredited)]
+    assert given == [(5, 0), (2, 3), (0, 5)]
+
+
 def test_points_expire_when_their_day_is_over_but_not_in_a_hold(
     bench: Any, clock: FixedClock
 ) -> None:

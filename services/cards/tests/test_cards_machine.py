@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+import sqlalchemy as sa
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from cards import store
+from cards.domain.points import LedgerAccount
 from runtime.clock import FixedClock
 from runtime.testing import examples
 
@@ -100,6 +103,7 @@ class Run:
         self.numbers = itertools.count()
         self.sales: dict[str, dict[str, int]] = {}
         self.sessions: dict[str, tuple[int, bool]] = {}
+        self.owed: dict[str, int] = {}
         self.asked: list[tuple[str, int]] = []
 
     def step(self, what: str, amount: int) -> None:
@@ -108,6 +112,18 @@ class Run:
         model, (available, held) = self.model, self.house.points
         assert available == len(model.free()), (what, amount)
         assert held == sum(1 for coin in model.coins if coin.hold), (what, amount)
+        assert self.uncovered() == model.uncovered, (what, amount)
+
+    def uncovered(self) -> int:
+        booked = (
+            sa.select(sa.func.coalesce(-sa.func.sum(store.entry.c.points), 0))
+            .join(store.transfer, store.transfer.c.id == store.entry.c.transfer_id)
+            .where(
+                store.transfer.c.household_id == self.house.id,
+                store.entry.c.account == LedgerAccount.UNCOVERED,
+            )
+        )
+        return int(self.bench.read(lambda c: c.scalar(booked)))
 
     def expiry(self) -> datetime:
         day = (self.clock.now() + timedelta(hours=1)).date() + timedelta(days=VALID_DAYS)
@@ -198,10 +214,16 @@ class Run:
         session, (revision, present) = next(iter(self.sessions.items()))
         self.sessions[session] = (revision + 1, not present)
         self.bench.deliver(self.house.attends(not present, revision + 1, session=session))
+        owed = self.owed.get(session, 0)
         if present:
+            before = self.model.uncovered
             self.model.take(PER_ATTENDANCE)
+            self.owed[session] = owed + self.model.uncovered - before
         else:
-            self.model.come(PER_ATTENDANCE, self.expiry())
+            covered = min(PER_ATTENDANCE, owed)
+            self.owed[session] = owed - covered
+            self.model.uncovered -= covered
+            self.model.come(PER_ATTENDANCE - covered, self.expiry())
 
     def wait(self, amount: int) -> None:
         self.clock.advance(timedelta(minutes=amount * 17))
@@ -228,6 +250,8 @@ def machine(bench: Any, clock: FixedClock) -> Any:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEP, min_size=5, max_size=14))
+@example([("attend", 1), ("complete unasked", 3), ("correct", 1), ("correct", 1), ("correct", 1)])
+@example([("attend", 1), ("complete unasked", 9), ("correct", 1), ("correct", 1), ("attend", 1)])
 def test_a_household_always_has_what_the_model_has(
     machine: Any, steps: list[tuple[str, int]]
 ) -> None:

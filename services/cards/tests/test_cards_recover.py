@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cards.app import SERVICE
 from cards.domain.card import BlockReason, digest_of, new_token
 from cards.models import HouseholdChange, MemberChange
 from cards.recover import RECOVER
-from contracts import events
+from contracts import Event, events
 from contracts.cards import Purpose, Stage
 from messaging.envelope import decode, wire_headers
 from messaging.tables import outbox
@@ -35,9 +35,11 @@ OWN = (
     store.entry,
     store.hold,
     store.refund,
+    store.attendance,
     store.earning_rule,
     store.search_word,
 )
+AT = datetime(2026, 11, 29, tzinfo=UTC)
 APART = {
     "transfer": {"id", "note", "actor", "at"},
     "household": {"changed_at"},
@@ -85,6 +87,8 @@ def a_lot_happens(bench: Any, clock: FixedClock) -> None:
         other.buys(money=500, sale="s5"),
         other.asks(4, sale="s6"),
         other.returns(money=500, sale="s5"),
+        *corrected(other, "partly", spent=3),
+        *corrected(other, "all", spent=7),
     )
     amina = house.person_id
     for command in (
@@ -104,6 +108,16 @@ def a_lot_happens(bench: Any, clock: FixedClock) -> None:
     bench.run(lambda tx: commands.erase_household(tx, third.id))
     clock.advance(timedelta(days=3))
     bench.tick()
+
+
+def corrected(house: Any, session: str, spent: int) -> list[Event]:
+    """Present, absent by mistake when points were spent, present again."""
+    return [
+        house.attends(session=session),
+        house.buys(points=spent, sale=session),
+        house.attends(False, 2, session=session),
+        house.attends(True, 3, session=session),
+    ]
 
 
 def adopt(bench: Bench, service_log: list[Any]) -> None:
@@ -169,6 +183,8 @@ BREAKAGES: list[tuple[str, str]] = [
     ("UPDATE hold SET state = 'released' WHERE state = 'captured'", "hold.booked"),
     ("UPDATE hold SET ended_at = NULL WHERE state = 'captured'", "hold.ended"),
     ("UPDATE hold SET sale_id = 'one', state = 'placed', ended_at = NULL", "hold.open_of_sale"),
+    ("UPDATE attendance SET credited = credited + 5", "attendance.credited"),
+    ("UPDATE attendance SET uncovered = 5", "attendance.uncovered"),
     ("DELETE FROM transfer", "entry.of_a_transfer"),
     ("DELETE FROM entry", "transfer.has_entries"),
     ("UPDATE household SET holder_id = 'nobody'", "household.holder"),
@@ -180,7 +196,7 @@ def test_checks_name_what_is_wrong(bench: Any, clock: FixedClock) -> None:
     house = bench.household()
     house.give(50)
     bench.deliver(house.asks(10, sale="s1"), house.buys(points=10, sale="s1"))
-    bench.deliver(house.asks(10, sale="s2"))
+    bench.deliver(house.asks(10, sale="s2"), house.attends())
     for statement, expected in BREAKAGES:
         names: set[str] = set()
 
@@ -228,6 +244,49 @@ def test_the_schema_goes_up_down_and_up(empty_url: str) -> None:
     migrations.downgrade(empty_url, "cards")
     migrations.upgrade(empty_url, "cards")
     migrations.check(empty_url, "cards")
+
+
+def test_what_corrections_could_not_take_is_read_from_the_ledger(empty_url: str) -> None:
+    """In a store of a version that did not keep it on the attendance."""
+    migrations.upgrade(empty_url, "cards", SERVICE.metadata, "0003")
+    engine = migrations.migration_engine(empty_url)
+    with engine.begin() as connection:
+        for session, revision, points in (("s:1", 2, 3), ("s:1", 4, 2), ("s:2", 2, 0)):
+            origin = f"{session}:p1:{revision}"
+            connection.execute(
+                sa.insert(store.transfer).values(
+                    id=origin,
+                    household_id="h1",
+                    centre_id="c1",
+                    kind="attendance_corrected",
+                    cause=f"debit:attendance_corrected:{origin}",
+                    origin=origin,
+                    note="",
+                    actor="system",
+                    at=AT,
+                )
+            )
+            entries = {"activities": 5, "household": points - 5} | (
+                {"uncovered": -points} if points else {}
+            )
+            for line, (account, moved) in enumerate(entries.items()):
+                connection.execute(
+                    sa.insert(store.entry).values(
+                        transfer_id=origin, line=line, account=account, points=moved
+                    )
+                )
+        for session in ("s:1", "s:2"):
+            connection.execute(
+                sa.text("INSERT INTO attendance VALUES (:session, 'p1', 'h1', 4, :present, 0)"),
+                {"session": session, "present": False},
+            )
+    migrations.upgrade(empty_url, "cards", SERVICE.metadata)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.select(store.attendance.c.session_id, store.attendance.c.uncovered)
+        )
+        assert {session: uncovered for session, uncovered in rows} == {"s:1": 5, "s:2": 0}  # noqa: C416
+    engine.dispose()
 
 
 def test_words_are_ordered_by_code_point_after_a_migration() -> None:

@@ -252,3 +252,14 @@ def test_every_kind_of_row_has_a_sentence_in_every_language(
                 assert told
                 assert "{" not in told, (event.TYPE, told)
     assert activities.AttendanceRecorded in TIMELINE_OF
+
+
+def test_what_settles_a_debt_of_points_is_no_credit_on_the_timeline(bench: Any) -> None:
+    house = bench.household()
+    bench.rule(per_attendance=5)
+    bench.deliver(house.attends(), house.buys(points=5))
+    bench.deliver(house.attends(False, revision=2), house.attends(revision=3))
+    bench.deliver_own()
+    credited = [row for row in happened(bench, house) if row.kind == "cards.points.credited"]
+    assert [row.facts["points"] for row in credited] == [5]
+    bench.rebuild_equals()

@@ -140,7 +140,8 @@ class CardReplaced(Event, type="cards.card.replaced", topic=TOPIC, key="househol
 
 
 class PointsCredited(Event, type="cards.points.credited", topic=TOPIC, key="household_id"):
-    """Points came in, once for each ``origin`` (the id of the sale, the attendance, the period)."""
+    """Points came in, once for each ``origin`` (the id of the sale, the attendance, the period).
+    ``covered`` more settled what could not be taken before, and did not come in."""
 
     household_id: Id
     transfer_id: Id
@@ -148,6 +149,7 @@ class PointsCredited(Event, type="cards.points.credited", topic=TOPIC, key="hous
     origin: str
     points: Points
     buckets: tuple[PointsMoved, ...]
+    covered: Points = 0
     available: Points
     held: Points
     credited_at: Moment

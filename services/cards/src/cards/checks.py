@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cards import store
-from cards.domain.points import LedgerAccount
+from cards.domain.points import LedgerAccount, TransferKind
 from cards.store.rows import HoldState
 from messaging import Check, Difference
 from runtime.types import UtcDateTime
@@ -80,6 +80,38 @@ def check_holds(connection: sa.Connection) -> list[Difference]:
     return found + [Difference("hold.open_of_sale", one, "1", str(count)) for one, count in several]
 
 
+def check_attendances(connection: sa.Connection) -> list[Difference]:
+    """What stands credited for attendances is what was booked for them, and so is what of it could
+    not be taken back."""
+    entry, transfer, attendance = store.entry, store.transfer, store.attendance
+    found: list[Difference] = []
+    for kept, account in (
+        (attendance.c.credited, LedgerAccount.ACTIVITIES),
+        (attendance.c.uncovered, LedgerAccount.UNCOVERED),
+    ):
+        both = sa.union_all(
+            sa.select(transfer.c.household_id, entry.c.points)
+            .join(transfer, transfer.c.id == entry.c.transfer_id)
+            .where(
+                transfer.c.kind.in_([TransferKind.ATTENDANCE, TransferKind.ATTENDANCE_CORRECTED]),
+                entry.c.account == account,
+            ),
+            sa.select(attendance.c.household_id, kept),
+        ).subquery()
+        household_id, points = both.c
+        rows = connection.execute(
+            sa.select(household_id, sa.func.sum(points))
+            .group_by(household_id)
+            .having(sa.func.sum(points) != 0)
+            .limit(MOST_NAMED)
+        )
+        found += [
+            Difference(f"attendance.{kept.name}", one, "0 apart", f"{off} apart")
+            for one, off in rows
+        ]
+    return found
+
+
 def check_households(connection: sa.Connection) -> list[Difference]:
     """A household has exactly one holder, who is a member; who is erased has no name."""
     household, person = store.household, store.person
@@ -119,6 +151,7 @@ def check_households(connection: sa.Connection) -> list[Difference]:
 CHECKS = (
     Check("ledger", check_ledger),
     Check("holds", check_holds),
+    Check("attendances", check_attendances),
     Check("households", check_households),
 )
 

@@ -76,7 +76,7 @@ def credit(
     covered: int = 0,
     note: str = "",
 ) -> int:
-    """Points come in; ``covered`` of them settle what was uncovered before. Gives what came in.
+    """Points come in, and ``covered`` more settle what was uncovered before. Gives what came in.
 
     What is above the most that a household can have is not credited.
     """
@@ -94,22 +94,23 @@ def credit(
         domain.incoming(parts, source, covered=covered),
         note=note,
     )
-    if parts:
-        now = standing(ledger, household.id)
-        ledger.tx.emit(
-            facts.PointsCredited(
-                household_id=household.id,
-                transfer_id=transfer_id,
-                reason=reason,
-                origin=origin,
-                points=points,
-                buckets=told(parts),
-                available=now.available,
-                held=now.held,
-                credited_at=ledger.tx.now,
-            ),
-            centre=household.centre_id,
-        )
+    points = domain.total(parts)
+    now = standing(ledger, household.id)
+    ledger.tx.emit(
+        facts.PointsCredited(
+            household_id=household.id,
+            transfer_id=transfer_id,
+            reason=reason,
+            origin=origin,
+            points=points,
+            buckets=told(parts),
+            covered=covered,
+            available=now.available,
+            held=now.held,
+            credited_at=ledger.tx.now,
+        ),
+        centre=household.centre_id,
+    )
     return points
 
 

@@ -255,7 +255,8 @@ def refund_points(tx: Transaction, received: Received[SaleRefunded]) -> None:
 def reward_attendance(tx: Transaction, received: Received[AttendanceRecorded]) -> None:
     """Who was there earns points once; a correction takes them back, another gives them again.
 
-    The greatest revision of a (session, person) wins, in whatever order they come.
+    What a correction could not take back, because it was spent, is not given again but settled. The
+    greatest revision of a (session, person) wins, in whatever order they come.
     """
     event = received.event
     ledger = Ledger.of(tx)
@@ -265,20 +266,24 @@ def reward_attendance(tx: Transaction, received: Received[AttendanceRecorded]) -
     before = ledger.attendances.get(key)
     if before is not None and before.revision >= event.revision:
         return
-    credited = before.credited if before else 0
+    credited, uncovered = (before.credited, before.uncovered) if before else (0, 0)
     origin = f"{event.session_id}:{event.person_id}:{event.revision}"
     if event.present and credited == 0:
         rule = ledger.rule(event.centre_id, event.starts_at)
-        credited = moves.credit(
+        covered = min(rule.per_attendance, uncovered)
+        credited = covered + moves.credit(
             ledger,
             household,
             CreditReason.ATTENDANCE,
             origin,
-            rule.per_attendance,
+            rule.per_attendance - covered,
             earning.expiry_of(event.starts_at, rule.valid_days, ledger.zone(household.centre_id)),
+            covered=covered,
         )
+        uncovered -= covered
     elif not event.present and credited > 0:
-        moves.debit(ledger, household, DebitReason.ATTENDANCE_CORRECTED, origin, credited)
+        taken = moves.debit(ledger, household, DebitReason.ATTENDANCE_CORRECTED, origin, credited)
+        uncovered += credited - taken
         credited = 0
     ledger.put_attendance(
         AttendanceRow(
@@ -288,6 +293,7 @@ def reward_attendance(tx: Transaction, received: Received[AttendanceRecorded]) -
             event.revision,
             event.present,
             credited,
+            uncovered,
         )
     )
 

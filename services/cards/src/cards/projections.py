@@ -72,14 +72,14 @@ TIMELINE = Projection("timeline", version=1, tables=(store.timeline,))
 
 @TIMELINE.on(*TIMELINE_OF)
 def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
-    """One row for each event around a household.
+    """One row for each event around a household, but for what only settled points that it owed.
 
     That a referral goes on without the family's consent is kept where it is so, and not said of the
     others: rows from before there was such a word equal their rebuild.
     """
     event = received.event
     household_id = getattr(event, "household_id", "")
-    if not household_id:
+    if not household_id or (isinstance(event, cards.PointsCredited) and not event.points):
         return
     moment, names = TIMELINE_OF[type(event)]
     facts = event.model_dump(mode="json", include=set(names))

@@ -195,11 +195,13 @@ def credited(tx: Transaction, received: Received[cards.PointsCredited]) -> None:
     kind, source = moves.CREDITS[event.reason]
     parts = moves.heard(event.buckets)
     cause = moves.credit_cause(event.reason, event.origin)
-    _book(tx, event, kind, cause, event.origin, parts, +1, domain.incoming(parts, source))
+    entries = domain.incoming(parts, source, covered=event.covered)
+    _book(tx, event, kind, cause, event.origin, parts, +1, entries)
     if event.reason is CreditReason.REFUND:
         _refunded(tx, event.household_id, event.origin, event.credited_at)
     if event.reason is CreditReason.ATTENDANCE:
-        _attended(tx, event.household_id, event.origin, event.points)
+        given = event.points + event.covered
+        _attended(tx, event.household_id, event.origin, given, -event.covered)
 
 
 @_recovers(cards.PointsDebited)
@@ -214,7 +216,7 @@ def debited(tx: Transaction, received: Received[cards.PointsDebited]) -> None:
     if event.reason is DebitReason.REFUND:
         _refunded(tx, event.household_id, event.origin, event.debited_at)
     if event.reason is DebitReason.ATTENDANCE_CORRECTED:
-        _attended(tx, event.household_id, event.origin, 0)
+        _attended(tx, event.household_id, event.origin, 0, event.uncovered)
 
 
 @_recovers(cards.PointsExpired)
@@ -336,7 +338,10 @@ def _refunded(tx: Transaction, household_id: str, refund_id: str, at: datetime) 
     insert_ignore(tx.connection, store.refund, [row])
 
 
-def _attended(tx: Transaction, household_id: str, origin: str, credited: int) -> None:
+def _attended(
+    tx: Transaction, household_id: str, origin: str, credited: int, uncovered: int
+) -> None:
+    """What stands credited after a revision, and how what could not be taken back changed by it."""
     session_id, person_id, revision = origin.rsplit(":", 2)
     ledger = Ledger.of(tx)
     ledger.load(attendances=[(session_id, person_id)])
@@ -344,7 +349,13 @@ def _attended(tx: Transaction, household_id: str, origin: str, credited: int) ->
     if before is None or before.revision < int(revision):
         ledger.put_attendance(
             AttendanceRow(
-                session_id, person_id, household_id, int(revision), credited > 0, credited
+                session_id,
+                person_id,
+                household_id,
+                int(revision),
+                credited > 0,
+                credited,
+                uncovered + (before.uncovered if before else 0),
             )
         )
 

@@ -193,9 +193,11 @@ attendance = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("present", sa.Boolean, nullable=False),
     sa.Column("credited", sa.BigInteger, nullable=False),
+    sa.Column("uncovered", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
-"""The newest revision seen of each attendance, and the points that stand credited for it."""
+"""The newest revision seen of each attendance, and the points that stand credited for it.
+``uncovered`` is what corrections could not take back."""
 
 earning_rule = sa.Table(
     "earning_rule",

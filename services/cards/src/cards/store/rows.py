@@ -72,7 +72,8 @@ class SaleRow:
 
 @dataclass(slots=True)
 class AttendanceRow:
-    """The newest revision of an attendance and what stands credited for it."""
+    """The newest revision of an attendance, what stands credited for it, and what corrections could
+    not take back."""
 
     session_id: str
     person_id: str
@@ -80,3 +81,4 @@ class AttendanceRow:
     revision: int
     present: bool
     credited: int
+    uncovered: int = 0
