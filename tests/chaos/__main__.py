@@ -1,6 +1,7 @@
 """`make chaos`: faults from a seed on a house at work, and what came of them.
 
-Ends with 0 when all holds, 1 when something does not, 2 when it was not asked rightly.
+Ends with 0 when all holds, 1 when something does not, 2 when it was not asked rightly or cannot be
+played on this machine.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ import asyncio
 import os
 import sys
 
-from chaos.options import OptionError, read
+from chaos.options import OptionError, read, require_engine
 
 
 def main() -> int:
     try:
         options = read(os.environ)
+        require_engine(options)
     except OptionError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    from chaos.run import new_folder, run  # seconds of imports, for who asked rightly
+    from chaos.run import NotOpenError, new_folder, run  # seconds, for who asked rightly
 
-    outcome = asyncio.run(run(options, new_folder()))
+    try:
+        outcome = asyncio.run(run(options, new_folder()))
+    except NotOpenError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     if outcome.wrong:
         sys.stdout.write(
             f"{len(outcome.wrong)} things do not hold (seed {options.seed}). Timeline, record, logs"

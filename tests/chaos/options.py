@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chaos.plan import KINDS, unknown_kinds
+from chaos.plan import KINDS, POSTGRES, unknown_kinds
+from vicinato.programs.postgresql import tool
 
 
 class OptionError(Exception):
@@ -44,6 +46,19 @@ def read(environ: Mapping[str, str]) -> Options:
         rate=_number(environ, "RATE", 12.0, 0.1, 500.0),
         kinds=kinds,
     )
+
+
+def require_engine(options: Options) -> None:
+    """Raises OptionError when the engine that was asked for is not on this machine."""
+    if options.database != POSTGRES:
+        return
+    try:
+        subprocess.run([tool("postgres"), "--version"], capture_output=True, check=True)
+    except (ImportError, OSError, subprocess.SubprocessError) as error:
+        raise OptionError(
+            f"DATABASE=postgres: there is no PostgreSQL that runs on this machine"
+            f" ({type(error).__name__}). Run `make install`, or leave DATABASE out for SQLite."
+        ) from error
 
 
 def _number(  # type: ignore[no-untyped-def]

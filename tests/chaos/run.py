@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from house import House, open_house
+from house import EndedError, House, open_house
 
 from chaos import centre, plan
 from chaos.checks import Excused
@@ -31,6 +31,10 @@ TESTS = Path(__file__).parents[1]
 Then = Callable[[Site, Record], Awaitable[None]]
 
 
+class NotOpenError(Exception):
+    """The house does not open on this machine; one sentence, with its last words."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended. `wrong` is empty when all holds."""
@@ -50,7 +54,10 @@ def new_folder() -> Path:
 
 async def run(options: Options, folder: Path, then: Then | None = None) -> Outcome:
     """Play the plan of these options. The folder keeps record, log and, after a failure, the
-    timeline and the stores. `then` is called when all held, with the house still open."""
+    timeline and the stores. `then` is called when all held, with the house still open.
+
+    Raises NotOpenError when there is no house to play it on.
+    """
     with closing(Timeline(folder)) as timeline:
         rounds = plan.make(
             options.seed, options.faults, options.minutes, options.database, options.kinds
@@ -135,7 +142,11 @@ async def _site(
             "PYTHONPATH": str(TESTS),
         }
         opening = open_house(options.database, root=folder, starter="chaos.up", more=more)
-        house: House = await asyncio.to_thread(opening.__enter__)
+        try:
+            house: House = await asyncio.to_thread(opening.__enter__)
+        except EndedError as error:
+            last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+            raise NotOpenError(f"The house does not open: {last} Its logs: {folder}") from error
         stack.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
         client = Client(house.settings.address, house.tokens, record)
         stack.push_async_callback(client.close)

