@@ -14,7 +14,7 @@ from house import EndedError, House, open_house
 from chaos import centre, plan
 from chaos.checks import Excused
 from chaos.client import Client
-from chaos.disk import SmallDisk
+from chaos.disk import SmallDisk, size_for
 from chaos.faults import Site
 from chaos.load import Load
 from chaos.options import Options
@@ -81,7 +81,11 @@ async def _run(
     then: Then | None,
 ) -> Outcome:
     wrong: list[str] = []
-    disk = SmallDisk(Folder(folder / "data"), wanted=options.database == "sqlite")
+    disk = SmallDisk(
+        Folder(folder / "data"),
+        size_for(options.minutes, options.rate),
+        wanted=options.database == "sqlite",
+    )
     made = told = 0
     try:
         async with _site(options, folder, timeline, record, small_disk=disk.there) as site:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from chaos import plan
+from chaos.disk import SmallDisk, size_for
 from chaos.faults.kinds import FAULTS
 from chaos.options import OptionError, read
+from vicinato.folder import Folder
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_one_another() -> None:
@@ -28,6 +30,26 @@ def test_a_plan_has_as_many_faults_as_asked_of_kinds_of_the_engine(engine: str) 
     assert {f.kind for f in faults} <= {k.name for k in plan.KINDS if engine in k.engines}
     assert sum(one.quiet >= plan.HEALS_WITHIN for one in rounds) == 2
     assert any(one.silent for one in rounds)
+
+
+MEASURED = 11.4 * 1024
+"""Bytes of the stores for each fact that a client was told of."""
+
+
+@pytest.mark.parametrize(("minutes", "rate"), [(1.2, 10), (20, 12), (60, 12), (20, 60), (240, 30)])
+def test_a_run_does_not_fill_its_own_disk_however_long_and_fast_it_is(
+    minutes: float, rate: float
+) -> None:
+    told = minutes * 60 * rate
+    assert size_for(minutes, rate) > 1.5 * told * MEASURED
+
+
+def test_a_disk_for_which_there_is_no_memory_is_not_made(tmp_path: Path) -> None:
+    disk = SmallDisk(Folder(tmp_path / "data"), 2**60, wanted=True)
+    try:
+        assert not disk.there
+    finally:
+        disk.close(keep=False)
 
 
 def test_every_kind_has_its_fault() -> None:
