@@ -53,6 +53,14 @@ def test_what_is_underway_or_blocked_is_left_out(outbox_of: Store) -> None:
     assert [row.id for row in rows] == ["e5", "e6", "e8"]
 
 
+def test_however_many_keys_are_blocked_the_others_go(outbox_of: Store) -> None:
+    """SQLite refuses a statement that names a thousand of them."""
+    outbox_of.write_now(lambda c: written(c, range(6)))
+    blocked = [("shop.events", "k1"), *(("shop.events", f"x{n}") for n in range(3_000))]
+    rows = outbox_of.read_now(lambda c: marks.unsent(c, blocked, 4))
+    assert [row.id for row in rows] == ["e0", "e2", "e3", "e5"]
+
+
 def test_who_would_never_be_sent_is_found(outbox_of: Store) -> None:
     outbox_of.write_now(lambda c: written(c, range(2), sent=True))
     outbox_of.write_now(lambda c: written(c, range(2, 5)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from messaging.outcome import Partition, Place, row_of
 from messaging.tables import outbox, outbox_sent, outbox_unsent, place
 from runtime.prepared import Prepared, run
-from runtime.rows import set_by_set
+from runtime.rows import among, set_by_set
 from runtime.store import insert_ignore, upsert
 from runtime.types import Json, json_text
 
@@ -61,8 +61,10 @@ def unsent(
     without those that are underway: sent, and not marked yet. `backlog`: there are many more."""
     if backlog:
         _in_order(connection)
-    query = _unsent(tuple(blocked))
-    return list(map(Unsent._make, query.tuples(connection, most=limit, rows=list(underway))))
+    names = [_name(topic, key) for topic, key in blocked]
+    query, more = (_FREE, {"blocked": names}) if names else (_UNSENT, {})
+    rows = query.tuples(connection, most=limit, rows=list(underway), **more)
+    return list(map(Unsent._make, rows))
 
 
 def _in_order(connection: sa.Connection) -> None:
@@ -76,21 +78,27 @@ def _in_order(connection: sa.Connection) -> None:
 _DO_NOT_SORT = Prepared(sa.text("SELECT set_config('enable_sort', 'off', true)"))
 
 
-@lru_cache(maxsize=16)
-def _unsent(blocked: tuple[tuple[str, str], ...]) -> Prepared:
-    return Prepared(lambda dialect: _oldest(dialect, blocked))
+def _name(topic: str, key: str) -> str:
+    return f"{topic}\n{key}"
 
 
-def _oldest(dialect: str, blocked: Iterable[tuple[str, str]]) -> sa.Select[*tuple[Any, ...]]:
+def _oldest(dialect: str, *where: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
     """Named one by one: a row with a lower number may be committed later, by another replica."""
-    free = [
-        sa.not_(sa.and_(outbox.c.topic == topic, outbox.c.key == key)) for topic, key in blocked
-    ]
     return (
-        _in_the_order_of(outbox_unsent, dialect, Unsent._fields, *free)
+        _in_the_order_of(outbox_unsent, dialect, Unsent._fields, *where)
         .where(sa.not_(_those(dialect, outbox_unsent.c.row)))
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
+
+
+def _of_free_keys(dialect: str) -> sa.Select[*tuple[Any, ...]]:
+    """However many keys are blocked, they are one parameter: SQLite refuses a statement that names
+    a thousand, and everybody would wait for them."""
+    name = outbox.c.topic + "\n" + outbox.c.key
+    return _oldest(dialect, sa.not_(among(dialect, name, "blocked")))
+
+
+_UNSENT, _FREE = Prepared(_oldest), Prepared(_of_free_keys)
 
 
 def _in_the_order_of(
@@ -283,15 +291,6 @@ def astray(connection: sa.Connection) -> Sequence[str]:
     return connection.scalars(
         sa.select(outbox.c.id).select_from(marked).where(both_or_neither).order_by(outbox.c.row)
     ).all()
-
-
-def drop_place(connection: sa.Connection, name: Partition) -> None:
-    """A partition that is not there any more."""
-    connection.execute(
-        sa.delete(place).where(
-            place.c.side == "out", place.c.topic == name[0], place.c.partition == name[1]
-        )
-    )
 
 
 def last_row(connection: sa.Connection) -> int:

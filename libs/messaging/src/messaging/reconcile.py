@@ -74,10 +74,9 @@ class Reconcile:
     async def run(self, topics: tuple[str, ...]) -> None:
         """Look at all partitions; then the places may move and new eras are announced."""
         names = [(t, n) for t in topics for n in await self._reader.partitions(t)]
-        for gone in [name for name in self._places if name[0] in topics and name not in names]:
-            await unsend_all(self._lock, partial(marks.unsend, chosen=marks.in_partition(gone)))
-            await self._lock.write(partial(marks.drop_place, name=gone))
-            del self._places[gone]
+        for name, place in list(self._places.items()):
+            if name[0] in topics and name not in names and place.offset != BEGINNING:
+                await self._take_back(name, Place(BEGINNING, "", 0, place.era + 1))
         # Asked together: the relay sends nothing meanwhile, and one after the other takes a second.
         bounds = await self._reader.all_bounds(names)
         self.begins = {name: begin for name, (begin, _) in bounds.items()}
@@ -119,10 +118,15 @@ class Reconcile:
     async def _owe_era(self, name: Partition, owing: Place) -> None:
         """Nothing of this partition counts as sent, and its readers must be told."""
         log.error("relay.another_log", topic=name[0], partition=name[1])
+        await self._take_back(name, owing)
+        self._owing[name] = owing.era
+
+    async def _take_back(self, name: Partition, owing: Place) -> None:
+        """Nothing of this partition counts as sent. One that is not there at all owes its era until
+        there is one of that number again: its readers know their places in the log that was."""
         await unsend_all(self._lock, partial(marks.unsend, chosen=marks.in_partition(name)))
         await self._lock.write(partial(marks.move, places={name: owing}))
         self._places[name] = owing
-        self._owing[name] = owing.era
 
     async def _absorb(self, name: Partition, start: int, end: int, era: int) -> None:
         async for batch in self._reader.read({name: start}, {name: end}):
