@@ -17,6 +17,7 @@ from contracts.activities import ActivityCreated
 from messaging import marks, restoring
 from messaging.bus import Bus, BusAway
 from messaging.metrics import EngineMetrics
+from messaging.partitioner import partition_of
 from messaging.tables import inbox, outbox, outbox_sent
 from messaging.transaction import Transaction
 from runtime.store import Store
@@ -234,7 +235,7 @@ async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
             )
 
     async with house.running(HEARER) as hearer:
-        await asyncio.to_thread(_limit_records, house, "activities.events", 1_000)
+        await asyncio.to_thread(_configure, house, "activities.events", "max.message.bytes", "1000")
         with capture_logs() as logs:
             async with house.running(TELLER) as teller:
                 assert teller.relay is not None
@@ -244,7 +245,8 @@ async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
                 await eventually_async(is_heard(hearer, wanted), within=30, why="the others pass")
                 assert teller.relay.blocked == {("activities.events", "b")}
         assert "relay.log_cut" not in {line["event"] for line in logs}
-        await asyncio.to_thread(_limit_records, house, "activities.events", 1_048_588)
+        whole = (house, "activities.events", "max.message.bytes", "1048588")
+        await asyncio.to_thread(_configure, *whole)
         async with house.running(TELLER):
             wanted["b"] = "2" * 600 + "4"
             await eventually_async(is_heard(hearer, wanted), within=30, why="b comes, in order")
@@ -272,9 +274,40 @@ async def test_a_topic_made_anew_under_running_services_comes_back_whole(house: 
         await eventually_async(whole, within=30, why="the new log has all nine")
 
 
-def _limit_records(house: House, topic: str, most: int) -> None:
-    limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+async def test_a_partition_that_cannot_be_read_holds_up_no_other(house: House) -> None:
+    """Compressed in a way that the client does not know: a poll of all partitions fails, and drops
+    what it had taken of the others, whose positions have moved."""
+    topic = TELLER.topics[0]
+    keys: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    for n in range(40):
+        keys[partition_of(f"a{n}".encode(), [0, 1, 2])].append(f"a{n}")
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        wanted = {}
+        for name in (keys[0][0], keys[1][0], keys[2][0]):
+            await tell(teller, name, "1")
+            wanted[name] = "1"
+        await eventually_async(is_heard(hearer, wanted), within=20, why="each partition is read")
+
+        async def sent() -> bool:
+            return await teller.store.read(marks.count_unsent) == 0
+
+        with capture_logs() as logs:
+            await asyncio.to_thread(_configure, house, topic, "compression.type", "lz4")
+            await tell(teller, keys[1][1], "2" * 500)
+            await eventually_async(sent, within=10, why="it is sent")
+            await asyncio.to_thread(_configure, house, topic, "compression.type", "producer")
+            for n in range(2, 12):
+                for name in (keys[0][n % len(keys[0])], keys[2][n % len(keys[2])]):
+                    await tell(teller, name, str(n % 10))
+                    wanted[name] = wanted.get(name, "") + str(n % 10)
+            await eventually_async(is_heard(hearer, wanted), within=40, why="the others come")
+        unreadable = [line for line in logs if line["event"] == "consumer.cannot_read"]
+        assert {(line["topic"], line["partition"]) for line in unreadable} == {(topic, 1)}
+
+
+def _configure(house: House, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = house.kafka.admin()
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(20)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from contracts.activities import ActivityCreated
 from contracts.people import PersonErased
-from messaging import Policies, Projection, ProjectionTransaction, Received, Service
+from messaging import Policies, Projection, ProjectionTransaction, Received, Service, aside
 from messaging.attempt import Outcome, Place
 from messaging.envelope import Marker, Unreadable, decode
 from messaging.tables import inbox, metadata_with_messaging, set_aside
@@ -134,6 +134,86 @@ def test_what_waits_for_one_that_is_still_tried_waits_on_after_an_hour(
     assert all_titles(bench) == {"a": "2"}
 
 
+def test_a_try_that_a_wrong_clock_has_put_off_is_made_when_the_clock_is_right(
+    bench: Bench, clock: FixedClock
+) -> None:
+    right = clock.now()
+    clock.set(right + timedelta(days=50))
+    bench.settle([bench.record(created(clock, t)) for t in ("bad", "2")])
+    clock.set(right)
+    for minutes in (0, 1, 10, 60):
+        clock.advance(timedelta(minutes=minutes))
+        bench.retry()
+    assert list(states(bench).values()) == ["dead"]
+    assert all_titles(bench) == {"a": "2"}
+
+
+def test_what_was_set_aside_and_settled_besides_has_no_second_effect(
+    bench: Bench, clock: FixedClock
+) -> None:
+    """It lay in two partitions: a replica set it aside while another settled it."""
+    first, second, third = (bench.record(created(clock, t)) for t in "123")
+    items = [decode(r) for r in (second, third)]
+
+    def set_both_aside(connection: sa.Connection) -> None:
+        for item in items:
+            aside.put(
+                *(connection, item, "waiting", "previous"),
+                tries=0,
+                next_try=clock.now() + timedelta(hours=1),
+                at=clock.now(),
+            )
+
+    bench.settle([first, second])
+    bench.store.write_now(set_both_aside)
+    bench.retry()
+    assert all_titles(bench) == {"a": "123"}
+    assert states(bench) == {}
+    bench.store.write_now(set_both_aside)
+    bench.retry()
+    assert all_titles(bench) == {"a": "123"}
+    assert states(bench) == {}
+
+
+def test_what_cannot_be_read_keeps_nobody_from_being_tried(bench: Bench, clock: FixedClock) -> None:
+    """A build that was put back to an earlier one finds rows of the later one, and tries them."""
+    good = bench.record(created(clock, "bad", "b"))
+    newer = [(n, v.replace(b".v1", b".v9") if n == "ce_type" else v) for n, v in good.headers]
+    strange = [decode(replace(good, headers=_called(newer, f"strange-{n}"))) for n in range(100)]
+
+    def set_aside_before(connection: sa.Connection) -> None:
+        at = clock.now() - timedelta(days=1)
+        for item in strange:
+            aside.put(connection, item, "retrying", "a bug", tries=1, next_try=at, at=at)
+
+    bench.store.write_now(set_aside_before)
+    bench.settle([good])
+    clock.advance(timedelta(minutes=1))
+    assert len(bench.read(bench.settler.due)) == 100
+    bench.retry()
+    assert [decode(good).id] == bench.read(bench.settler.due)
+    clock.advance(timedelta(hours=2))
+    assert len(bench.read(bench.settler.due)) == 100, "they are looked at again later"
+
+
+def _called(headers: list[tuple[str, bytes]], event_id: str) -> list[tuple[str, bytes]]:
+    return [(n, event_id.encode() if n == "ce_id" else v) for n, v in headers]
+
+
+def test_a_nul_anywhere_in_a_record_is_kept_as_another_sign(
+    bench: Bench, clock: FixedClock
+) -> None:
+    """PostgreSQL keeps none in a text; the record would be tried for ever."""
+    good = bench.record(created(clock, "1"))
+    typed = [(n, b"no\0such.v1" if n == "ce_type" else v) for n, v in good.headers]
+    named = [*_called(list(good.headers), "e\0"), ("a\0b", b"\0")]
+    bench.settle([replace(good, headers=typed), replace(good, headers=named)])
+    assert {row.reason for row in bench.set_aside("dead")} == {
+        "type.unknown: no\ufffdsuch.v1",
+        "header.invalid: ce_id",
+    }
+
+
 def test_discarding_lets_followers_pass_whatever_becomes_of_them(
     bench: Bench, clock: FixedClock
 ) -> None:
@@ -228,6 +308,13 @@ def test_no_record_whatsoever_makes_reading_fail(bench: Bench, clock: FixedClock
         {"era": "²".encode()},
     ):
         assert isinstance(content(**bad), Unreadable), bad
+
+    class Short(list[tuple[str, bytes]]):
+        def __iter__(self) -> Iterator[tuple[str, bytes]]:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):  # that is not the record's fault
+        decode(replace(good, headers=Short()))
     tombstone = {"ce_type": PersonErased.ce_type().encode(), "ce_subject": b"\0" * 300}
     record = replace(
         good, topic=PersonErased.TOPIC, value=None, headers=list((headers | tombstone).items())

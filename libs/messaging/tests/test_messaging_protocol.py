@@ -132,6 +132,10 @@ class Protocol(RuleBasedStateMachine):
         self.world.fetch(number, count)
         self.world.give(number, crash)
 
+    @rule(number=replicas)
+    def drop(self, number: int) -> None:
+        self.world.drop(number)
+
     @rule(number=replicas, back=st.integers(1, 4))
     def redeliver(self, number: int, back: int) -> None:
         self.world.redeliver(number, back)
@@ -246,6 +250,7 @@ def _any_step(dice: random.Random, among: Collection[str]) -> Step:
         (6, ("fetch", number, dice.randrange(1, 5))),
         (8, ("give", number, dice.choice([None, None, dice.randrange(3)]))),
         (1, ("redeliver", number, dice.randrange(1, 5))),
+        (1, ("drop", number)),
         (1, ("look", number, crash, dice.choice([None, keep]))),
         (2, ("retry",)),
         (1, ("replay", dice.choice(KEYS))),
@@ -287,6 +292,18 @@ def _no_era(patch: pytest.MonkeyPatch) -> None:
     def blind(self: Attempt, item: Item) -> bool:
         content = replace(item.content, era=0)
         return begins(self, replace(item, content=content))
+
+    patch.setattr(Attempt, "begins", blind)
+
+
+def _no_gap(patch: pytest.MonkeyPatch) -> None:
+    """Whatever offset comes next is taken."""
+    begins = Attempt.begins
+
+    def blind(self: Attempt, item: Item) -> bool:
+        record = item.record
+        self.gaps = {(record.topic, record.partition): record.offset}
+        return begins(self, item)
 
     patch.setattr(Attempt, "begins", blind)
 
@@ -387,6 +404,7 @@ class Control(NamedTuple):
 
 CONTROLS = {
     "era": Control(_no_era, (*CALM, "wipe"), 51),
+    "gap": Control(_no_gap, (*CALM, "drop")),
     "place": Control(_no_place, (*CALM, "backup", "restore"), 203),
     "look": Control(_no_look, (*CALM, "backup"), 6, ending=(("restore", HEARER.name, None, True),)),
     "waiting": Control(_no_waiting, (*CALM, "add_partition", "assign")),

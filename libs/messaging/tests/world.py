@@ -235,6 +235,10 @@ class World:
         self.replicas[number] = self._replica()
         self.replicas[number].assign(names)
 
+    def drop(self, number: int) -> None:
+        """The client library loses what it had fetched, and goes on behind it."""
+        self.replicas[number].fetched.clear()
+
     def redeliver(self, number: int, back: int) -> None:
         """The client library begins at an older offset, for reasons of its own."""
         replica = self.replicas[number]
@@ -394,6 +398,11 @@ class World:
             self.hearer.read_now(_but_for_notes),
             self.teller.read_now(lambda c: take(c, TELLER.metadata)),
         )
+
+    def unheard(self) -> list[str]:
+        """Facts that have had no effect yet, in the order in which they were said."""
+        there = self.hearer.read_now(lambda c: set(c.scalars(sa.select(heard.c.event_id))))
+        return [e for events in self.said.values() for e in events if e not in there]
 
     def check(self) -> None:
         """Nothing lost, nothing twice, order by key. Raises Wrong."""

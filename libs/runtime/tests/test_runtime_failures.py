@@ -78,6 +78,10 @@ def test_postgresql(sqlstate: str) -> None:
     assert is_transient(wrapped(postgresql_error(sqlstate)))
 
 
+def test_a_process_without_memory_is_to_blame_and_not_its_work() -> None:
+    assert is_transient(MemoryError())
+
+
 @pytest.mark.parametrize("number", TRANSIENT_SYSTEM)
 def test_the_system(number: int) -> None:
     assert is_transient(OSError(number, "said"))

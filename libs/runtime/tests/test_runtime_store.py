@@ -367,6 +367,23 @@ async def test_what_was_deleted_lies_in_no_file_once_it_is_tidy(
     assert on_disk() == set()
 
 
+async def test_whoever_writes_does_not_wait_until_a_reader_of_something_old_has_ended(
+    tmp_path: Path,
+) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'people.db'}", busy_timeout_ms=60_000)
+    try:
+        await store.write(metadata.create_all)
+        with store._read_engine.connect() as reader:
+            reader.execute(sa.select(person.c.id)).all()
+            await store.write(lambda c: add(c, "a"))
+            async with asyncio.timeout(20):
+                assert not await store.tidy()
+        patience = await store.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout").scalar())
+        assert patience == 60_000
+    finally:
+        store.close_now()
+
+
 async def test_where_another_server_keeps_the_store_there_is_nothing_to_tidy(store: Store) -> None:
     assert await store.tidy()
 

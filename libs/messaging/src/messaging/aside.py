@@ -61,15 +61,15 @@ def put(
                 "topic": record.topic,
                 "partition": record.partition,
                 "record_offset": record.offset,
-                "key": item.key[:200].replace("\0", "�"),
-                "type": item.type[:200].replace("\0", "�"),
+                "key": _plain(item.key[:200]),
+                "type": _plain(item.type[:200]),
                 "previous": item.previous,
                 "state": state,
-                "reason": reason,
+                "reason": _plain(reason),
                 "tries": tries,
                 "next_try": next_try,
                 "headers": [
-                    [name, base64.b64encode(value or b"").decode()]
+                    [_plain(name), base64.b64encode(value or b"").decode()]
                     for name, value in record.headers
                 ],
                 "record_key": record.key,
@@ -79,6 +79,11 @@ def put(
             }
         ],
     )
+
+
+def _plain(text: str) -> str:
+    """PostgreSQL keeps no text with a NUL in it."""
+    return text.replace("\0", "�")
 
 
 def locked(connection: sa.Connection, event_id: str) -> Any | None:

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 import sqlalchemy as sa
 
-from contracts import Event
+from contracts import COMPACTED, Event
 from messaging import aside
 from messaging.envelope import Item, Marker, Received, Unreadable
 from messaging.outcome import (
@@ -88,12 +88,14 @@ class Attempt:
         clock: Clock,
         ids: Ids,
         expected: Mapping[Partition, Place],
+        gaps: Mapping[Partition, int],
         careful: bool,
         release: bool = True,
     ) -> None:
         self.service = service
         self.connection = connection
         self.expected = expected
+        self.gaps = gaps
         self.careful = careful
         self.release = release
         self.outcome = Outcome()
@@ -137,7 +139,11 @@ class Attempt:
         self.outcome.places[name] = at
 
     def begins(self, item: Item) -> bool:
-        """Whether the item is the next one of the log that is known; moves the place to it."""
+        """Whether the item is the next one of the log that is known; moves the place to it.
+
+        Where offsets are missing it is asked for once more what comes next: a client that dropped
+        records has them then, and a log whose first ones were deleted begins at the same again.
+        """
         record = item.record
         name = (record.topic, record.partition)
         if name in self.stopped:
@@ -147,6 +153,12 @@ class Attempt:
             era = max(item.era, here.era)
             log.warning("log.read_from_beginning", topic=name[0], partition=name[1], era=era)
             self._stop(name, Place(BEGINNING, "", 0, era), seek=BEGINNING)
+            return False
+        missing = record.offset != here.offset + 1 and name[0] not in COMPACTED
+        if missing and self.gaps.get(name) != record.offset:
+            log.warning("log.gap", topic=name[0], partition=name[1], offset=here.offset + 1)
+            self._stop(name, here, seek=here.offset + 1)
+            self.outcome.gaps[name] = record.offset
             return False
         moved = Place(record.offset, item.id[:64], record.stamp, max(item.era, here.era))
         self.places[name] = self.outcome.places[name] = moved
@@ -220,6 +232,13 @@ class Attempt:
         self.connection.execute(sa.delete(set_aside).where(set_aside.c.event_id == item.id))
         self.count_as_settled(item.id, item.record.topic)
 
+    def pass_over(self, item: Item) -> None:
+        """An item that was set aside and settled besides: it lay in two partitions, and another
+        process met the other one. Its row goes, and whoever waited for it passes."""
+        self.connection.execute(sa.delete(set_aside).where(set_aside.c.event_id == item.id))
+        self.awaited.add(item.id)
+        self.count_as_settled(item.id, item.record.topic)
+
     def count_as_settled(self, event_id: str, topic: str) -> None:
         """The id is done; whoever waited for it passes now, or when `Settler.due` finds it."""
         settled = [(event_id, topic)]
@@ -243,15 +262,17 @@ class Attempt:
             .order_by(set_aside.c.event_id)
         ).all()
         items = [aside.item_of(row) for row in rows]
+        self.known.update(those_of(self.connection, inbox.c.event_id, [i.id for i in items]))
         return [item for item in items if isinstance(item.content, Received)]
 
     def _release(self, follower: Item) -> None:
         assert isinstance(follower.content, Received)
-        if self.adopted:
-            self._note_reactions([follower.id])
-        self.follower = follower.id
-        self._apply(follower, follower.content)
-        self.follower = ""
+        if follower.id not in self.known:
+            if self.adopted:
+                self._note_reactions([follower.id])
+            self.follower = follower.id
+            self._apply(follower, follower.content)
+            self.follower = ""
         self.connection.execute(sa.delete(set_aside).where(set_aside.c.event_id == follower.id))
 
     def _apply(self, item: Item, received: Received[Event]) -> None:

@@ -47,6 +47,9 @@ LOOK_WHEN_BEHIND = 5.0
 STUCK_AFTER = 15.0
 """Seconds behind a log that can be read, without one batch: the consumer is made anew."""
 
+HELD_FOR = 15.0
+"""Seconds until a partition is asked again that the client could not read."""
+
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Forget = Callable[[Iterable[TopicPartition]], None]
@@ -69,12 +72,51 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class _Patient(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer that waits until something is there. FastStream sleeps after an empty poll, as
     long as the poll was: short polls cost an idle house half a core, long ones a fact its haste
-    (200 ms gave a p99 of 285 ms)."""
+    (200 ms gave a p99 of 285 ms).
+
+    A partition with something that the client cannot read (compressed in a way that it does not
+    know, damaged on the broker's disk) fails the poll of all, and what the others gave is dropped,
+    though their positions have moved. It is held for some seconds then, so that the others go on;
+    `anew` has all of them read again from their places.
+    """
+
+    def __init__(self, *topics: str, anew: Forget, **options: Any) -> None:
+        super().__init__(*topics, **options)
+        self._anew = anew
+        self._held_until = 0.0
 
     async def getmany(self, *partitions: Any, **options: Any) -> dict[TopicPartition, Any]:
         found: dict[TopicPartition, Any] = {}
         while not found:
-            found = await super().getmany(*partitions, **options)
+            if time.monotonic() >= self._held_until:
+                self.resume(*self.paused())
+            try:
+                found = await super().getmany(*partitions, **options)
+            except Exception:
+                held = await self._unreadable()
+                self.pause(*held)
+                self._held_until = time.monotonic() + HELD_FOR
+                self._anew(self.assignment())
+                if not held:
+                    raise
+        return found
+
+    async def _unreadable(self) -> list[TopicPartition]:
+        """The partitions that fail when each is asked for by itself, and anew."""
+        asked = sorted(self.assignment())
+        polls = (super(_Patient, self).getmany(tp, timeout_ms=2 * LONG_POLL_MS) for tp in asked)
+        found: list[TopicPartition] = []
+        for tp, answer in zip(
+            asked, await asyncio.gather(*polls, return_exceptions=True), strict=True
+        ):
+            if isinstance(answer, Exception):
+                found.append(tp)
+                log.error(
+                    "consumer.cannot_read",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    reason=type(answer).__name__,
+                )
         return found
 
 
@@ -176,7 +218,7 @@ class Subscription:
             await broker.connect()
             reading = broker.config.broker_config
             made = cast("partial[AIOKafkaConsumer]", reading.builder)
-            reading.builder = partial(_Patient, **made.keywords)
+            reading.builder = partial(_Patient, anew=self._begin, **made.keywords)
             await broker.start()
 
     async def _close(self) -> None:
@@ -227,9 +269,9 @@ class Subscription:
         self._taking = True
         failures = 0
         try:
-            items = await asyncio.to_thread(_read, records)
             while not self._stopping.is_set():
                 try:
+                    items = await asyncio.to_thread(_read, records)
                     seeks = await self._turn.take(partial(self._settle, items))
                 except Exception as error:
                     pause = BACKOFF[min(failures, len(BACKOFF) - 1)]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from messaging import aside, marks, restoring
-from messaging.attempt import Outcome
+from messaging.attempt import Outcome, Overtaken
 from messaging.bus import Bus, asked_to_stop
 from messaging.consumer import Subscription
 from messaging.follow import begin_all_again
@@ -254,7 +254,10 @@ class Engine:
             passed = 0
             try:
                 for event_id in await self.store.read(due):
-                    passed += not await self._retry(event_id)
+                    try:
+                        passed += not await self._retry(event_id)
+                    except Overtaken:
+                        continue  # another process is at it; the next look says how it stands
                 due = self._retrier.due
             except Exception as error:
                 log.warning("retries.wait", reason=type(error).__name__, error=error)

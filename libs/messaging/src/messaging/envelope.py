@@ -120,9 +120,12 @@ class Item:
 
 
 def decode(record: Record) -> Item:
-    """Read a record. Never raises: what cannot be read is an `Unreadable` that says why."""
+    """Read a record: what cannot be read is an `Unreadable` that says why. Raises MemoryError
+    alone, which is not the record's fault."""
     try:
         return Item(record, _content(record))
+    except MemoryError:
+        raise
     except Exception as error:
         # A batch that cannot even be decoded would be passed over whole, and its events lost.
         reason = type(error).__name__

@@ -165,9 +165,10 @@ class Filler:
             # Whoever is trying one of them now is waited for.
             connection.execute(
                 sa.select(set_aside.c.event_id)
-                .where(set_aside.c.event_id.in_(ids))
+                .where(among("postgresql", set_aside.c.event_id))
                 .order_by(set_aside.c.event_id)
-                .with_for_update()
+                .with_for_update(),
+                {"wanted": ids},
             )
         apart = recorded(connection, set_aside.c.event_id, ids)
         late = {item.id: item for item in [*left, *held] if item.id not in apart}

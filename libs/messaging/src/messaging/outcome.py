@@ -66,6 +66,7 @@ class Outcome:
     done: int = 0
     seeks: dict[Partition, int] = field(default_factory=dict)
     places: dict[Partition, Place] = field(default_factory=dict)
+    gaps: dict[Partition, int] = field(default_factory=dict)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
     emitted: int = 0
     scheduled: bool = False

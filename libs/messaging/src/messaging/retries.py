@@ -7,6 +7,7 @@ it passes without them, and they are tried each for itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -23,6 +24,11 @@ log = get_logger()
 
 DUE_AT_ONCE = 100
 
+LONGEST = timedelta(hours=1)
+"""No try and no patience is set further ahead (`outcome.RETRIES`, `WAIT_FOR_PREVIOUS`): what is was
+set by a clock that was ahead, and is due. So late does this build look again at what it cannot
+read: if it did at each look, a hundred of them would keep it from all others."""
+
 
 class StillUnreadable(Exception):  # noqa: N818 - it names what happened
     """This build cannot read the record either; its row stays as it is."""
@@ -38,6 +44,7 @@ class Retrier(Settler):
         One whose previous is itself still tried again waits on: its previous is not lost.
         """
         now = self.clock.now()
+        its_time = sa.or_(set_aside.c.next_try <= now, set_aside.c.next_try > now + LONGEST)
         before = set_aside.alias()
         came = sa.exists().where(inbox.c.event_id == set_aside.c.previous)
         still_tried = sa.exists().where(
@@ -49,10 +56,10 @@ class Retrier(Settler):
                 .where(
                     set_aside.c.topic.in_(self.service.reads),
                     sa.or_(
-                        sa.and_(set_aside.c.state == "retrying", set_aside.c.next_try <= now),
+                        sa.and_(set_aside.c.state == "retrying", its_time),
                         sa.and_(
                             set_aside.c.state == "waiting",
-                            sa.or_(came, sa.and_(set_aside.c.next_try <= now, ~still_tried)),
+                            sa.or_(came, sa.and_(its_time, ~still_tried)),
                         ),
                     ),
                 )
@@ -75,6 +82,7 @@ class Retrier(Settler):
         try:
             outcome = self._whoever_passes(write, partial(self._again, event_id=event_id))
         except StillUnreadable as error:
+            write(partial(self._later, event_id=event_id))
             return str(error)
         except Exception as error:
             if isinstance(error, Overtaken) or is_transient(error):
@@ -113,9 +121,20 @@ class Retrier(Settler):
         if row.state == "waiting" and row.next_try <= self.clock.now():
             log.error("event.waited_too_long", event_id=event_id, event_type=item.type)
         attempt.look_up([item])
-        attempt.settle_alone(item)
+        if row.state in ("waiting", "retrying") and item.id in attempt.known:
+            attempt.pass_over(item)
+        else:
+            attempt.settle_alone(item)
         attempt.close()
         return attempt.outcome
+
+    def _later(self, connection: sa.Connection, *, event_id: str) -> Outcome:
+        connection.execute(
+            sa.update(set_aside)
+            .where(set_aside.c.event_id == event_id, set_aside.c.state.in_(("waiting", "retrying")))
+            .values(next_try=self.clock.now() + LONGEST)
+        )
+        return Outcome()
 
     def _still(
         self, connection: sa.Connection, release: bool, *, event_id: str, reason: str

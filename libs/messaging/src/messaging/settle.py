@@ -72,6 +72,8 @@ class Settler:
         self.clock = clock
         self.ids = ids
         self.expected: dict[Partition, Place] = {}
+        self._gaps: dict[Partition, int] = {}
+        """Behind missing offsets: where the log went on when it was asked for what comes next."""
         self._forgotten: set[Partition] = set()
 
     def forget(self, partitions: Iterable[Partition]) -> None:
@@ -171,6 +173,7 @@ class Settler:
 
     def _commit(self, outcome: Outcome, told: Callable[[Outcome], None]) -> None:
         self.expected.update(outcome.places)
+        self._gaps.update(outcome.gaps)
         for broken in outcome.broken:
             log.error("projection.broken", projection=broken.name, version=broken.version)
         if len(outcome.settled) <= _QUIET:
@@ -197,6 +200,7 @@ class Settler:
             clock=self.clock,
             ids=self.ids,
             expected=self.expected,
+            gaps=self._gaps,
             careful=careful,
             release=release,
         )

@@ -84,8 +84,8 @@ def breaks_connection(error: BaseException) -> bool:
 
 
 def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, (StoreGone, StoreClosed, sqlalchemy.exc.TimeoutError)):
-        return True
+    if isinstance(error, (StoreGone, StoreClosed, sqlalchemy.exc.TimeoutError, MemoryError)):
+        return True  # the driver of SQLite tells NOMEM as Python does
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         return bool(error.connection_invalidated)
     if isinstance(error, sqlite3.Error):

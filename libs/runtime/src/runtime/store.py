@@ -262,7 +262,13 @@ class Store:
         self._check_file()
         raw = self._write_engine.raw_connection()  # outside of any transaction
         try:
-            busy, _, _ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            ask = raw.cursor().execute
+            (patience,) = ask("PRAGMA busy_timeout").fetchone()
+            ask("PRAGMA busy_timeout=0")  # everybody who writes would wait for a reader's end
+            try:
+                busy, _, _ = ask("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                ask(f"PRAGMA busy_timeout={patience}")
         finally:
             raw.close()
         return not busy
