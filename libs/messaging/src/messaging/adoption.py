@@ -18,7 +18,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from contracts import Event
-from messaging import marks
+from messaging import marks, restoring
 from messaging.envelope import Item, Received, Unreadable
 from messaging.outcome import ADOPTED
 from messaging.reactions import NotYet
@@ -47,8 +47,6 @@ class Adoption:
         self._now = now
         self._ids = ids
         self._kept: dict[str, Item] = {}
-        self.not_recovered: dict[str, str] = {}
-        """Ids and types of events whose state could not be given back."""
 
     @property
     def complete(self) -> bool:
@@ -66,7 +64,7 @@ class Adoption:
                 continue
             if isinstance(item.content, Unreadable):
                 log.error("outbox.not_adopted", event_id=item.id, reason=item.content.spoken())
-                self.not_recovered[item.id] = item.type
+                restoring.note_without_state(connection, item.id, item.type)
             elif isinstance(item.content, Received):
                 self._kept[item.id] = item
                 if not item.previous or item.previous in known:
@@ -110,7 +108,7 @@ class Adoption:
                 if isinstance(error, NotYet) and not at_last:
                     return False
                 log.exception("outbox.not_recovered", event_id=item.id, event_type=item.type)
-                self.not_recovered[item.id] = item.type
+                restoring.note_without_state(connection, item.id, item.type)
         del self._kept[item.id]
         insert_ignore(connection, outbox, [_row(item, received)])
         if item.record.offset != NOWHERE:

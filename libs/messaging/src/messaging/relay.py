@@ -110,7 +110,6 @@ class Relay:
         self.standing_by = False
         self.cluster = ""
         self.reconciled = asyncio.Event()
-        self.not_recovered: dict[str, str] = {}
 
     def wake(self) -> None:
         """Something was committed. From any thread."""
@@ -201,11 +200,11 @@ class Relay:
         """Read the records at the own places again, and what lies behind them."""
         assert self._producer is not None
         self._places = await self._store.read(marks.out_places)
-        adoption = self._adoption()
         async with self._bus.reader() as reader:
-            work = Reconcile(self._lock, reader, self._producer, self._places, adoption, self._ids)
+            work = Reconcile(
+                self._lock, reader, self._producer, self._places, self._adoption(), self._ids
+            )
             await work.run(self._service.topics)
-        self.not_recovered.update(adoption.not_recovered)
         self.reconciled.set()
         await self._look_at_heads(work.begins)
         self._checked = time.monotonic()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MARK = "restoring"
 FOUND = "restoring.recovered"
+WITHOUT_STATE = "restoring.without_state"
 READY = "restoring.ready"
 LOOK_EVERY = 0.2
 
@@ -84,7 +85,8 @@ def recovered(connection: sa.Connection) -> Recovered | None:
 
 def lift(connection: sa.Connection) -> None:
     """The service may open."""
-    connection.execute(sa.delete(meta).where(meta.c.name.in_([MARK, FOUND, READY])))
+    notes = [MARK, FOUND, WITHOUT_STATE, READY]
+    connection.execute(sa.delete(meta).where(meta.c.name.in_(notes)))
 
 
 async def recover(engine: Engine, bus: Bus) -> None:
@@ -92,7 +94,7 @@ async def recover(engine: Engine, bus: Bus) -> None:
     store = engine.store
     relay = engine.start_relay(bus)
     await relay.reconciled.wait()
-    await store.write(partial(_note, without_state=relay.not_recovered))
+    await store.write(_note)
     engine.start_subscriptions(bus)
     await _caught_up(engine, bus)
     await engine.rebuilds.what_must(bus)
@@ -104,7 +106,20 @@ async def recover(engine: Engine, bus: Bus) -> None:
         await asyncio.sleep(LOOK_EVERY)
 
 
-def _note(connection: sa.Connection, without_state: Mapping[str, str]) -> None:
+def note_without_state(connection: sa.Connection, event_id: str, event_type: str) -> None:
+    """An event whose state could not be given back is named, in the transaction that takes it over:
+    the next look at the log knows it already. Outside of a restore the log says it alone."""
+    if read_meta(connection, MARK) is None:
+        return
+    named = _without_state(connection)
+    write_meta(connection, WITHOUT_STATE, json.dumps({**named, event_id: event_type}))
+
+
+def _without_state(connection: sa.Connection) -> dict[str, str]:
+    return dict(json.loads(read_meta(connection, WITHOUT_STATE) or "{}"))
+
+
+def _note(connection: sa.Connection) -> None:
     """Before anything new is told: behind the backup's last row there is nothing but what was
     recovered."""
     put_back = read(connection)
@@ -116,7 +131,7 @@ def _note(connection: sa.Connection, without_state: Mapping[str, str]) -> None:
         .group_by(outbox.c.type)
         .order_by(outbox.c.type)
     )
-    found = Recovered({row.type: row.told for row in rows}, without_state)
+    found = Recovered({row.type: row.told for row in rows}, _without_state(connection))
     write_meta(connection, FOUND, json.dumps(asdict(found)))
 
 
