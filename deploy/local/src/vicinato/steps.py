@@ -139,8 +139,8 @@ def forget_aside(order: dict[str, Any]) -> None:
 
 
 def copy_outboxes(order: dict[str, Any]) -> dict[str, Any]:
-    """Appends what is new in the outboxes at `urls` to their copies in `to`; how many rows, and
-    what failed."""
+    """Appends what is new in the outboxes at `urls` to their copies in `to`, where `mend` says so
+    once all that is there was looked through; how many rows, and what failed."""
     from vicinato.backup.copies import CopyError, copy, folder_of
 
     count, failed = 0, []
@@ -149,7 +149,7 @@ def copy_outboxes(order: dict[str, Any]) -> dict[str, Any]:
         folder.mkdir(mode=0o700, exist_ok=True)
         for service, url in order["urls"].items():
             try:
-                count += copy(service, url, folder)
+                count += copy(service, url, folder, mend=order["mend"])
             except CopyError as error:
                 failed.append(str(error))
     except (CopyError, OSError) as error:

@@ -145,13 +145,15 @@ class House:
             raise
 
     async def keep_a_copy(self, to: Path, say: Callable[[str, str], None]) -> None:
-        """Every minute what is new in the outboxes goes to another disk; for ever."""
+        """Every minute what is new in the outboxes goes to another disk; for ever. What is there
+        already is looked through until that has succeeded once."""
         folder, supervisor = self.folder, self.supervisor
         order = {
             "to": str(to),
             "data": str(folder.root),
             "installation": folder.installation(),
             "urls": {name: store_url(name, self.settings, folder) for name in SERVICES},
+            "mend": True,
         }
         told = ""
         while True:
@@ -160,6 +162,7 @@ class House:
                 failed = str(done["failed"])
             except steps.StepError as error:
                 failed = str(error)
+            order["mend"] = order["mend"] and bool(failed)
             at = supervisor.outbox_copy.get("at") if failed else time.time()
             supervisor.outbox_copy = {"to": str(to), "at": at, "failed": failed}
             supervisor.write_state()

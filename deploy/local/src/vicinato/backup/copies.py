@@ -3,7 +3,8 @@ outlive the machine's own disk, but for the last minute.
 
 Rows are appended to one file for each store, JSON lines, on the disk before the step ends. A file
 belongs to one life of a store: after a restore the numbers of its rows begin anew, and so does a
-file. What is told of a person who is erased goes from the file with the next step.
+file. What was told of a person who is erased goes from the files before they say that it is erased:
+whatever breaks the step off, the next one does it again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ _ROWS = (
     'SELECT "row", id, topic, key, previous, cause, type, headers, body, at FROM outbox'
     ' WHERE "row" > {0} AND "row" <= {0} ORDER BY "row" LIMIT 5000'
 )
+_ERASED = (
+    "SELECT DISTINCT key FROM outbox"
+    ' WHERE "row" > {0} AND "row" <= {0} AND topic = {0} AND body IS NULL'
+)
 AT_ONCE = 5_000
 PEOPLE = "cards.people"
 LIFE = "restoring.life"
@@ -43,6 +48,9 @@ class _Outbox(Protocol):
 
     def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]: ...
 
+    def erased(self, after: int, until: int) -> set[str]:
+        """Who is erased by one of these rows."""
+
 
 @dataclass(frozen=True)
 class _Sqlite:
@@ -58,6 +66,10 @@ class _Sqlite:
 
     def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]:
         return self.connection.execute(_ROWS.format("?"), (after, until)).fetchall()
+
+    def erased(self, after: int, until: int) -> set[str]:
+        rows = self.connection.execute(_ERASED.format("?"), (after, until, PEOPLE))
+        return {row[0] for row in rows}
 
 
 @dataclass(frozen=True)
@@ -80,21 +92,26 @@ class _Postgresql:
     def rows(self, after: int, until: int) -> Sequence[Sequence[Any]]:
         return self.connection.execute(_ROWS.format("%s").encode(), (after, until)).fetchall()
 
+    def erased(self, after: int, until: int) -> set[str]:
+        rows = self.connection.execute(_ERASED.format("%s").encode(), (after, until, PEOPLE))
+        return {row[0] for row in rows}
 
-def copy(service: str, url: str, folder: Path) -> int:
-    """Appends what is new in the store's outbox; how many rows. Raises CopyError."""
+
+def copy(service: str, url: str, folder: Path, *, mend: bool = False) -> int:
+    """Appends what is new in the store's outbox; how many rows. `mend`: all that is there is looked
+    through first. Raises CopyError."""
     try:
+        if mend:
+            _mend(service, folder)
         with _opened(url) as outbox:
             path = folder / f"{service}.{outbox.life() or 'first'}.jsonl"
             after, until, count = _last(path), outbox.last(), 0
-            erased: set[str] = set()
-            while after < until and (rows := outbox.rows(after, until)):
-                _append(path, rows)
-                after, count = int(rows[-1][0]), count + len(rows)
-                erased |= {row[3] for row in rows if row[2] == PEOPLE and row[8] is None}
-            if erased:
+            if erased := outbox.erased(after, until):
                 for file in folder.glob(f"{service}.*.jsonl"):
                     _empty(file, erased)
+            while after < until and (rows := outbox.rows(after, until)):
+                _append(path, [r for r in rows if not (_is_told(r[2], r[8]) and r[3] in erased)])
+                after, count = int(rows[-1][0]), count + len(rows)
             return count
     except OSError as error:
         raise CopyError(f"{folder} cannot be written ({error.strerror})") from error
@@ -116,22 +133,23 @@ def _opened(url: str) -> Iterator[_Outbox]:
 
 
 def _last(path: Path) -> int:
-    """The last row of the file. A line that was cut by a loss of power goes."""
+    """The last row of the file that can be read. A line that was cut by a loss of power goes."""
     if not path.exists():
         return 0
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
-        tail, at = b"", end
-        while at and tail.count(b"\n") < 2:
+        tail, whole, at, last = b"", 0, end, None
+        while at and last is None:
             step = min(at, 1 << 16)
             at -= step
             file.seek(at)
             tail = file.read(step) + tail
-        whole = tail.rfind(b"\n") + 1
+            whole = tail.rfind(b"\n") + 1
+            lines = reversed(tail[:whole].splitlines())
+            last = next((row for line in lines if (row := _row(line)) is not None), None)
         if whole < len(tail):
             file.truncate(end - len(tail) + whole)
-        lines = tail[:whole].splitlines()
-    return int(json.loads(lines[-1])["row"]) if lines else 0
+    return int(last["row"]) if last else 0
 
 
 def _append(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -153,24 +171,77 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def _empty(path: Path, erased: set[str]) -> None:
-    """What was told of these people goes; the file is written anew, and the old one overwritten."""
-    draft = path.with_suffix(".part")
-    with path.open("rb") as old, draft.open("wb") as new:
-        draft.chmod(0o600)
-        for line in old:
-            row = json.loads(line)
-            told = row["topic"] == PEOPLE and row["body"] is not None
-            if not (told and row["key"] in erased):
-                new.write(line)
-        new.flush()
-        os.fsync(new.fileno())
-    size = path.stat().st_size
-    with path.open("r+b") as old:
-        for _ in range(0, size, 1 << 20):
-            old.write(bytes(1 << 20))
-        old.flush()
-        os.fsync(old.fileno())
-    draft.replace(path)
+    """What was told of these people is overwritten by blanks where it lies: that takes no room, and
+    what was broken off can be done again. A line that cannot be read goes too (a half one)."""
+    before, at, spans = path.stat(), 0, []
+    with path.open("r+b") as file:
+        for line in file:
+            if _goes(line, erased):
+                spans.append((at, len(line)))
+            at += len(line)
+        for start, length in spans:
+            file.seek(start)
+            file.write(b" " * (length - 1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+        if spans:  # `bring` reads one life after the other
+            os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _goes(line: bytes, erased: set[str]) -> bool:
+    if not line.strip():
+        return False
+    row = _row(line)
+    return row is None or (_is_told(row["topic"], row["body"]) and row["key"] in erased)
+
+
+def _is_told(topic: str, body: object) -> bool:
+    """Whether something is told of a person; without a body it is that they are erased."""
+    return topic == PEOPLE and body is not None
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """None for a line that was emptied or cut."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return row
+
+
+def _mend(service: str, folder: Path) -> None:
+    """An emptying that was broken off is done again, also one of an earlier version, which first
+    said that a person is erased, and then wrote the file anew as a `.part`."""
+    for part in folder.glob(f"{service}.*.part"):
+        path = part.with_suffix(".jsonl")
+        if _is_overwritten(path):
+            part.replace(path)
+        else:
+            _overwrite(part)
+            part.unlink()
+    files = list(folder.glob(f"{service}.*.jsonl"))
+    erased: set[str] = set()
+    for path in files:
+        with path.open("rb") as lines:
+            rows = (row for line in lines if (row := _row(line)) is not None)
+            erased |= {r["key"] for r in rows if r["topic"] == PEOPLE and r["body"] is None}
+    if erased:
+        for path in files:
+            _empty(path, erased)
+
+
+def _is_overwritten(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"\0"
+
+
+def _overwrite(path: Path) -> None:
+    size, step = path.stat().st_size, 1 << 20
+    with path.open("r+b") as file:
+        for at in range(0, size, step):
+            file.write(bytes(min(step, size - at)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def folder_of(named: Path, data: Path, installation: str) -> Path:
@@ -220,9 +291,7 @@ def _read(files: Sequence[Path]) -> Iterator[list[Any]]:
     for path in files:
         with path.open("rb") as lines:
             for line in lines:
-                try:
-                    row = json.loads(line)
-                except ValueError:  # the last line, cut by a loss of power
+                if (row := _row(line)) is None:
                     continue
                 body = row["body"]
                 record = Record(
