@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -16,12 +17,14 @@ from messaging.catalogue import services
 from messaging.tables import outbox
 from runtime.store import Store
 from runtime.testing import postgresql_server
+from vicinato import cli
 from vicinato.backup import staging
 from vicinato.backup.staging import Target
 from vicinato.backup.take import Order, take
 from vicinato.databases import create
 from vicinato.folder import Folder
 from vicinato.programs.service import url_on
+from vicinato.refusals import CommandError
 from vicinato.settings import SERVICES
 
 PAIR = ("cards", "shop")
@@ -85,3 +88,12 @@ def _drop_all(target: Target) -> None:
                 words = sql.SQL("DROP DATABASE {} WITH (FORCE)")
                 connection.execute(words.format(sql.Identifier(found)))
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def run(folder: Folder, monkeypatch: pytest.MonkeyPatch, *words: str) -> CommandError:
+    """A command that is refused, in two languages."""
+    monkeypatch.setenv("DATA", str(folder.root))
+    with pytest.raises(CommandError) as refusal:
+        cli.run(list(words))
+    assert refusal.value.english != refusal.value.italian
+    return refusal.value

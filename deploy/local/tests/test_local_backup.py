@@ -28,17 +28,17 @@ from messaging.envelope import body_of, headers_for
 from messaging.tables import inbox, outbox
 from messaging.testing import count_as_sent
 from runtime.store import Store
-from vicinato import cli, steps
+from vicinato import steps
 from vicinato.backup import aside, copies, staging
 from vicinato.backup.archive import Backup, BadBackupError
 from vicinato.backup.moment import StoreAwayError, moment
 from vicinato.backup.staging import Target
 from vicinato.backup.take import Order, take
 from vicinato.folder import MARKER, Folder
-from vicinato.refusals import CommandError, Exit
+from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
-from .installation import PAIR, ids, taken, tell, urls_of
+from .installation import PAIR, ids, run, taken, tell, urls_of
 
 
 def hear(connection: sa.Connection, event_id: str) -> None:
@@ -167,15 +167,6 @@ def test_a_backup_that_fails_leaves_nothing(
     refusal = run(folder, monkeypatch, "backup", str(out / "b"))
     assert refusal.code is Exit.NO_SPACE
     assert list(out.iterdir()) == []
-
-
-def run(folder: Folder, monkeypatch: pytest.MonkeyPatch, *words: str) -> CommandError:
-    """A command that is refused, in two languages."""
-    monkeypatch.setenv("DATA", str(folder.root))
-    with pytest.raises(CommandError) as refusal:
-        cli.run(list(words))
-    assert refusal.value.english != refusal.value.italian
-    return refusal.value
 
 
 def test_where_a_backup_must_not_go(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,11 @@ from vicinato.backup.put_back import go_on, put_back
 from vicinato.backup.staging import Journal, Target
 from vicinato.backup.take import Order, take
 from vicinato.folder import Folder
+from vicinato.ports import free_block
+from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
-from .installation import taken, tell, urls_of
+from .installation import run, taken, tell, urls_of
 
 # who may sign in on another machine
 
@@ -161,6 +165,33 @@ def test_one_store_on_an_empty_machine_needs_no_administrator_of_the_backup(
     with machine.locked():
         asyncio.run(put_back(wanted, machine, Backup(backup), ["cards"]))
     assert [one.name for one in machine.stores.glob("*.db")] == ["cards.db"]
+
+
+# what cannot be staged
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports that are free, and a Kafka of others, which is not reached before all is put back."""
+    secret = tmp_path / "admin"
+    secret.write_text("x")
+    monkeypatch.setenv("PORT", str(free_block()))
+    monkeypatch.setenv("KAFKA", "127.0.0.1:9")
+    monkeypatch.setenv("KAFKA_ADMIN_USER", "admin")
+    monkeypatch.setenv("KAFKA_ADMIN_SECRET_FILE", str(secret))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_store_that_cannot_be_brought_to_this_version_is_not_one_of_a_newer(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(folder.stores / "cards.db", isolation_level=None)) as store:
+        store.execute("INSERT INTO consent VALUES ('nobody', 'registration', '2026-11-30', NULL)")
+    path = taken(folder, tmp_path / "b")
+    refusal = run(folder, monkeypatch, "restore", str(path))
+    assert refusal.code is Exit.MIGRATION
+    assert "breaks references" in refusal.english
+    assert Backup(path).manifest.product in refusal.english
 
 
 # how it ends

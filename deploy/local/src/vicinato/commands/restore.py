@@ -155,6 +155,17 @@ def newer(file: Path, what: str) -> CommandError:
     )
 
 
+def _not_migrated(backup: Backup, why: str) -> CommandError:
+    product = backup.manifest.product
+    return CommandError(
+        Exit.MIGRATION,
+        f"{backup.path} cannot be brought to this version: {why}. Nothing was changed. Put it back"
+        f" with version {product}, which made it, and report this.",
+        f"{backup.path} non si può portare a questa versione. Non è stato cambiato nulla."
+        f" Si può rimettere con la versione {product}, che l'ha fatta; segnalare il problema.",
+    )
+
+
 def _chosen(backup: Backup, only: list[str]) -> list[str]:
     there = list(backup.manifest.stores)
     for name in only:
@@ -240,7 +251,7 @@ async def _put(
     copies: Path | None,
     console: Console,
 ) -> Journal:
-    from runtime.migrations import MigrationError
+    from runtime.migrations import MigrationError, NewerDataError
     from vicinato.backup.archive import BadBackupError
     from vicinato.backup.moment import StoreAwayError
     from vicinato.backup.put_back import put_back
@@ -258,8 +269,10 @@ async def _put(
             )
         except (BadBackupError, StoreAwayError) as error:
             raise bad(backup.path, str(error)) from error
-        except MigrationError as error:
+        except NewerDataError as error:
             raise newer(backup.path, str(error)) from error
+        except MigrationError as error:
+            raise _not_migrated(backup, str(error)) from error
         bar.update(task, completed=whole)
     return journal
 
