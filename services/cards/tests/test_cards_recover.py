@@ -12,18 +12,20 @@ import sqlalchemy as sa
 from cards import checks, commands, store
 from cards.app import SERVICE
 from cards.domain.card import BlockReason, digest_of, new_token
-from cards.models import HouseholdChange, MemberChange
+from cards.models import Adjustment, HouseholdChange, MemberChange
 from cards.recover import RECOVER
 from contracts import Event, events
 from contracts.cards import Purpose, Stage
 from messaging.envelope import decode, wire_headers
-from messaging.tables import outbox
+from messaging.tables import idempotency, outbox
 from messaging.testing import Bench
 from messaging.transaction import Transaction
 from runtime import migrations
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.refusals import Invalid
 from runtime.testing import postgresql_database
+from web.answers import KEPT, Once, forget
 
 OWN = (
     store.household,
@@ -139,13 +141,10 @@ def adopt(bench: Bench, service_log: list[Any]) -> None:
         bench.store.write_now(lambda c, item=item: absorb(c, item))
 
 
-@pytest.mark.parametrize("people_first", [True, False])
-def test_own_events_give_the_state_back(
-    bench: Any, clock: FixedClock, ids: SequenceIds, tmp_path: Path, people_first: bool
-) -> None:
-    a_lot_happens(bench, clock)
+def told(bench: Any) -> list[Any]:
+    """What the service told, as it lies on the bus."""
     rows = bench.read(lambda c: c.execute(sa.select(outbox).order_by(outbox.c.row)).all())
-    items = [
+    return [
         decode(
             bench._record(
                 row.topic,
@@ -156,6 +155,14 @@ def test_own_events_give_the_state_back(
         )
         for row in rows
     ]
+
+
+@pytest.mark.parametrize("people_first", [True, False])
+def test_own_events_give_the_state_back(
+    bench: Any, clock: FixedClock, ids: SequenceIds, tmp_path: Path, people_first: bool
+) -> None:
+    a_lot_happens(bench, clock)
+    items = told(bench)
     items.sort(key=lambda item: (item.record.topic == "cards.people") != people_first)
     with Bench(SERVICE, f"sqlite:///{tmp_path / 'empty.db'}", clock=clock, ids=ids) as restored:
         adopt(restored, items)
@@ -167,6 +174,34 @@ def test_own_events_give_the_state_back(
         for check in SERVICE.checks:
             differences = restored.read(lambda c, check=check: list(check.run(c)))
             assert not differences, differences
+
+
+def test_points_given_by_hand_are_given_once_when_they_are_asked_for_again_after_a_restore(
+    bench: Any, clock: FixedClock, ids: SequenceIds, tmp_path: Path
+) -> None:
+    """The answers that were kept are as old as the backup; the transfers came back from the bus."""
+    house = bench.household()
+
+    def ask(of: Any, points: int, key: str = "key-1", account: str = "coordinator") -> int:
+        asked = Adjustment(points=points, reason="helped at Christmas")
+        once = Once(account, key, f"{points}")
+        work = once.wrap(lambda tx: commands.adjust_points(tx, house.id, asked))
+        return of.run(work, actor=account).available
+
+    assert ask(bench, 20) == ask(bench, 20) == 20
+    assert ask(bench, -5, "key-2") == 15
+    with Bench(SERVICE, f"sqlite:///{tmp_path / 'empty.db'}", clock=clock, ids=ids) as restored:
+        adopt(restored, told(bench))
+        assert ask(restored, 20) == ask(restored, -5, "key-2") == 15
+        with pytest.raises(Invalid, match=r"idempotency\.other_content"):
+            ask(restored, 21)
+        assert ask(restored, 20, account="somebody else") == 35
+        clock.advance(KEPT + timedelta(seconds=1))
+        restored.run(lambda tx: forget(tx.connection, tx.now))
+        assert ask(restored, 20) == 55, "a key holds as long as its answer is kept"
+        restored.run(lambda tx: tx.connection.execute(sa.delete(idempotency)) and None)
+        assert ask(restored, 20) == 55
+        assert restored.read(lambda c: checks.check_ledger(c)) == []
 
 
 def test_every_own_event_can_be_recovered() -> None:

@@ -4,6 +4,9 @@ The key is the client's ``Idempotency-Key`` or the hidden nonce of a form. What 
 back is kept in the command's own transaction, so that there is never an effect without its answer.
 Repeated with the same content the command is not run and its first value is returned; with other
 content it is refused. Refusals are not kept: nothing was changed, so trying again is fair.
+
+A store that comes back from a backup has forgotten its last answers, not what its events told: a
+command whose effect bears the id of its request (`id_of`) knows it again there.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from messaging import Transaction, tables
+from runtime.ids import derived
 from runtime.refusals import N_, Invalid
 
 T = TypeVar("T")
 
 KEPT = timedelta(days=7)
 LONGEST_KEY = 190
+_ASKED = "request"
 _TAG = "~type"
 
 
@@ -48,6 +53,7 @@ class Once:
             known = self.known(tx.connection)
             if known is not None:
                 return cast(T, known[0])
+            tx.memo[_ASKED] = derived("request", self.account_id, self.key)
             value = fn(tx)
             tx.connection.execute(
                 sa.insert(tables.idempotency).values(
@@ -74,7 +80,7 @@ class Once:
         if row is None:
             return None
         if row.digest != self.digest:
-            raise _other_content()
+            raise other_content()
         return (decoded(row.answer),)
 
     def _one_at_a_time(self, connection: sa.Connection) -> None:
@@ -154,7 +160,14 @@ def decoded(kept: Any) -> Any:
     return TypeAdapter(found).validate_json(json.dumps(to_jsonable_python(kept["value"])))
 
 
-def _other_content() -> Invalid:
+def id_of(tx: Transaction) -> str:
+    """The id of what a command makes: the same for the same account and key, also in a store that
+    has forgotten the answer; a new one where the request has no key."""
+    return str(tx.memo.get(_ASKED) or tx.ids.new())
+
+
+def other_content() -> Invalid:
+    """What was done under this key was something else."""
     return Invalid(
         "idempotency.other_content",
         N_("This was already sent once with other content."),

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from cards import moves, store
 from cards.commands.reach import centre_of, household_of
-from cards.domain.points import NEVER
+from cards.domain.points import NEVER, LedgerAccount
 from cards.models import Adjustment, RuleNew
 from cards.store.ledger import Ledger
 from contracts import cards as facts
 from contracts.cards import CreditReason, DebitReason
 from messaging import Transaction
+from runtime.ids import derived
 from runtime.refusals import N_, Invalid, Refusal
+from web import answers
 
 
 def adjust_points(tx: Transaction, household_id: str, asked: Adjustment) -> moves.Standing:
     """Give or take points by hand, with a reason; never more than there are to take.
 
-    Gives what the household has afterwards. The reason stays in the ledger, it is not told.
+    Gives what the household has afterwards. The reason stays in the ledger, it is not told. The
+    origin is the id of the request: repeated, it is booked once, also by a restored store that has
+    forgotten its answer and took the transfer from its event.
     """
     household = household_of(tx, household_id)
     ledger = Ledger.of(tx)
     account = ledger.account(household_id)
-    origin = tx.ids.new()
+    origin, repeated = _origin(tx, household_id, asked)
+    if repeated:
+        return moves.standing(ledger, household_id)
     if asked.points == 0:
         raise Invalid(
             "points.zero",
@@ -100,6 +108,36 @@ def set_earning_rule(tx: Transaction, asked: RuleNew) -> str:
         centre=centre_id,
     )
     return rule_id
+
+
+def _origin(tx: Transaction, household_id: str, asked: Adjustment) -> tuple[str, bool]:
+    """What the transfer is booked under, and whether it is there. A key holds as long as its answer
+    is kept: used again later, it is another request."""
+    origin = answers.id_of(tx)
+    while (there := _booked(tx, origin)) is not None:
+        if there.at >= tx.now - answers.KEPT:
+            if (there.household_id, there.points) != (household_id, asked.points):
+                raise answers.other_content()
+            return origin, True
+        origin = derived("later", origin)
+    return origin, False
+
+
+def _booked(tx: Transaction, origin: str) -> sa.Row[*tuple[Any, ...]] | None:
+    """The household, moment and points of the adjustment with this origin."""
+    transfer, entry = store.transfer, store.entry
+    causes = (
+        moves.credit_cause(CreditReason.ADJUSTMENT, origin),
+        moves.debit_cause(DebitReason.ADJUSTMENT, origin),
+    )
+    return tx.connection.execute(
+        sa.select(
+            transfer.c.household_id, transfer.c.at, sa.func.sum(entry.c.points).label("points")
+        )
+        .join(entry, entry.c.transfer_id == transfer.c.id)
+        .where(transfer.c.cause.in_(causes), entry.c.account == LedgerAccount.HOUSEHOLD)
+        .group_by(transfer.c.id, transfer.c.household_id, transfer.c.at)
+    ).one_or_none()
 
 
 def _credit_fits(tx: Transaction, asked: Adjustment, room: int) -> None:
