@@ -15,7 +15,7 @@ import pytest
 from vicinato import checks, settings
 from vicinato.folder import MARKER, Folder
 from vicinato.kafka.topics import Topics, TopicsError
-from vicinato.ports import free_block
+from vicinato.ports import free_block, free_port
 from vicinato.refusals import CommandError, Exit
 
 
@@ -146,6 +146,40 @@ def test_an_old_python() -> None:
 def test_a_command_for_one_that_does_not_run(tmp_path: Path, command: str) -> None:
     refused(vicinato(command, DATA=str(tmp_path / "data")), Exit.NOT_RUNNING, "not running")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "database"),
+    [
+        ("verify", "sqlite"),
+        ("verify --without-bus", "postgres"),
+        ("migrate", "sqlite"),
+        ("migrate", "postgres"),
+        ("provision", "postgres"),
+    ],
+)
+def test_a_look_before_the_first_start_leaves_nothing(
+    tmp_path: Path, words: str, database: str
+) -> None:
+    done = vicinato(*words.split(), DATA=str(tmp_path / "data"), DATABASE=database)
+    refused(done, Exit.NOT_RUNNING, str(tmp_path / "data"), "make up")
+    assert not (tmp_path / "data").exists()
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_container_has_the_secrets_that_were_put_into_it_and_makes_none(tmp_path: Path) -> None:
+    """It has no data folder besides; the server of this test is away."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "store-cards").write_text("hidden")
+    away = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    put = contents(tmp_path)
+    refused(vicinato("migrate", "cards", DATA=str(tmp_path), DATABASE=away), Exit.DATABASE)
+    done = vicinato("migrate", "shop", DATA=str(tmp_path), DATABASE=away)
+    refused(done, Exit.SETTING, str(tmp_path / "secrets" / "store-shop"))
+    assert contents(tmp_path) == put
 
 
 def test_an_unknown_command_or_log_is_no_traceback(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def administrator(settings: Settings, folder: Folder) -> dict[str, str]:
     made = made_administrator(folder)
     if made is None:
         made = {"email": settings.admin_email, "password": readable_password()}
-        write_private(folder.secrets.folder / ADMINISTRATOR, json.dumps(made) + "\n")
+        folder.secrets.write(ADMINISTRATOR, json.dumps(made) + "\n")
     return made
 
 
@@ -63,7 +63,7 @@ async def load_demonstration(settings: Settings, folder: Folder) -> None:
     """Loads the demonstration centre and keeps its sign-ins. Raises StepError."""
     order = {"address": settings.address, "administrator": administrator(settings, folder)}
     sign_ins = await steps.run("demonstration", order, folder.log("supervisor"), within=300.0)
-    write_private(folder.secrets.folder / SIGN_INS, json.dumps(sign_ins, ensure_ascii=False))
+    folder.secrets.write(SIGN_INS, json.dumps(sign_ins, ensure_ascii=False))
     _write(folder, {"demonstration": "loaded"})
 
 

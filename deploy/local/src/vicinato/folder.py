@@ -36,11 +36,12 @@ class Folder:
 
     @property
     def secrets(self) -> Secrets:
-        return Secrets(self.root / "secrets")
+        """Made in a data folder; a container has those that were put into it."""
+        return Secrets(self.root / "secrets", makes=self.is_ours())
 
     @property
     def kafka_secrets(self) -> Secrets:
-        return Secrets(self.secrets.folder / "kafka")
+        return Secrets(self.root / "secrets" / "kafka", makes=self.is_ours())
 
     @property
     def state_file(self) -> Path:
@@ -59,7 +60,7 @@ class Folder:
             raise _foreign(self.root)
         marker = self.root / MARKER
         try:
-            if not marker.exists():
+            if not self.is_ours():
                 if self.root.is_dir() and any(self.root.iterdir()):
                     raise _foreign(self.root)
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,23 @@ class Folder:
                 f"Non si può scrivere nella cartella dei dati {self.root};"
                 " se ne può scegliere un'altra con DATA=cartella.",
             ) from error
+
+    def is_ours(self) -> bool:
+        """Whether it was opened before."""
+        return (self.root / MARKER).exists()
+
+    def expect(self, *, or_secrets: bool) -> None:
+        """For who makes nothing here: raises CommandError unless it is a data folder of ours, or,
+        with `or_secrets`, has the secrets of one, as a container does."""
+        if self.is_ours() or (or_secrets and (self.root / "secrets").is_dir()):
+            return
+        raise CommandError(
+            Exit.NOT_RUNNING,
+            f"There is no data folder of Vicinato in {self.root}: `make up` makes it, and"
+            " DATA=folder names another one. Nothing was touched.",
+            f"In {self.root} non c'è una cartella di dati di Vicinato: la crea `make up`, e"
+            " DATA=cartella ne indica un'altra. Non è stato toccato nulla.",
+        )
 
     def is_used(self) -> bool:
         """Whether anything was ever kept here."""

@@ -31,6 +31,7 @@ def provision() -> None:
             "KAFKA=host:port or DATABASE=postgresql://… must say what is to be provisioned.",
             "KAFKA=host:port o DATABASE=postgresql://… deve dire che cosa preparare.",
         )
+    folder.expect(or_secrets=True)
     if wanted.engine == "postgresql":
         _databases(wanted, folder)
     if not wanted.own_kafka:
@@ -55,6 +56,7 @@ def migrate(
         )
     wanted = settings.load()
     folder = Folder(wanted.data)
+    folder.expect(or_secrets=wanted.engine == "postgresql")
     names = [service] if service else settings.SERVICES
     try:
         bring_up({name: store_url(name, wanted, folder) for name in names})

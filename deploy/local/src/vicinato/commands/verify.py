@@ -41,6 +41,7 @@ def verify(
 
     wanted = settings.load()
     folder = Folder(wanted.data)
+    folder.expect(or_secrets=wanted.engine == "postgresql")
     console = Console(highlight=False, soft_wrap=True)
     urls = {name: store_url(name, wanted, folder) for name in settings.SERVICES}
     bus = None if without_bus else administrators_bus(wanted, folder)
