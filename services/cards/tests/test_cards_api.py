@@ -449,6 +449,21 @@ async def test_a_family_sees_its_own_points_only(client: Client) -> None:
         assert reason(await client.get(path), 404) == "household.unknown"
 
 
+@pytest.mark.parametrize("role", [Role.EDUCATOR, Role.CASE_WORKER, Role.PARTNER])
+async def test_a_family_that_works_in_the_house_sees_what_its_roles_show_and_no_more(
+    client: Client, role: Role
+) -> None:
+    """Neither role alone reads the points of another household: the two together neither."""
+    mine, other = await registered(client), await registered(client)
+    client.sign_in(token(Role.FAMILY, role, centre="c1", household=mine["id"]))
+    for path in ("points", "points/entries"):
+        assert (await client.get(f"/cards/api/households/{mine['id']}/{path}")).is_success
+        answer = await client.get(f"/cards/api/households/{other['id']}/{path}")
+        assert reason(answer, 404) == "household.unknown"
+    client.sign_in(token(Role.FAMILY, Role.TILL, centre="c1", household=mine["id"]))
+    assert (await client.get(f"/cards/api/households/{other['id']}/points")).is_success
+
+
 async def test_lists_hold_only_what_is_of_the_centre(client: Client) -> None:
     await registered(client)
     client.sign_in(token(Role.COORDINATOR, centre="c2"))

@@ -134,6 +134,20 @@ def test_a_correction_does_not_give_a_service_places_that_it_has_no_more(bench: 
     assert (service.name, service.capacity) == ("Jobs", "none")
 
 
+def test_who_asks_organisations_does_not_speak_for_them(bench: Bench) -> None:
+    """The desk asks; who keeps the directory corrects it. Who is of the desk and of another
+    organisation speaks for its own alone."""
+    new = NewService(id="jobs", name="Jobs", area="work")
+    bench.run(lambda tx: commands.register_service(tx, STAFF, "auser", new))
+    for who in (STAFF, Who("both", CENTRE, staff=True, organisation_id="torri")):
+        with pytest.raises(NotFound):
+            bench.run(lambda tx, w=who: commands.say_capacity(tx, w, "jobs", Capacity.NONE))
+    keeper = Who("coordinator", CENTRE, staff=True, editor=True)
+    bench.run(lambda tx: commands.say_capacity(tx, keeper, "jobs", Capacity.NONE))
+    (service,) = bench.read(lambda c: queries.services_of(c, ["auser"]))
+    assert service.capacity == "none"
+
+
 def test_needs_are_told_once_and_counted_by_whole_years(bench: Bench, clock: FixedClock) -> None:
     def need(number: int, area: str = "work") -> None:
         asked = NewNeed(id=f"n-{area}-{number}", zone="north", area=area)

@@ -10,6 +10,7 @@ import pytest
 
 from contracts.network import ReferralAccepted
 from notifications import commands, store
+from notifications.access import CALL
 from notifications.app import SERVICE
 from notifications.domain.delivery import Answer
 from notifications.domain.kinds import Kind
@@ -160,6 +161,23 @@ async def test_a_family_sees_its_own_and_nothing_else(client: Client, world: Wor
         )
         assert answer.status_code == 404
     assert world.rows(store.preference) == []
+
+
+@pytest.mark.parametrize("role", sorted(STAFF - set(CALL)))
+async def test_a_family_that_works_in_the_house_sets_its_own_wishes_alone(
+    one: Client, sqlite_world: World, role: Role
+) -> None:
+    world = sqlite_world
+    world.household()
+    world.household("house-2", "omar")
+    one.sign_in(token(Role.FAMILY, role, centre=CENTRE, household="house-1"))
+    for household, status in (("house-1", 200), ("house-2", 404)):
+        for method in ("GET", "PUT"):
+            answer = await one.request(
+                method, f"{BASE}/households/{household}/preferences", json={"everything": False}
+            )
+            assert (household, method, answer.status_code) == (household, method, status)
+    assert [row.household_id for row in world.rows(store.preference)] == ["house-1"]
 
 
 async def test_messages_are_found_by_what_they_are(client: Client, world: World) -> None:

@@ -81,6 +81,32 @@ async def test_a_family_reads_its_messages(client: Client, world: World) -> None
     assert theirs.read_at is None
 
 
+@pytest.mark.parametrize("role", [Role.EDUCATOR, Role.RECEPTION])
+async def test_a_family_that_works_in_the_house_has_its_own_inbox_and_the_way_to_the_list(
+    one: Client, sqlite_world: World, role: Role
+) -> None:
+    world = sqlite_world
+    world.household()
+    world.household("house-2", "omar")
+    world.bench.deliver(
+        world.confirmed(title="Chitarra"),
+        world.confirmed("omar", household_id="house-2", title="Scacchi"),
+    )
+    one.sign_in(token(Role.FAMILY, role, **FAMILY))
+    page = await one.page("/notifications/inbox")
+    assert "The place is confirmed: Chitarra" in page
+    assert "Scacchi" not in page
+    assert "Not read yet: 1" in page
+    assert 'data-live="inbox.house-1"' in page.html
+    page = await page.form("read-all").submit()
+    assert "Not read yet" not in page
+    page = await page.follow("Messages to families")
+    assert "Scacchi" in page
+    one.sign_in(token(role, centre=CENTRE))
+    answer = await one.get("/notifications/inbox")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/notifications/messages")
+
+
 async def test_a_family_cannot_read_what_is_not_its_own(one: Client, sqlite_world: World) -> None:
     world = sqlite_world
     world.household()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from cards import commands, models, queries
-from cards.access import DESK, LEADS
+from cards.access import COUNTER, DESK, LEADS
 from cards.domain.card import digest_of, new_token
 from contracts.cards import Purpose
 from runtime.refusals import N_, Invalid, NotFound
@@ -34,8 +34,8 @@ Id = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 DeskReads = Annotated[Call, Depends(allow(*DESK, scope=READ))]
 DeskWrites = Annotated[Call, Depends(allow(*DESK, scope=WRITE))]
 LeadsWrite = Annotated[Call, Depends(allow(*LEADS, scope=WRITE))]
-TillReads = Annotated[Call, Depends(allow(*DESK, Role.TILL, scope=READ))]
-PointsRead = Annotated[Call, Depends(allow(*DESK, Role.TILL, Role.FAMILY, scope=READ))]
+TillReads = Annotated[Call, Depends(allow(*COUNTER, scope=READ))]
+PointsRead = Annotated[Call, Depends(allow(*COUNTER, Role.FAMILY, scope=READ))]
 
 
 class CardHandedOut(BaseModel):
@@ -247,12 +247,15 @@ def no_card() -> NotFound:
 
 
 async def _visible(call: Call, household_id: str) -> None:
-    """The caller's centre has it; a family only its own. Else it is not there."""
+    """The caller's centre has it; a family only its own. Else it is not there.
+
+    A family that works in the house by another role than these is a family here.
+    """
 
     def may(connection: sa.Connection) -> bool:
         return queries.visible(connection, household_id, call.centre)
 
-    own = call.caller.staff or call.caller.household_id == household_id
+    own = call.caller.has(*COUNTER) or call.caller.household_id == household_id
     if not own or not await call.query(may):
         raise no_household()
 

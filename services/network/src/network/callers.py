@@ -31,4 +31,5 @@ def who(call: Call) -> Who:
         centre_id=caller.centre_id,
         staff=caller.has(*SENDERS),
         organisation_id=caller.organisation_id if caller.has(Role.PARTNER) else "",
+        editor=caller.has(*EDITORS),
     )

@@ -260,13 +260,14 @@ class Who:
     """Who acts or reads: an account, its centre ("" is the whole foundation) and what it is here.
 
     ``staff`` is the sending side of its centre; ``organisation_id`` makes it the receiving side of
-    that organisation.
+    that organisation; ``editor`` keeps the directory.
     """
 
     account_id: str
     centre_id: str = ""
     staff: bool = False
     organisation_id: str = ""
+    editor: bool = False
 
     def sides(self, row: Row) -> tuple[Side, ...]:
         """The sides on which this one stands in a referral; none means that it is not there."""

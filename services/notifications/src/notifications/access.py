@@ -21,11 +21,16 @@ WRITE_SCOPE = "notifications:write"
 
 
 def sight_of(call: Call) -> Sight:
-    """Which messages the caller may see: staff those of their centre, others their household's.
+    """Which messages the caller may see: staff those of their centre, others their household's."""
+    if not call.caller.staff:
+        return own_sight(call)
+    hidden = frozenset() if call.caller.has(*NEED_TO_KNOW) else CONFIDENTIAL
+    return Sight(call.centre, hidden=frozenset(kind.value for kind in hidden))
+
+
+def own_sight(call: Call) -> Sight:
+    """The messages of the caller's own household, whatever else the caller is in the house.
 
     The centre counts for families too: identity cannot know whose household it links.
     """
-    if not call.caller.staff:
-        return Sight(call.centre, household_id=call.caller.household_id)
-    hidden = frozenset() if call.caller.has(*NEED_TO_KNOW) else CONFIDENTIAL
-    return Sight(call.centre, hidden=frozenset(kind.value for kind in hidden))
+    return Sight(call.centre, household_id=call.caller.household_id)

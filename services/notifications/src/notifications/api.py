@@ -275,8 +275,9 @@ async def _whole(call: Call, message_id: str) -> MessageWithDeliveries:
 
 
 def _own(call: Call, household_id: str) -> tuple[str, str]:
-    """The household and the centre to look in; another household of a family is not there."""
-    if call.caller.staff:
+    """The household and the centre to look in; another household of a family is not there, also
+    when the family works in the house by a role that may not do this."""
+    if call.caller.has(*CALL):
         return household_id, call.centre
     return (household_id if call.caller.household_id == household_id else ""), call.centre
 

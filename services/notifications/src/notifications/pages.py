@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from contracts.notifications import Channel
 from notifications import commands, queries, store, texts, words
-from notifications.access import CALL, SEND, sight_of
+from notifications.access import CALL, SEND, own_sight, sight_of
 from notifications.domain.delivery import FAILED, State
 from notifications.domain.kinds import OPTIONAL, Kind, rule_of
 from notifications.domain.preferences import Preferences
@@ -68,13 +68,15 @@ async def may_listen(call: Call, household_id: str) -> bool:
 
 @router.get("/inbox")
 async def inbox(call: Anybody, paging: Paged) -> Response:
-    """What the household was told, newest first. The staff have the list of their centre."""
-    if call.caller.staff:
+    """What the household was told, newest first. The staff have the list of their centre; who is
+    both has its own here, with the way to the others."""
+    staff = call.caller.staff
+    if staff and not call.caller.has(Role.FAMILY):
         return call.redirect("/notifications/messages")
     household_id = call.caller.household_id
 
     def read(connection: Any) -> tuple[Any, int]:
-        sight = sight_of(call)
+        sight = own_sight(call)
         return (
             queries.messages(connection, sight, Filter(), paging),
             queries.unread(connection, sight),
@@ -86,6 +88,7 @@ async def inbox(call: Anybody, paging: Paged) -> Response:
         page=page,
         unread=unread,
         household_id=household_id,
+        staff=staff,
         messages=[(one, _said(call, one)) for one in page.items],
     )
 

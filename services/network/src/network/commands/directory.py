@@ -129,11 +129,12 @@ def change_service(
 
 
 def say_capacity(tx: Transaction, who: Who, service_id: str, capacity: Capacity) -> None:
-    """Say whether the service can take somebody: its organisation for itself, or the centre."""
+    """Say whether the service can take somebody: its organisation for itself, or who keeps the
+    directory of the centre."""
     row = _service(tx, who, service_id)
     own = who.organisation_id and who.organisation_id == row["organisation_id"]
     if not own:
-        if not who.staff:
+        if not who.editor:
             raise _unknown_service()
         _own(organisation_for(tx.connection, row["organisation_id"], who.centre_id), who)
     store.change(

@@ -24,7 +24,7 @@ from network.models import (
     ServiceView,
     Zone,
 )
-from network.pages.shared import Edits, Reads, show
+from network.pages.shared import Edits, Reads, SaysCapacity, show
 from runtime.refusals import N_, NotFound, Refusal
 from web import Call, Form, Paged
 
@@ -188,7 +188,7 @@ async def change_service(organisation_id: Id, service_id: Id, call: Edits) -> Re
 
 
 @router.post("/network/organisations/{organisation_id}/services/{service_id}/capacity")
-async def say_capacity(organisation_id: Id, service_id: Id, call: Reads) -> Response:
+async def say_capacity(organisation_id: Id, service_id: Id, call: SaysCapacity) -> Response:
     """Say whether the service can take somebody."""
     form = await call.form(CapacityNow)
     if form.ok:

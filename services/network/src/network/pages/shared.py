@@ -23,6 +23,7 @@ from web import Call, Paging, Role, allow
 
 Reads = Annotated[Call, Depends(allow(*READERS))]
 Edits = Annotated[Call, Depends(allow(*EDITORS))]
+SaysCapacity = Annotated[Call, Depends(allow(*EDITORS, Role.PARTNER))]
 Leads = Annotated[Call, Depends(allow(*LEADS))]
 Records = Annotated[Call, Depends(allow(*SENDERS, Role.EDUCATOR))]
 Sends = Annotated[Call, Depends(allow(*SENDERS))]
