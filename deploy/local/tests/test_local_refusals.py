@@ -3,12 +3,14 @@ and nothing touched."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +122,68 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         done = vicinato("up", DATA=str(tmp_path / "data"), PORT=str(port))
         refused(done, Exit.PORT_IN_USE, str(port), "front-door", "PORT=")
+
+
+class ForRoot(socket.socket):
+    """A socket of a user who may not have low ports."""
+
+    def bind(self, address: Any) -> None:
+        if address[1] < 1024:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().bind(address)
+
+
+def test_a_port_that_is_not_for_this_user_is_not_told_as_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "socket", ForRoot)
+    with pytest.raises(CommandError) as refusal:
+        checks.ports_are_free(settings.load({"PORT": "80"}))
+    assert refusal.value.code is Exit.PORT_IN_USE
+    assert "Port 80" in refusal.value.english
+    assert "may not be used by this user" in refusal.value.english
+
+
+def test_an_address_of_another_machine_is_a_wrong_setting(tmp_path: Path) -> None:
+    port = str(free_block())
+    done = vicinato("up", DATA=str(tmp_path / "data"), PORT=port, BIND="192.0.2.1")
+    refused(done, Exit.SETTING, "BIND", "192.0.2.1")
+
+
+@pytest.mark.parametrize("name", ["nowhere.example", "two..dots"])
+def test_a_name_that_leads_nowhere_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def resolve(host: str, *_: object, **__: object) -> object:
+        host.encode("idna")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(CommandError) as refusal:
+        checks.ports_are_free(settings.load({"BIND": name}))
+    assert refusal.value.code is Exit.SETTING
+    assert f"BIND: {name}" in refusal.value.english
+
+
+def code_of(wanted: settings.Settings) -> Exit | None:
+    try:
+        checks.ports_are_free(wanted)
+    except CommandError as refusal:
+        return refusal.code
+    return None
+
+
+def test_the_newer_kind_of_addresses_is_looked_at_as_well() -> None:
+    wanted = settings.load({"PORT": str(free_block()), "BIND": "::1"})
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", wanted.port))
+        except OSError:  # a machine without
+            assert code_of(wanted) is Exit.SETTING
+            return
+        taken.listen()
+        assert code_of(wanted) is Exit.PORT_IN_USE
+    assert code_of(wanted) is None
 
 
 def test_no_network_at_the_first_start(tmp_path: Path) -> None:

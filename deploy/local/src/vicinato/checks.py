@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import psutil  # type: ignore[import-untyped]
 
-from vicinato.ports import is_free
+from vicinato.ports import NoAddressError, is_free
 from vicinato.refusals import CommandError, Exit
 from vicinato.settings import Settings
 
@@ -29,9 +29,18 @@ def ports_are_free(settings: Settings) -> None:
         except PermissionError:
             raise CommandError(
                 Exit.PORT_IN_USE,
-                f"Port {port} may not be used by this user; choose another with PORT=number.",
-                f"Questo utente non può usare la porta {port}; se ne sceglie un'altra con PORT=…",
+                f"Port {port} (for {name}) may not be used by this user;"
+                " choose one above 1023 with PORT=number.",
+                f"Questo utente non può usare la porta {port} (per {name});"
+                " se ne sceglie una sopra 1023 con PORT=numero.",
             ) from None
+        except NoAddressError as error:
+            raise CommandError(
+                Exit.SETTING,
+                f"BIND: {error}; 127.0.0.1 is this machine alone, 0.0.0.0 the local network too.",
+                f"BIND: non si può ascoltare su {host}; 127.0.0.1 è solo questa macchina,"
+                " 0.0.0.0 anche la rete locale.",
+            ) from error
         if not free:
             raise CommandError(
                 Exit.PORT_IN_USE,

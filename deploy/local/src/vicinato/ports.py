@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 
@@ -33,15 +34,32 @@ def free_block() -> int:
     raise NoFreePortsError("There is no row of free ports on this machine.")
 
 
+class NoAddressError(Exception):
+    """Nobody can listen there: the host is no name that is known, or no address of this machine."""
+
+
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether we could listen there: the port of one that has just gone counts as free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
+    """Whether we could listen there: the port of one that has just gone counts as free.
+
+    Raises PermissionError when this user may not, and NoAddressError.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise NoAddressError(f"{host} is no address and no name that is known here") from error
+    # Of a name with both, the front door takes the address of the older kind.
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError:
+        raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return False
-        return True
+        raise NoAddressError(f"{host} is no address of this machine ({error.strerror})") from error
+    return True
 
 
 def answers(port: int, host: str = "127.0.0.1", within: float = 0.3) -> bool:
