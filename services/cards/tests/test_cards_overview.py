@@ -126,33 +126,81 @@ def test_a_till_is_to_be_counted_on_the_day_after(bench: Any, clock: FixedClock)
     bench.rebuild_equals()
 
 
-def test_stock_is_low_until_something_comes_in(bench: Any, clock: FixedClock) -> None:
+def test_a_register_that_was_taken_is_not_missing_when_places_change(
+    bench: Any, clock: FixedClock
+) -> None:
     now = clock.now()
 
-    def moved(quantity: int, minutes: int) -> shop.StockMoved:
-        return shop.StockMoved(
-            product_id="p1",
-            movement_id=f"m{minutes}",
-            reason=StockReason.SALE if quantity < 0 else StockReason.DELIVERY,
-            quantity=quantity,
-            on_hand=1,
-            moved_at=now + timedelta(minutes=minutes),
+    def scheduled(minutes: int, capacity: int) -> Event:
+        return session(
+            now,
+            activities.SessionScheduled,
+            activity_id="a1",
+            ends_at=now + timedelta(hours=2),
+            capacity=capacity,
+            scheduled_at=now + timedelta(minutes=minutes),
         )
 
-    bench.deliver(
-        moved(-1, 1),
-        shop.StockLow(
+    taken = session(
+        now,
+        activities.RegisterTaken,
+        present=4,
+        absent=1,
+        revision=1,
+        taken_at=now + timedelta(minutes=150),
+    )
+    bench.deliver(scheduled(0, 3), taken, scheduled(160, 5))
+    assert waiting(bench, now + timedelta(hours=3)).nothing
+    bench.deliver(scheduled(0, 3))
+    assert waiting(bench, now + timedelta(hours=3)).nothing
+    bench.rebuild_equals()
+
+
+def test_a_product_runs_out_until_there_is_more_than_its_minimum(
+    bench: Any, clock: FixedClock
+) -> None:
+    now = clock.now()
+
+    def low() -> int:
+        return waiting(bench, clock.now()).stock
+
+    def moved(quantity: int, on_hand: int) -> int:
+        clock.advance(timedelta(minutes=1))
+        moved = shop.StockMoved(
+            product_id="p1",
+            movement_id=f"m{clock.now():%H%M}",
+            reason=StockReason.SALE if quantity < 0 else StockReason.DELIVERY,
+            quantity=quantity,
+            on_hand=on_hand,
+            moved_at=clock.now(),
+        )
+        bench.deliver(moved)
+        return low()
+
+    def minimum(pieces: int) -> int:
+        clock.advance(timedelta(minutes=1))
+        changed = shop.ProductChanged(
             product_id="p1",
             centre_id=CENTRE,
-            on_hand=1,
-            minimum=2,
-            seen_at=now + timedelta(minutes=1),
-        ),
-        moved(-1, 2),
-    )
-    assert waiting(bench, now).stock == 1
-    bench.deliver(moved(10, 3))
-    assert waiting(bench, now).stock == 0
+            name="Pane",
+            price_cents=100,
+            minimum=pieces,
+            changed_at=clock.now(),
+        )
+        bench.deliver(changed)
+        return low()
+
+    assert minimum(5) == 0, "nobody has brought any yet"
+    assert moved(10, 10) == 0
+    assert moved(-4, 6) == 0
+    assert moved(-1, 5) == moved(-5, 0) == 1
+    assert moved(3, 3) == 1, "some came, and they are too few"
+    assert moved(-1, 2) == moved(1, 3) == 1, "sold, and put back"
+    assert moved(9, 12) == 0
+    assert minimum(12) == 1
+    assert waiting(bench, now, "").stock == 1
+    assert waiting(bench, now, "another").nothing
+    assert minimum(2) == 0
     bench.rebuild_equals()
 
 

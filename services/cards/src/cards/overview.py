@@ -1,6 +1,7 @@
 """What a coordinator looks at in the morning: what waits for somebody, and the centre's quarter.
 
-Read from the read models `figures` and `matters`: a few rows a day, however large the centre is.
+Read from the read models `figures` and `matters`, a few rows a day however large the centre is, and
+from `stock_seen`, two for each product of its shop.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Waiting:
     tills: int
     """Tills sold on an earlier day and were not counted."""
     stock: int
-    """Products run out."""
+    """Products run out: what is on hand is their minimum or below."""
     failed_messages: int
 
     @property
@@ -69,7 +70,14 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
     failed = sa.select(sa.func.sum(figure.c.figure)).where(
         figure.c.kind == "messages_failed", figure.c.day > (now - FAILED_WITHIN).date()
     )
+    product, stock = store.product_seen, store.stock_seen
+    low = (
+        sa.select(sa.func.count())
+        .select_from(product.join(stock, stock.c.product_id == product.c.product_id))
+        .where(stock.c.on_hand <= product.c.minimum)
+    )
     if centre_id:
+        low = low.where(product.c.centre_id == centre_id)
         wanted = wanted.where(matter.c.centre_id == centre_id)
         failed = failed.where(figure.c.centre_id == centre_id)
     found = {row[0]: row[1:] for row in connection.execute(wanted.group_by(matter.c.kind))}
@@ -81,7 +89,7 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
         registers=found.get("register", none)[1],
         offers=found.get("offer", none)[2],
         tills=found.get("till", none)[0],
-        stock=found.get("stock", none)[3],
+        stock=int(connection.scalar(low) or 0),
         failed_messages=int(connection.scalar(failed) or 0),
     )
 

@@ -1,12 +1,12 @@
 """What cards remembers of everybody: the timeline of a household, its sign-ups and referrals; of a
-centre its figures by day and what waits for somebody.
+centre its figures by day, what waits for somebody, and the shop's stock.
 
 No names and nothing of what a need is about: the timeline is read at the desk.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cards import store
@@ -234,7 +234,10 @@ def register_taken(p: ProjectionTransaction, received: Received[activities.Regis
     )
 
 
-MATTERS = Projection("matters", version=1, tables=(store.matter,))
+MATTERS = Projection("matters", version=2, tables=(store.matter,))
+
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""When the last word on a matter is said that is never open again: nothing is newer."""
 
 
 def _matter(
@@ -290,13 +293,13 @@ def scheduled(p: ProjectionTransaction, received: Received[activities.SessionSch
 @MATTERS.on(activities.SessionCancelled)
 def called_off(p: ProjectionTransaction, received: Received[activities.SessionCancelled]) -> None:
     """Nobody was there."""
-    _matter(p, received, "register", received.event.session_id, received.event.cancelled_at)
+    _matter(p, received, "register", received.event.session_id, FOR_EVER)
 
 
 @MATTERS.on(activities.RegisterTaken)
 def taken(p: ProjectionTransaction, received: Received[activities.RegisterTaken]) -> None:
-    """The register is there."""
-    _matter(p, received, "register", received.event.session_id, received.event.taken_at)
+    """The register is there, also when the session is told again because its places changed."""
+    _matter(p, received, "register", received.event.session_id, FOR_EVER)
 
 
 @MATTERS.on(activities.SignUpOffered)
@@ -325,19 +328,36 @@ def closed(p: ProjectionTransaction, received: Received[shop.DayClosed]) -> None
     _matter(p, received, "till", received.event.till_id, received.event.closed_at)
 
 
-@MATTERS.on(shop.StockLow)
-def low(p: ProjectionTransaction, received: Received[shop.StockLow]) -> None:
-    """A product runs out."""
+STOCK = Projection("stock_seen", version=1, tables=(store.product_seen, store.stock_seen))
+
+
+@STOCK.on(shop.ProductChanged)
+def product_changed(p: ProjectionTransaction, received: Received[shop.ProductChanged]) -> None:
+    """At how many pieces a product runs out."""
     event = received.event
-    _matter(p, received, "stock", event.product_id, event.seen_at, event.seen_at)
+    p.upsert(
+        p.table(store.product_seen),
+        {
+            "product_id": event.product_id,
+            "centre_id": event.centre_id,
+            "minimum": event.minimum,
+            "changed_at": event.changed_at,
+        },
+        key=("product_id",),
+        newer="changed_at",
+    )
 
 
-@MATTERS.on(shop.StockMoved)
-def moved(p: ProjectionTransaction, received: Received[shop.StockMoved]) -> None:
-    """Something of it came in."""
+@STOCK.on(shop.StockMoved)
+def stock_moved(p: ProjectionTransaction, received: Received[shop.StockMoved]) -> None:
+    """What is on hand; the newest word counts."""
     event = received.event
-    if event.quantity > 0:
-        _matter(p, received, "stock", event.product_id, event.moved_at)
+    p.upsert(
+        p.table(store.stock_seen),
+        {"product_id": event.product_id, "on_hand": event.on_hand, "moved_at": event.moved_at},
+        key=("product_id",),
+        newer="moved_at",
+    )
 
 
-PROJECTIONS = (TIMELINE, SIGNUPS, REFERRALS, CENTRES, FIGURES, MATTERS)
+PROJECTIONS = (TIMELINE, SIGNUPS, REFERRALS, CENTRES, FIGURES, MATTERS, STOCK)

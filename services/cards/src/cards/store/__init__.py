@@ -275,6 +275,24 @@ register_seen = sa.Table(
     sa.Index("register_seen_by_centre", "centre_id", "day"),
 )
 
+product_seen = sa.Table(
+    "product_seen",
+    metadata,
+    sa.Column("product_id", ForeignId, primary_key=True),
+    sa.Column("centre_id", ForeignId, nullable=False),
+    sa.Column("minimum", sa.Integer, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Index("product_seen_by_centre", "centre_id"),
+)
+
+stock_seen = sa.Table(
+    "stock_seen",
+    metadata,
+    sa.Column("product_id", ForeignId, primary_key=True),
+    sa.Column("on_hand", sa.BigInteger, nullable=False),
+    sa.Column("moved_at", UtcDateTime, nullable=False),
+)
+
 matter = sa.Table(
     "matter",
     metadata,
