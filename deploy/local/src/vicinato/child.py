@@ -92,12 +92,13 @@ class Process(Protocol):
 class Program:
     """What is to be run. `probe` returns when it is ready and raises NotReadyError when it is not;
     `alive` the same for one that was ready: silent for `silence` seconds, it is killed and started
-    again."""
+    again. It runs in `folder`, in ours when none is named."""
 
     name: str
     command: Callable[[], list[str]]
     log: Path
     port: int = 0
+    folder: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], Awaitable[None]] = _nothing
     probe: Callable[[], Awaitable[None]] = _nothing
@@ -119,6 +120,7 @@ async def execute(program: Program) -> Process:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            cwd=program.folder,
             env=environment(program.env),
             start_new_session=True,  # Ctrl-C on the terminal is for us: we stop in order
             preexec_fn=die_with_parent(),

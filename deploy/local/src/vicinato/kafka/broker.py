@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import shutil
 import signal
 import subprocess
 import time
@@ -42,6 +43,8 @@ JVM_FLAGS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
 )
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+"""Of the JVM: in the language `C` it finds no folder whose name has an accent."""
 
 
 class BrokerError(Exception):
@@ -52,8 +55,8 @@ class BrokerError(Exception):
 class Broker:
     """A node whose log, settings and cluster id live in `folder`.
 
-    `command()` is for a supervisor of one's own; `start`, `stop` and `kill` are the same for who
-    has none. Users other than the administrator are made by `provision`.
+    `command()`, run in `folder`, is for a supervisor of one's own; `start`, `stop` and `kill` are
+    the same for who has none. Users other than the administrator are made by `provision`.
     """
 
     folder: Path
@@ -75,13 +78,14 @@ class Broker:
     def prepare(self) -> None:
         """Writes the settings, and formats the storage if that was never finished (1 s, once)."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._bring_home()
         write_private(self.folder / "server.properties", self._properties())
         java = ["-cp", ":".join(str(jar) for jar in fetch(cache=self.jars_cache))]
         warm = warm_file(cache=self.jars_cache)
         if warm.exists() and not self.more_flags:
             java.append(f"-XX:AOTCache={warm}")
         write_private(self.folder / "java.args", _arguments([*JVM_FLAGS, *java, *self.more_flags]))
-        if not self._formatted.exists():
+        if not (self._formatted.exists() and self._storage.exists()):
             self._format()
             self._formatted.touch()
 
@@ -152,6 +156,31 @@ class Broker:
     def _storage(self) -> Path:
         return self.folder / "log"
 
+    def _bring_home(self) -> None:
+        """Of a folder with an accent earlier versions wrote the name so that Java read another one,
+        and the log, with names of people, lay there. It is moved to where it belongs. Where it
+        cannot be, from another disk, and where this folder was thrown away since, it goes: what it
+        held is in the outboxes."""
+        strayed = Path(str(self._storage).encode().decode("latin-1"))
+        if strayed == self._storage or not (strayed / "meta.properties").exists():
+            return
+        if (strayed.parent / "server.properties").exists():
+            return  # another node's, in a folder that has this name
+        if self._formatted.exists() and not self._storage.exists():
+            try:
+                strayed.rename(self._storage)
+            except OSError:
+                self._formatted.unlink()
+        if strayed.exists():
+            shutil.rmtree(strayed)
+        for parent in strayed.parents:
+            if parent in self._storage.parents:
+                break
+            try:
+                parent.rmdir()
+            except OSError:  # there is something else in it
+                break
+
     def _format(self) -> None:
         admin = f"SCRAM-SHA-512=[name={ADMIN},password={self.secrets.get(ADMIN)}]"
         settings = str(self.folder / "server.properties")
@@ -173,7 +202,8 @@ class Broker:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment({}),
+            env=environment(ENVIRONMENT),
+            cwd=self.folder,
             preexec_fn=die_with_parent(),
         )
 
@@ -207,7 +237,8 @@ class Broker:
             "super.users": f"User:{ADMIN};User:{CONTROLLER}",
             "allow.everyone.if.no.acl.found": "false",
             "auto.create.topics.enable": "false",
-            "log.dirs": str(self._storage),
+            # Relative: Java reads this file in ISO 8859-1, and Kafka takes a comma for two folders.
+            "log.dirs": self._storage.name,
             "log.flush.interval.messages": "1",
             # A client that lost the broker finds it 5 s after its restart instead of 13 s.
             "broker.session.timeout.ms": "2500",

@@ -7,7 +7,7 @@ import asyncio
 from vicinato import steps
 from vicinato.child import NotReadyError, Program
 from vicinato.folder import Folder
-from vicinato.kafka.broker import ADMIN, Broker
+from vicinato.kafka.broker import ADMIN, ENVIRONMENT, Broker
 from vicinato.ports import answers
 from vicinato.settings import SERVICES, Settings
 
@@ -33,6 +33,8 @@ def kafka(settings: Settings, folder: Folder) -> Program:
         command=broker.command,
         log=folder.log("kafka"),
         port=settings.kafka_port,
+        folder=folder.kafka,
+        env=ENVIRONMENT,
         prepare=lambda: asyncio.to_thread(broker.prepare),
         probe=probe,
         alive=alive,
