@@ -118,6 +118,13 @@ def test_data_of_an_earlier_version_is_migrated_and_goes_on(data: Path) -> None:
 
         eventually(registers, within=60, why="reception registers a household")
 
+        def knows_the_zone() -> bool:
+            """What this version asks for and the earlier one did not, learnt from the bus."""
+            with closing(sqlite3.connect(data / "stores" / "activities.db")) as connection:
+                return bool(connection.execute("SELECT time_zone FROM centre_seen").fetchall())
+
+        eventually(knows_the_zone, within=120, why="activities knows the zone of the centre")
+
         def holds() -> bool:
             """The bus is made anew; then nothing is on its way and nothing differs."""
             return vicinato(data, "verify", port=port).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from activities import store
-from activities.zone import ZONE
+from activities.zone import DEFAULT
 from web import formats
 from web.roles import Role
 from web.testing import token
@@ -22,7 +22,7 @@ def test_every_sentence_is_translated() -> None:
 
 
 def test_the_wall_clock_is_that_of_the_pages() -> None:
-    assert ZONE.key == formats.ZONE.key
+    assert DEFAULT.key == formats.ZONE.key
 
 
 async def test_a_family_finds_a_session_and_signs_up_its_people(web: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from activities import store
 from activities.checks import CHECKS
 from activities.policies import jobs, policies
-from activities.projections import HOUSEHOLDS_SEEN, PEOPLE_SEEN
+from activities.projections import CENTRES_SEEN, HOUSEHOLDS_SEEN, PEOPLE_SEEN
 from activities.recover import RECOVER
 from messaging import Service
 from runtime.settings import Settings
@@ -22,7 +22,7 @@ SERVICE = Service(
     metadata=store.metadata,
     topics=("activities.events",),
     policies=policies,
-    projections=(PEOPLE_SEEN, HOUSEHOLDS_SEEN),
+    projections=(PEOPLE_SEEN, HOUSEHOLDS_SEEN, CENTRES_SEEN),
     jobs=jobs,
     recover=RECOVER,
     checks=CHECKS,

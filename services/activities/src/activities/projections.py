@@ -1,4 +1,4 @@
-"""What activities remembers of people and households; both are facts of cards.
+"""What activities remembers of people and households, facts of cards, and of centres.
 
 A person who was erased stays as a stub with the greatest revision of all, so that nothing older
 that comes late brings a name back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from activities import store
 from activities.store import name_key
 from contracts.cards import HouseholdChanged, HouseholdErased, HouseholdRegistered
+from contracts.identity import CentreOpened
 from contracts.people import PersonDescribed, PersonErased
 from messaging import Projection, ProjectionTransaction, Received
 
@@ -16,6 +17,7 @@ FOR_EVER = 2**62
 """The revision of somebody erased: above all that cards can reach."""
 
 PEOPLE_SEEN = Projection("people_seen", version=1, tables=(store.person_seen,))
+CENTRES_SEEN = Projection("centres_seen", version=1, tables=(store.centre_seen,))
 HOUSEHOLDS_SEEN = Projection("households_seen", version=1, tables=(store.household_seen,))
 
 
@@ -111,4 +113,18 @@ def household_erased(p: ProjectionTransaction, received: Received[HouseholdErase
         },
         key=("household_id",),
         newer="changed_at",
+    )
+
+
+@CENTRES_SEEN.on(CentreOpened)
+def centre_opened(p: ProjectionTransaction, received: Received[CentreOpened]) -> None:
+    event = received.event
+    p.upsert(
+        p.table(store.centre_seen),
+        {
+            "centre_id": event.centre_id,
+            "time_zone": event.time_zone[:60],
+            "opened_at": event.opened_at,
+        },
+        key=("centre_id",),
     )

@@ -3,7 +3,8 @@
 A session is the aggregate of its sign-ups: whoever changes one locks the session's row first
 (`locked_session`), so that two requests for the last place are decided one after the other, on
 SQLite and by two replicas on PostgreSQL. That nobody holds two live sign-ups for one session is a
-unique key besides. ``person_seen`` and ``household_seen`` are read models of facts of cards.
+unique key besides. ``person_seen`` and ``household_seen`` are read models of facts of cards,
+``centre_seen`` of those of identity.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from activities.domain.waiting_list import HOLD, LIVE, Entry, Policy, State
+from activities.zone import zone_of
 from contracts.activities import OfferHoldSet
 from messaging.tables import metadata_with_messaging
 from runtime.store import insert_ignore, lock_rows
@@ -168,6 +171,20 @@ household_seen = sa.Table(
     sa.Column("erased", sa.Boolean, nullable=False),
     sa.Column("changed_at", UtcDateTime, nullable=False),
 )
+
+centre_seen = sa.Table(
+    "centre_seen",
+    metadata,
+    sa.Column("centre_id", _FOREIGN_ID, primary_key=True),
+    sa.Column("time_zone", sa.String(60), nullable=False),
+    sa.Column("opened_at", UtcDateTime, nullable=False),
+)
+
+
+def time_zone(connection: sa.Connection, centre_id: str) -> ZoneInfo:
+    """The time zone of a centre; the default one while it was not heard of."""
+    zone = sa.select(centre_seen.c.time_zone).where(centre_seen.c.centre_id == centre_id)
+    return zone_of(connection.scalar(zone) or "")
 
 
 @dataclass

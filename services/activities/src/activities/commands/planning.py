@@ -11,7 +11,6 @@ from activities import store
 from activities.commands.sessions import SESSION_BEGINS, By, opened, require_open
 from activities.domain import sessions, waiting_list
 from activities.domain.waiting_list import Policy, State
-from activities.zone import ZONE
 from contracts.activities import (
     ActivityCreated,
     OfferHoldSet,
@@ -112,7 +111,7 @@ def schedule_sessions(
     place: str = "",
     weeks: int = 1,
 ) -> SessionsMade:
-    """A session, or one a week at the same wall-clock time for some weeks.
+    """A session, or one a week at the same wall-clock time of the centre for some weeks.
 
     ``capacity`` None takes the activity's default. Raises NotFound, Invalid (session.times).
     """
@@ -123,7 +122,8 @@ def schedule_sessions(
         raise unknown_activity()
     _check_times(tx, starts_at, ends_at)
     ids = []
-    for begin, end in sessions.weekly(starts_at, ends_at, weeks, ZONE):
+    zone = store.time_zone(tx.connection, row.centre_id)
+    for begin, end in sessions.weekly(starts_at, ends_at, weeks, zone):
         session_id = tx.ids.new()
         ids.append(session_id)
         places = row.default_capacity if capacity is None else capacity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -16,7 +17,6 @@ from activities.domain.register import Mark, Taking
 from activities.domain.sessions import local_day
 from activities.domain.waiting_list import TAKEN, State
 from activities.store import Person
-from activities.zone import ZONE
 from contracts.activities import AttendanceRecorded, RegisterTaken
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, Refusal
@@ -116,9 +116,9 @@ def _made(session_id: str, revision: int, taking: Taking) -> RegisterMade:
     return RegisterMade(session_id, revision, taking.present, taking.absent, len(taking.changed))
 
 
-def may_be_taken(starts_at: datetime, now: datetime) -> bool:
+def may_be_taken(starts_at: datetime, now: datetime, zone: ZoneInfo) -> bool:
     """From the session's day on, in the centre's wall-clock time."""
-    return local_day(now, ZONE) >= local_day(starts_at, ZONE)
+    return local_day(now, zone) >= local_day(starts_at, zone)
 
 
 def _may_be_taken(work: Opened, seen_revision: int | None) -> None:
@@ -129,7 +129,8 @@ def _may_be_taken(work: Opened, seen_revision: int | None) -> None:
             N_("This session was cancelled."),
             N_("A session that did not take place has no register."),
         )
-    if not may_be_taken(session.starts_at, work.tx.now):
+    zone = store.time_zone(work.tx.connection, session.centre_id)
+    if not may_be_taken(session.starts_at, work.tx.now, zone):
         raise Refusal(
             "register.too_early",
             N_("The register can be taken from the day of the session on."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -13,7 +14,6 @@ from activities.commands.sessions import By, Opened, opened, opened_for_sign_ups
 from activities.domain.sessions import age_on, local_day
 from activities.domain.waiting_list import State, positions
 from activities.store import Person, SignUp
-from activities.zone import ZONE
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotAllowed, NotFound, Refusal
 
@@ -66,8 +66,9 @@ def sign_up(
     persons = _known(tx, by, work, wanted)
     if together:
         _one_household(work, persons)
+    zone = store.time_zone(tx.connection, work.session.centre_id)
     for person in persons:
-        _of_age(work, person)
+        _of_age(work, person, zone)
     _not_yet(work, persons)
     ids = [tx.ids.new() for _ in persons]
     group_id = ids[0] if together and len(persons) > 1 else ""
@@ -249,12 +250,12 @@ def _one_household(work: Opened, persons: Sequence[Person]) -> None:
         )
 
 
-def _of_age(work: Opened, person: Person) -> None:
+def _of_age(work: Opened, person: Person, zone: ZoneInfo) -> None:
     """Who has no birth date known is let in: registration may be minimal (DOMAIN)."""
     if person.birth_date is None:
         return
     session = work.session
-    age = age_on(person.birth_date, local_day(session.starts_at, ZONE))
+    age = age_on(person.birth_date, local_day(session.starts_at, zone))
     if session.min_age is not None and age < session.min_age:
         raise Invalid(
             "person.too_young",

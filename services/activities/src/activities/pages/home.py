@@ -11,8 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from activities import queries, store
 from activities.access import by
 from activities.domain.sessions import day_bounds, local_day
-from activities.pages.parts import Reader, Staff, by_day, is_staff
-from activities.zone import ZONE
+from activities.pages.parts import Reader, Staff, by_day, by_the_clocks_of, is_staff
 from web import Paged
 
 router = APIRouter()
@@ -27,7 +26,7 @@ async def begin(call: Reader) -> Response:
 async def home(call: Reader, paged: Paged) -> HTMLResponse:
     """Coming sessions by day; a family's own sign-ups above them."""
     who, now = by(call), call.parts.clock.now()
-    today, _ = day_bounds(local_day(now, ZONE), ZONE)
+    today, _ = day_bounds(local_day(now, call.zone), call.zone)
 
     def read(c: sa.Connection) -> dict[str, Any]:
         page = queries.sessions(c, who.centre_id, paged, since=today)
@@ -43,7 +42,7 @@ async def home(call: Reader, paged: Paged) -> HTMLResponse:
     found = await call.query(read)
     return call.render(
         "activities/home.html",
-        days=by_day(found["page"].items),
+        days=by_day(found["page"].items, call.zone),
         staff=is_staff(call),
         family=bool(who.household_id),
         back="/activities/",
@@ -55,11 +54,12 @@ async def home(call: Reader, paged: Paged) -> HTMLResponse:
 async def today(call: Staff, paged: Paged) -> HTMLResponse:
     """Today's sessions with the way to their registers."""
     who, now = by(call), call.parts.clock.now()
-    since, until = day_bounds(local_day(now, ZONE), ZONE)
+    day = local_day(now, call.zone)
+    since, until = day_bounds(day, call.zone)
     page = await call.query(
         lambda c: queries.sessions(c, who.centre_id, paged, since=since, until=until)
     )
-    return call.render("activities/today.html", page=page, day=local_day(now, ZONE))
+    return call.render("activities/today.html", page=page, day=day)
 
 
 @router.get("/registers")
@@ -81,15 +81,17 @@ async def household(household_id: str, call: Staff, paged: Paged) -> HTMLRespons
         centre_id = queries.household_centre(c, who, household_id)
         people = store.household_people(c, household_id)
         return {
+            "centre_id": centre_id,
             "page": queries.sessions(c, centre_id, paged, since=now),
             "people": people,
             "own": queries.household_sign_ups(c, people, now),
         }
 
     found = await call.query(read)
+    zone = await by_the_clocks_of(call, found.pop("centre_id"))
     return call.render(
         "activities/household.html",
-        days=by_day(found["page"].items),
+        days=by_day(found["page"].items, zone),
         household_id=household_id,
         back=f"/activities/households/{household_id}",
         **found,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from fastapi import Depends
@@ -16,7 +17,6 @@ from activities.access import READ_SCOPE, SET, SIGN_UP, WRITE, WRITE_SCOPE
 from activities.domain.sessions import local_day
 from activities.live import SESSION
 from activities.queries import SessionView
-from activities.zone import ZONE
 from web import Call, Role, allow, live
 
 Reader = Annotated[Call, Depends(allow(scope=READ_SCOPE))]
@@ -31,9 +31,19 @@ class Day:
     sessions: list[SessionView]
 
 
-def by_day(sessions: Sequence[SessionView]) -> list[Day]:
+async def by_the_clocks_of(call: Call, centre_id: str) -> ZoneInfo:
+    """The zone of a centre. From here on the page shows all times by it, whoever reads: somebody
+    without a sign-in and the whole foundation have no centre of their own."""
+    if call.centre == centre_id:
+        return call.zone
+    zone = await call.query(lambda c: store.time_zone(c, centre_id))
+    call.caller = replace(call.caller, zone=zone.key)
+    return zone
+
+
+def by_day(sessions: Sequence[SessionView], zone: ZoneInfo) -> list[Day]:
     """Sessions in their order, by the day on which they begin."""
-    days = groupby(sessions, key=lambda view: local_day(view.starts_at, ZONE))
+    days = groupby(sessions, key=lambda view: local_day(view.starts_at, zone))
     return [Day(day, list(views)) for day, views in days]
 
 

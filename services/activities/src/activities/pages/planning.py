@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from fastapi import APIRouter
@@ -14,11 +15,10 @@ from activities import commands, queries
 from activities.access import SET, by
 from activities.commands import By
 from activities.commands.planning import LARGEST, LONGEST_HOLD
-from activities.domain.sessions import MOST_WEEKS
+from activities.domain.sessions import MOST_WEEKS, local_day
 from activities.domain.waiting_list import Policy
-from activities.pages.parts import Sets, Staff, by_day
+from activities.pages.parts import Sets, Staff, by_day, by_the_clocks_of
 from activities.queries import ActivityView
-from activities.zone import ZONE
 from messaging import Transaction
 from web import Call, Form, Paged, Paging
 
@@ -36,7 +36,7 @@ class ActivityForm(BaseModel):
 
 
 class SessionForm(BaseModel):
-    """Day and times of the clock on the wall."""
+    """Day and times of the clock on the wall of the centre."""
 
     day: date
     starts_at: time
@@ -45,9 +45,9 @@ class SessionForm(BaseModel):
     place: Annotated[str, Field(max_length=200)] = ""
     weeks: Annotated[int, Field(ge=1, le=MOST_WEEKS)] = 1
 
-    def moments(self) -> tuple[datetime, datetime]:
-        begin = datetime.combine(self.day, self.starts_at.replace(tzinfo=None), tzinfo=ZONE)
-        end = datetime.combine(self.day, self.ends_at.replace(tzinfo=None), tzinfo=ZONE)
+    def moments(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        begin = datetime.combine(self.day, self.starts_at.replace(tzinfo=None), tzinfo=zone)
+        end = datetime.combine(self.day, self.ends_at.replace(tzinfo=None), tzinfo=zone)
         return begin, end
 
 
@@ -114,12 +114,13 @@ async def _activity(
         }
 
     found = await call.query(read)
+    zone = await by_the_clocks_of(call, found["activity"].centre_id)
     shown = form or call.blank(HoldForm, {"hours": found["activity"].hold_hours})
     return call.render(
         "activities/activity.html",
         shown.status,
         form=shown,
-        days=by_day(found["page"].items),
+        days=by_day(found["page"].items, zone),
         may_set=call.caller.has(*SET),
         **found,
     )
@@ -128,7 +129,8 @@ async def _activity(
 @router.get("/activities/{activity_id}/sessions/new")
 async def new_session(activity_id: str, call: Staff) -> HTMLResponse:
     view = await _planned(call, by(call), activity_id)
-    day = call.parts.clock.now().astimezone(ZONE).date() + timedelta(days=1)
+    zone = await by_the_clocks_of(call, view.centre_id)
+    day = local_day(call.parts.clock.now(), zone) + timedelta(days=1)
     first = {
         "day": day.isoformat(),
         "starts_at": "16:30",
@@ -146,11 +148,12 @@ async def schedule_sessions(activity_id: str, call: Staff) -> Response:
     """One session, or one a week."""
     who = by(call)
     view = await _planned(call, who, activity_id)
+    zone = await by_the_clocks_of(call, view.centre_id)
     form = await call.form(SessionForm)
 
     def work(tx: Transaction) -> commands.SessionsMade:
         data = form.data
-        begin, end = data.moments()
+        begin, end = data.moments(zone)
         return commands.schedule_sessions(
             tx,
             who,

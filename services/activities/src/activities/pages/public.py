@@ -11,8 +11,7 @@ from starlette.responses import HTMLResponse
 
 from activities import queries
 from activities.domain.sessions import day_bounds, local_day
-from activities.pages.parts import by_day
-from activities.zone import ZONE
+from activities.pages.parts import by_day, by_the_clocks_of
 from web import Call, Paging, public
 
 router = APIRouter()
@@ -31,12 +30,12 @@ SHEET = Paging(limit=10)
 @router.get("/open/{centre_id}")
 async def what_is_on(centre_id: Centre, call: Anybody) -> HTMLResponse:
     """The sessions of two weeks, by day."""
-    now = call.parts.clock.now()
-    today, _ = day_bounds(local_day(now, ZONE), ZONE)
+    zone, now = await by_the_clocks_of(call, centre_id), call.parts.clock.now()
+    today, _ = day_bounds(local_day(now, zone), zone)
     page = await call.query(
         lambda c: queries.sessions(c, centre_id, MOST, since=today, until=now + AHEAD)
     )
-    return call.render("activities/open.html", days=by_day(page.items), centre_id=centre_id)
+    return call.render("activities/open.html", days=by_day(page.items, zone), centre_id=centre_id)
 
 
 @router.get("/poster/{centre_id}")
@@ -44,9 +43,10 @@ async def poster(
     centre_id: Centre, call: Anybody, activity: Annotated[str, Query(max_length=64)] = ""
 ) -> HTMLResponse:
     """A sheet for the wall: what is on from today for a week, or an activity's next sessions."""
-    day = local_day(call.parts.clock.now(), ZONE)
-    since, _ = day_bounds(day, ZONE)
-    _, until = day_bounds(day + WEEK, ZONE)
+    zone = await by_the_clocks_of(call, centre_id)
+    day = local_day(call.parts.clock.now(), zone)
+    since, _ = day_bounds(day, zone)
+    _, until = day_bounds(day + WEEK, zone)
     page = await call.query(
         lambda c: (
             queries.sessions(c, centre_id, SHEET, since=since, activity_id=activity)
@@ -56,20 +56,21 @@ async def poster(
     )
     held = [one for one in page.items if one.state != "cancelled"]
     title = held[0].title if activity and held else ""
-    return call.render("activities/poster.html", days=by_day(held), title=title)
+    return call.render("activities/poster.html", days=by_day(held, zone), title=title)
 
 
 @router.get("/wall/{centre_id}")
 async def wall(centre_id: Centre, call: Anybody) -> HTMLResponse:
     """Today, as large as the screen at the entrance; it follows by itself."""
-    now = call.parts.clock.now()
-    since, until = day_bounds(local_day(now, ZONE), ZONE)
+    zone, now = await by_the_clocks_of(call, centre_id), call.parts.clock.now()
+    day = local_day(now, zone)
+    since, until = day_bounds(day, zone)
     page = await call.query(
         lambda c: queries.sessions(c, centre_id, MOST, since=since, until=until)
     )
     return call.render(
         "activities/wall.html",
         sessions=[one for one in page.items if one.ends_at > now],
-        day=local_day(now, ZONE),
+        day=day,
         now=now,
     )

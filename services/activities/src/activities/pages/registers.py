@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from activities import commands, queries, store
 from activities.access import by
 from activities.commands.registers import MOST, may_be_taken
-from activities.pages.parts import Staff
+from activities.pages.parts import Staff, by_the_clocks_of
 from activities.queries import RegisterRow
 from contracts import Id
 from messaging import Transaction
@@ -105,11 +105,12 @@ async def _sheet(call: Call, session_id: str, form: Form[RegisterForm] | None) -
 
     sheet = await call.query(read)
     view = sheet["session"]
+    zone = await by_the_clocks_of(call, view.centre_id)
     return call.render(
         "activities/register.html",
         form.status if form else 200,
         form=form or call.blank(RegisterForm, {"revision": view.register_revision}),
-        open=view.state == "scheduled" and may_be_taken(view.starts_at, now),
+        open=view.state == "scheduled" and may_be_taken(view.starts_at, now, zone),
         looked=looking,
         **sheet,
     )

@@ -17,7 +17,7 @@ from activities.commands.planning import LARGEST
 from activities.commands.registers import may_be_taken
 from activities.commands.sign_ups import HIGHEST_PRIORITY
 from activities.domain.waiting_list import LIVE
-from activities.pages.parts import Reader, SignsUp, Staff, is_staff
+from activities.pages.parts import Reader, SignsUp, Staff, by_the_clocks_of, is_staff
 from contracts import Id
 from messaging import Transaction
 from runtime.refusals import NotFound, Refusal
@@ -185,6 +185,7 @@ async def _page(
 
     found = await call.query(read)
     view = found["session"]
+    zone = await by_the_clocks_of(call, view.centre_id)
     blanks: Mapping[str, Form[Any]] = {
         "sign_up": call.blank(SignUpForm, {"household": household, "priority": 0}),
         "find": call.blank(FindForm),
@@ -202,7 +203,7 @@ async def _page(
         household=household,
         open=view.open(now),
         begun=view.begun(now),
-        register_open=view.state == "scheduled" and may_be_taken(view.starts_at, now),
+        register_open=view.state == "scheduled" and may_be_taken(view.starts_at, now, zone),
         back=_at(session_id, household),
         **found,
     )
