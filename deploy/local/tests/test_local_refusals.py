@@ -54,6 +54,8 @@ def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> 
         ("VICINATO_SMPT_HOST", "x", "VICINATO_SMPT_HOST"),
         ("VICINATO_SMTP_PORT", "x", "VICINATO_SMTP_PORT"),
         ("VICINATO_KAFKA_USER", "x", "VICINATO_KAFKA_USER"),
+        ("VICINATO_UP_OUTBOXCOPY", "/mnt/usb", "did you mean VICINATO_UP_OUTBOX_COPY?"),
+        ("VICINATO_UP_COLOUR", "red", "VICINATO_UP_COLOUR is no setting"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(name: str, value: str, word: str) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PREFIX = "VICINATO_UP_"
+NAMES = frozenset(f"{PREFIX}{name}" for name in ("DEPLOY", "TOPICS", "CACHE", "OUTBOX_COPY"))
+"""The settings that are read here and nowhere else; the services pass all of the prefix over."""
+
 
 def deploy_folder() -> Path:
     """The `deploy/` folder: VICINATO_UP_DEPLOY, else that of the checkout we live in."""

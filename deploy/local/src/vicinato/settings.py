@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import subprocess
@@ -13,12 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from vicinato import paths
 from vicinato.refusals import CommandError, Exit
 
 SERVICES = ("identity", "cards", "shop", "activities", "notifications", "network")
 """In the order of their ports, PORT + 1 to PORT + 6."""
 
-_OF_TESTS = {"VICINATO_NO_SKIPS", "VICINATO_UP_CACHE"}
+_NOT_THEIRS = {"VICINATO_NO_SKIPS"} | paths.NAMES
 """Not the services' business: no reason to ask them."""
 SET_BY_US = {
     "VICINATO_SERVICE",
@@ -155,7 +157,7 @@ class Settings(BaseSettings):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, or one sentence with the name of the first that cannot be."""
     environ = os.environ if environ is None else environ
-    _of_the_services(environ)
+    _with_a_prefix(environ)
     names = {
         name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ
     }
@@ -173,17 +175,25 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ) from error
 
 
-def _of_the_services(environ: Mapping[str, str]) -> None:
-    """Settings that go on to the services, checked before any of them starts. A misspelt one is
-    worse than none: it is believed to hold."""
+def _with_a_prefix(environ: Mapping[str, str]) -> None:
+    """Settings that go on to the services, checked before any of them starts, and those of the same
+    look that are ours. A misspelt one is worse than none: it is believed to hold."""
     for name in sorted(SET_BY_US & set(environ)):
         raise CommandError(
             Exit.SETTING,
             f"{name} is set by Vicinato itself for each service and cannot be given here.",
             f"{name} è deciso da Vicinato per ogni servizio e non si può impostare qui.",
         )
+    for name in sorted(environ):
+        if name.startswith(paths.PREFIX) and name not in paths.NAMES:
+            near = difflib.get_close_matches(name, paths.NAMES, n=1)
+            raise CommandError(
+                Exit.SETTING,
+                f"{name} is no setting of Vicinato{f'; did you mean {near[0]}?' if near else '.'}",
+                f"{name} non è un'impostazione di Vicinato; l'elenco è nel README.",
+            )
     told = {name: value for name, value in environ.items() if name.startswith("VICINATO_")}
-    if not told.keys() - _OF_TESTS:
+    if not told.keys() - _NOT_THEIRS:
         return
     # In a process of its own: the services' settings need libraries that we do not keep (25 MB).
     words = [sys.executable, "-m", "vicinato.services_settings"]
