@@ -2,13 +2,19 @@
 
 A file that was broken off has no manifest, hence is no backup. Every part is named there with its
 length and SHA-256. Nobody but the owner can read the file at any moment: it holds personal data.
+Until it is whole it is a draft with a name of its own, locked by whoever writes it. A draft that
+nobody holds was broken off by a kill or a loss of power; the next backup removes it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +24,8 @@ from types import TracebackType
 from typing import IO, BinaryIO, Literal
 
 from pydantic import BaseModel, ValidationError
+
+from vicinato.settings import SERVICES
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -102,13 +110,13 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.draft = path.with_name(f".{path.name}.part")
+        self.draft = path
         self.parts: list[Part] = []
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Writer:
-        descriptor = os.open(self.draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._file = os.fdopen(descriptor, "w+b")
+        sweep(self.path.parent)
+        self._file, self.draft = _new_draft(self.path.parent)
         return self
 
     def __exit__(
@@ -118,8 +126,19 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
+            self.draft.unlink(missing_ok=True)
             self._file.close()
-        self.draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A file beside the draft, for its owner only and for as long as it is needed; it goes with
+        the draft."""
+        path = self.draft.with_name(f"{self.draft.name}.{name}")
+        path.touch(0o600, exist_ok=False)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def part(self, name: str) -> Iterator[Measured]:
@@ -153,12 +172,49 @@ class Writer:
         self._file.write(bytes(2 * _BLOCK))
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.draft.rename(self.path)
         self._file.close()
         self._file = None
-        self.draft.rename(self.path)
         folder = os.open(self.path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
+
+
+DRAFT = ".vicinato-"
+"""How the names of drafts begin, whatever the backup is called: what begins so is ours."""
+
+
+def sweep(folder: Path) -> None:
+    """Removes what broken-off backups have left in a folder. What somebody holds stays, and what
+    is on a disk where nobody can tell."""
+    for draft in folder.glob(f"{DRAFT}*.part"):
+        with contextlib.suppress(OSError), draft.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for scratch in folder.glob(f"{draft.name}.*"):
+                scratch.unlink()
+            draft.unlink()
+    for old in folder.glob(f"{DRAFT}????????"):  # where earlier versions kept a store meanwhile
+        with contextlib.suppress(OSError):
+            left = {one.name for one in old.iterdir()}
+            if left and not old.is_symlink() and left <= {f"{name}.db" for name in SERVICES}:
+                shutil.rmtree(old)
+
+
+def _new_draft(folder: Path) -> tuple[IO[bytes], Path]:
+    """A draft that is locked; made again when it was swept before it could be."""
+    while True:
+        descriptor, name = tempfile.mkstemp(".part", DRAFT, folder)
+        draft = Path(name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        except OSError:  # a disk without locks: nobody sweeps there
+            return os.fdopen(descriptor, "w+b"), draft
+        if draft.exists():
+            return os.fdopen(descriptor, "w+b"), draft
+        os.close(descriptor)
 
 
 class Measured:

@@ -12,6 +12,7 @@ import errno
 import gzip
 import os
 import random
+import select
 import sqlite3
 import subprocess
 import tempfile
@@ -37,7 +38,13 @@ PAGES = 256
 NAP = 0.001
 """Seconds between slices of a copy: the disk is for those who sell."""
 
+LOOK_EVERY = 0.2
+"""Seconds, while a program of PostgreSQL's says nothing."""
+
+Popen = subprocess.Popen[bytes]
+
 Progress = Callable[[int], None]
+"""Told of every piece, in bytes, and of every moment without one; what it raises breaks off."""
 
 
 class StoreAwayError(Exception):
@@ -62,7 +69,7 @@ class Snapshot(Protocol):
         """This is the moment."""
 
     def query(self, words: str) -> Sequence[Sequence[Any]]: ...
-    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+    def copy(self, writer: Writer, progress: Progress) -> str:
         """Writes the store as a part; returns the part's name."""
 
     def close(self) -> None: ...
@@ -99,11 +106,12 @@ class Moment:
 
 
 @contextmanager
-def moment(urls: Mapping[str, str]) -> Iterator[Moment]:
-    """The stores at `urls`, by service, at one moment. Raises StoreAwayError."""
+def moment(urls: Mapping[str, str], between: Callable[[], None] = lambda: None) -> Iterator[Moment]:
+    """The stores at `urls`, by service, at one moment. What `between` raises, between two tries to
+    get hold of them, breaks off. Raises StoreAwayError."""
     with ExitStack() as stack:
         found = [stack.enter_context(closing(_opened(name, url))) for name, url in urls.items()]
-        yield Moment(found, _hold(found) * 1000)
+        yield Moment(found, _hold(found, between) * 1000)
 
 
 def _opened(name: str, url: str) -> Snapshot:
@@ -112,10 +120,11 @@ def _opened(name: str, url: str) -> Snapshot:
     return _PostgresqlSnapshot(name, url)
 
 
-def _hold(snapshots: Sequence[Snapshot]) -> float:
+def _hold(snapshots: Sequence[Snapshot], between: Callable[[], None]) -> float:
     """Locks all, looks at all, frees all; returns the seconds from the first to the last."""
     order = list(snapshots)
     for attempt in range(TRIES):
+        between()
         held: list[Snapshot] = []
         began = time.monotonic()
         patience = min(PATIENCE * (1 + attempt / 10), LONGEST)
@@ -180,16 +189,16 @@ class _SqliteSnapshot:
     def query(self, words: str) -> Sequence[Sequence[Any]]:
         return self._reading.execute(words).fetchall()
 
-    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+    def copy(self, writer: Writer, progress: Progress) -> str:
         """Page by page within the snapshot's transaction, then compressed into the file."""
         part = f"stores/{self.name}.db.gz"
-        with tempfile.TemporaryDirectory(dir=scratch, prefix=".vicinato-") as folder:
-            path = Path(folder) / f"{self.name}.db"
+        with writer.scratch(f"{self.name}.db") as path:
             with closing(sqlite3.connect(path)) as target:
                 target.execute("PRAGMA synchronous=OFF")
                 target.execute("PRAGMA journal_mode=OFF")
 
                 def slice_done(_status: int, _left: int, _total: int) -> None:
+                    progress(0)
                     time.sleep(NAP)
 
                 try:
@@ -252,15 +261,17 @@ class _PostgresqlSnapshot:
     def query(self, words: str) -> Sequence[Sequence[Any]]:
         return self._reading.execute(words).fetchall()
 
-    def copy(self, writer: Writer, scratch: Path, progress: Progress) -> str:
+    def copy(self, writer: Writer, progress: Progress) -> str:
         part = f"stores/{self.name}.pgdump"
         url, env = server_address(self._url)
         words = [tool("pg_dump"), "--format=custom", "--compress=1", "--no-owner"]
         words += ["--no-privileges", f"--snapshot={self._exported}", f"--dbname={url}"]
-        with tempfile.TemporaryFile(dir=scratch) as said, writer.part(part) as member:
-            with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env) as dump:
-                assert dump.stdout is not None
-                while piece := dump.stdout.read(1 << 20):
+        with (
+            tempfile.TemporaryFile(dir=writer.draft.parent) as said,
+            writer.part(part) as member,
+        ):
+            with program(words, env, stdout=subprocess.PIPE, stderr=said) as dump:
+                for piece in _pieces(dump, progress):
                     member.write(piece)
                     progress(len(piece))
             member.whole = max(self.size, member.length)
@@ -273,6 +284,30 @@ class _PostgresqlSnapshot:
     def close(self) -> None:
         self._writing.close()
         self._reading.close()
+
+
+@contextmanager
+def program(words: Sequence[str], env: Mapping[str, str], **files: Any) -> Iterator[Popen]:
+    """A program of PostgreSQL's, until it has ended; it does not outlive an error of ours. Ctrl-C
+    on the terminal is for us."""
+    with subprocess.Popen(words, env=env, start_new_session=True, **files) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _pieces(dump: Popen, progress: Progress) -> Iterator[bytes]:
+    """What it writes, as it comes."""
+    assert dump.stdout is not None
+    pipe = dump.stdout.fileno()
+    while True:
+        while not select.select([pipe], [], [], LOOK_EVERY)[0]:
+            progress(0)
+        if not (piece := os.read(pipe, 1 << 20)):
+            return
+        yield piece
 
 
 def server_address(url: str) -> tuple[str, dict[str, str]]:

@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 
 from vicinato.backup.archive import SECRETS, Manifest, Writer, product
 from vicinato.backup.moment import Progress, moment
+from vicinato.broken_off import Between
 from vicinato.folder import Folder
 
 NICE = 10
@@ -36,21 +37,28 @@ def take(
     folder: Folder,
     order: Order,
     begun: Callable[[int, float], Progress] = lambda _size, _held: lambda _done: None,
+    between: Between = lambda: None,
 ) -> Manifest:
     """Takes the backup and returns what it is.
 
     `begun` is told how many bytes are about to be copied and for how many milliseconds writers were
-    held up; what it gives is told of every piece.
+    held up; what it gives is told of every piece. What `between` raises, between two pieces, breaks
+    off; nothing of the backup is left then.
 
     Raises StoreAwayError, and OSError when the file cannot be written.
     """
-    with Writer(order.file) as writer, moment(order.urls) as caught:
+    with Writer(order.file) as writer, moment(order.urls, between) as caught:
         _stand_back()
         taken_at = datetime.now(UTC)
-        progress = begun(sum(one.size for one in caught.snapshots), caught.held_ms)
+        told = begun(sum(one.size for one in caught.snapshots), caught.held_ms)
+
+        def progress(done: int) -> None:
+            between()
+            told(done)
+
         facts = {}
         for one in caught.snapshots:
-            part = one.copy(writer, order.file.parent, progress)
+            part = one.copy(writer, progress)
             facts[one.name] = caught.facts(one, part)
         if order.secrets:
             _secrets(folder, writer)

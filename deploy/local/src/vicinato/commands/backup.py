@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from vicinato import settings
 from vicinato.backup.server import database_running
+from vicinato.broken_off import BrokenOffError, in_thread, run
 from vicinato.folder import MARKER, Folder
 from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit
@@ -59,7 +59,13 @@ def backup(
     )
     console = Console(highlight=False, soft_wrap=True)
     try:
-        manifest = asyncio.run(_take(wanted, folder, order, console))
+        manifest = run(_take(wanted, folder, order, console))
+    except BrokenOffError as error:
+        raise CommandError(
+            Exit.BROKEN_OFF,
+            f"Broken off: no backup was made, and nothing was left in {target.parent}.",
+            f"Interrotto: la copia non c'è, e in {target.parent} non è rimasto nulla.",
+        ) from error
     except StoreAwayError as error:
         raise _nothing(folder, str(error)) from error
     except OSError as error:
@@ -138,7 +144,7 @@ async def _take(
                 task = bar.add_task("saving", total=size)
                 return lambda done: bar.update(task, advance=done)
 
-            return await asyncio.to_thread(take, folder, order, begun)
+            return await in_thread(lambda between: take(folder, order, begun, between))
 
 
 @contextmanager
