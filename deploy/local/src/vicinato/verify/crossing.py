@@ -5,7 +5,7 @@ Facts are compared up to the place of the listener; what lies behind it is on it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -57,30 +57,48 @@ def astray(connection: sa.Connection) -> list[Difference]:
 
 @dataclass
 class Heard:
-    """How a listener stands with one topic."""
+    """How a listener stands with one topic: ids that are neither settled nor set aside, how many
+    are to come or to be tried again, and ids that it gave up, which wait for a person."""
 
     missing: list[str]
     on_the_way: int
+    dead: list[str]
 
 
-def heard(connection: sa.Connection, by: Service, what: Told) -> Heard:
-    """Which facts of a topic a listener has neither settled nor set aside."""
+def heard(connection: sa.Connection, what: Told) -> Heard:
+    """Which facts of a topic a listener has not settled, and why."""
     rows = connection.execute(
         sa.select(place.c.partition, place.c.record_offset).where(
             place.c.side == "in", place.c.topic == what.topic
         )
     )
     places = {row.partition: row.record_offset for row in rows}
+    aside = _aside(connection, what)
     due: list[str] = []
     on_the_way = 0
     for event_id, (partition, offset, _) in what.facts.items():
-        if partition is None or offset is None or offset > places.get(partition, -1):
+        behind = partition is None or offset is None or offset > places.get(partition, -1)
+        if behind or aside.get(event_id) in ("waiting", "retrying"):
             on_the_way += 1
-        else:
+        elif event_id not in aside:
             due.append(event_id)
     there = set(_which(connection, inbox.c.event_id, due))
-    there |= set(_which(connection, set_aside.c.event_id, [e for e in due if e not in there]))
-    return Heard([event_id for event_id in due if event_id not in there], on_the_way)
+    return Heard(
+        [event_id for event_id in due if event_id not in there],
+        on_the_way,
+        [event_id for event_id, state in aside.items() if state == "dead"],
+    )
+
+
+def _aside(connection: sa.Connection, what: Told) -> dict[str, str]:
+    """The facts of a topic that are set aside, and their states. What somebody else wrote there is
+    none of them."""
+    rows = connection.execute(
+        sa.select(set_aside.c.event_id, set_aside.c.state)
+        .where(set_aside.c.topic == what.topic)
+        .order_by(set_aside.c.event_id)
+    )
+    return {row.event_id: row.state for row in rows if row.event_id in what.facts}
 
 
 def _which(connection: sa.Connection, column: sa.Column[str], ids: list[str]) -> Iterator[str]:
@@ -100,6 +118,17 @@ def not_heard(by: Service, what: Told, missing: Iterable[str]) -> list[Differenc
         )
         for event_id in missing
     ]
+
+
+def given_up(by: Service, what: Told, dead: Sequence[str]) -> str:
+    """The facts of which a listener waits for a person, in words. They are seen where they lie, so
+    that they are no difference."""
+    kind = what.facts[dead[0]][2]
+    more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
+    return (
+        f"{by.name} has given up {kind} {dead[0]}{more} of {what.topic}:"
+        f" `vicinato set-aside list --state dead` says why."
+    )
 
 
 def not_in_log(what: Told, log: Mapping[tuple[int, int], str]) -> list[Difference]:

@@ -36,6 +36,7 @@ class Report:
 
     findings: list[Finding] = field(default_factory=list)
     on_the_way: int = 0
+    """Facts that a listener has yet to read or to try again."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -98,8 +99,10 @@ def _crossings(
             for listener in services:
                 if what.topic not in listener.reads:
                     continue
-                result = crossing.heard(stores[listener.name], listener, what)
+                result = crossing.heard(stores[listener.name], what)
                 report.on_the_way += result.on_the_way
+                if result.dead:
+                    report.notes.append(crossing.given_up(listener, what, result.dead))
                 report.findings.append(
                     Finding(
                         f"{what.topic} is heard by {listener.name}",
