@@ -19,6 +19,14 @@ SLACK = 90.0
 """Seconds more than HEALS_WITHIN until a house that does not come right has failed: a machine that
 does other things besides needs them, the house does not."""
 
+BUSY = (
+    "vicinato_outbox_unsent",
+    "vicinato_consumer_lag",
+    'vicinato_set_aside{state="waiting"',
+    'vicinato_set_aside{state="retrying"',
+)
+"""Figures that are zero at rest."""
+
 LOOK_EVERY = 3.0
 SHOWN = 40
 
@@ -98,10 +106,16 @@ def _deadlocks(site: Site) -> list[str]:
 def _busy(site: Site) -> str:
     """Why the house is not at rest; "" when it is."""
     for name in SERVICES:
-        for line in site.house.metrics(name).splitlines():
-            metric, _, value = line.rpartition(" ")
-            figure = metric.startswith(("vicinato_outbox_unsent", "vicinato_consumer_lag"))
-            figure = figure or metric.startswith('vicinato_set_aside{state="wait')
-            if (figure and value != "0.0") or line == "vicinato_bus_connected 0.0":
-                return f"{name}: {line}"
+        if line := busy_line(site.house.metrics(name)):
+            return f"{name}: {line}"
+    return ""
+
+
+def busy_line(page: str) -> str:
+    """What says on a page of metrics that a service is not at rest; "" when nothing does. What is
+    dead has come to rest; `checks.heard` asks whose it was."""
+    for line in page.splitlines():
+        metric, _, value = line.rpartition(" ")
+        if (metric.startswith(BUSY) and value != "0.0") or line == "vicinato_bus_connected 0.0":
+            return line
     return ""

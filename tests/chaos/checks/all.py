@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from house import House
 
 from chaos.checks import calendar, facts
+from chaos.checks.excused import Excused
 from chaos.checks.log import CopiedBus
 from chaos.checks.told import read
 from messaging.bus import Bus
@@ -22,22 +22,6 @@ from vicinato.programs.service import store_url
 from vicinato.settings import SERVICES
 from vicinato.verify import verify
 from vicinato.verify.snapshot import snapshot
-
-
-@dataclass
-class Excused:
-    """Ids of facts that a restore may have forgotten: they had not reached the bus."""
-
-    ids: set[str] = field(default_factory=set)
-    credits: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Points given by hand, by household and number: their events do not say which request."""
-
-    def add(self, key: str, body: dict[str, Any]) -> None:
-        """An event that is gone: what it was about."""
-        self.ids.add(key)
-        self.ids.update(v for k, v in body.items() if k.endswith("_id") and isinstance(v, str))
-        if body.get("reason") == "adjustment":
-            self.credits[body["household_id"], body["points"]] += 1
 
 
 @dataclass
@@ -66,7 +50,7 @@ def check(
         stores = {
             name: stack.enter_context(snapshot(url, Path(scratch))) for name, url in urls.items()
         }
-        found.wrong += facts.all_facts(told, stores, excused.ids, excused.credits)
+        found.wrong += facts.all_facts(told, stores, excused)
         found.wrong += calendar.nothing_early(stores)
     secret = house.folder.kafka_secrets.get(ADMIN)
     copied: Any = CopiedBus(Bus(f"127.0.0.1:{bus_port}", ADMIN, secret))

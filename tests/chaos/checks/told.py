@@ -20,14 +20,19 @@ class Op:
     told: bool | None = None
     answer: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def at(self) -> float:
+        """When the client was answered (seconds); 0 when it was not."""
+        return float(self.answer.get("at", 0.0))
+
 
 @dataclass
 class Told:
     """All operations, by kind and id."""
 
     ops: dict[str, dict[str, Op]] = field(default_factory=dict)
-    ended: dict[str, str] = field(default_factory=dict)
-    """Sales of which a client was told later how they ended."""
+    ended: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Sales of which a client was told later how they ended, and when it was told."""
     registers: dict[str, list[Op]] = field(default_factory=dict)
     """Of each session, in the order in which they were asked."""
 
@@ -41,7 +46,7 @@ def read(lines: Iterable[dict[str, Any]]) -> Told:
     for line in lines:
         kind, op_id, step = line["kind"], line["op"], line["step"]
         if kind == "sale-ended":
-            told.ended[op_id] = line["state"]
+            told.ended[op_id] = line["state"], float(line["at"])
             continue
         op = told.ops.setdefault(kind, {}).get(op_id)
         if step == "asked":
@@ -54,7 +59,7 @@ def read(lines: Iterable[dict[str, Any]]) -> Told:
     return told
 
 
-def state_told(told: Told, sale: str, op: Op) -> str:
-    """How a client knows a sale to have ended; "" when it waited at last."""
-    state = str(told.ended.get(sale) or op.answer.get("state", ""))
-    return state if state in FINAL else ""
+def end_told(told: Told, sale: str, op: Op) -> tuple[str, float]:
+    """How a client knows a sale to have ended, and since when; "" when it waited at last."""
+    state, at = told.ended.get(sale) or (str(op.answer.get("state", "")), op.at)
+    return (state, at) if state in FINAL else ("", at)

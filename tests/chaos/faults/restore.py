@@ -59,8 +59,8 @@ async def restore(site: Site, fault: Fault) -> None:
             forgotten = await asyncio.to_thread(_put_back, site, name, last_row)
             put_back = restoring.Restoring(backup="chaos", taken_at=taken_at, last_row=last_row)
             await asyncio.to_thread(_in, site, name, lambda c: restoring.mark(c, put_back))
+            _excuse(site, name, forgotten, on_bus)
         await _recovered(site, name)
-        _excuse(site, name, forgotten, on_bus)
 
 
 async def copy(site: Site, name: str) -> None:
@@ -178,10 +178,13 @@ async def _recovered(site: Site, name: str) -> None:
 
 
 def _excuse(site: Site, name: str, forgotten: list[Any], on_bus: set[str]) -> None:
-    """What was neither in the copy nor on the bus may be gone; all its ids are excused."""
+    """What was neither in the copy nor on the bus may be gone, if a client was told of it until
+    now: the service is not there, so that nobody is told of anything."""
+    now = time.time()
     lost = [row for row in forgotten if row.id not in on_bus and row.body is not None]
     for row in lost:
-        site.excused.add(row.key, json.loads(row.body))
+        site.excused.add(row.id, row.type, json.loads(row.body), now)
+    site.excused.restored.add(name)
     site.say(
         f"restored {name}: {len(forgotten)} events behind the copy, {len(lost)} not on the bus"
     )
