@@ -230,6 +230,19 @@ async def test_needs_and_rules_by_pages(client: Client) -> None:
     assert "answer 3, grace 2, expiry 14" in page
 
 
+async def test_a_new_deadline_does_not_bring_an_old_threshold_back(client: Client) -> None:
+    client.sign_in(COORDINATOR)
+    open_before = (await client.page("/network/rules")).form("rules")
+    await (await client.page("/network/rules")).form("rules").submit(threshold="10")
+    page = await open_before.submit(answer_days="3", status=422)
+    assert "The rules have changed meanwhile." in page
+    form = page.form("rules")
+    assert (form.values["answer_days"], form.values["threshold"]) == ("3", "10")
+    await form.submit()
+    now = (await client.page("/network/rules")).form("rules").values
+    assert (now["answer_days"], now["threshold"]) == ("3", "10")
+
+
 def test_the_picture_shows_no_number_and_escapes_what_people_typed() -> None:
     counts = NeedCounts(
         centre_id=CENTRE,

@@ -11,7 +11,7 @@ from network.commands.directory import (
 )
 from network.commands.needs import record_need
 from network.commands.referrals import act_on, expire, mark_overdue, record_referral, remind
-from network.commands.rules import set_rules
+from network.commands.rules import rules_changed_meanwhile, set_rules
 
 __all__ = [
     "act_on",
@@ -25,6 +25,7 @@ __all__ = [
     "register_organisation",
     "register_service",
     "remind",
+    "rules_changed_meanwhile",
     "say_capacity",
     "service_changed_meanwhile",
     "set_rules",

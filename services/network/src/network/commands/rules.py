@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,15 +14,39 @@ from network import store
 from network.domain.deadlines import DeadlineRule
 from network.models import CountRule, NewRule
 from network.store import Who
-from runtime.store import upsert
+from runtime.refusals import N_, Refusal
+from runtime.store import lock_rows, upsert
 
 DEADLINES, COUNTS = "deadlines", "counts"
 
 R = TypeVar("R", bound=BaseModel)
 
 
-def set_rules(tx: Transaction, who: Who, asked: NewRule, *, centre_id: str) -> None:
-    """What is given holds from its time on; said again for the same time, the later word holds."""
+def rules_changed_meanwhile() -> Refusal:
+    """Other rules hold than those that were looked at."""
+    return Refusal(
+        "rules.changed_meanwhile",
+        N_("The rules have changed meanwhile."),
+        N_("Look at them as they are now, with what you typed, then save again."),
+    )
+
+
+def set_rules(
+    tx: Transaction,
+    who: Who,
+    asked: NewRule,
+    *,
+    centre_id: str,
+    seen: Mapping[str, int] | None = None,
+) -> None:
+    """What is given holds from its time on; said again for the same time, the later word holds.
+
+    ``seen`` are the numbers that the caller looked at: when others hold by now, nothing is set, and
+    Refusal("rules.changed_meanwhile") is raised.
+    """
+    lock_rows(tx.connection, store.centre_seen, [centre_id])
+    if seen is not None and seen != holding(tx.connection, centre_id, tx.now):
+        raise rules_changed_meanwhile()
     for kind, values in ((DEADLINES, asked.deadlines), (COUNTS, asked.counts)):
         if values is not None:
             upsert(
@@ -40,6 +65,12 @@ def set_rules(tx: Transaction, who: Who, asked: NewRule, *, centre_id: str) -> N
                 ],
                 key=("centre_id", "kind", "from_time"),
             )
+
+
+def holding(connection: sa.Connection, centre_id: str, at: datetime) -> dict[str, int]:
+    """All numbers that hold at a time, by their names."""
+    deadlines = deadline_rule(connection, centre_id, at)
+    return deadlines.model_dump() | count_rule(connection, centre_id, at).model_dump()
 
 
 def deadline_rule(connection: sa.Connection, centre_id: str, at: datetime) -> DeadlineRule:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -24,8 +23,8 @@ from network.models import (
     ServiceView,
     Zone,
 )
-from network.pages.shared import Edits, Reads, SaysCapacity, show
-from runtime.refusals import N_, NotFound, Refusal
+from network.pages.shared import Edits, Reads, SaysCapacity, renew, show
+from runtime.refusals import N_, NotFound
 from web import Call, Form, Paged
 
 router = APIRouter()
@@ -134,7 +133,7 @@ async def change(organisation_id: Id, call: Edits) -> Response:
     if form.ok:
         return call.redirect(f"/network/organisations/{organisation_id}")
     view = await _organisation(call, organisation_id)
-    _renew(form, _shown(OrganisationFields, view), commands.organisation_changed_meanwhile())
+    renew(form, _shown(OrganisationFields, view), commands.organisation_changed_meanwhile())
     return _organisation_form(call, form, view)
 
 
@@ -183,7 +182,7 @@ async def change_service(organisation_id: Id, service_id: Id, call: Edits) -> Re
         return call.redirect(f"/network/organisations/{organisation_id}")
     view = await _organisation(call, organisation_id)
     service = _service(view, service_id)
-    _renew(form, _shown(ServiceFields, service), commands.service_changed_meanwhile())
+    renew(form, _shown(ServiceFields, service), commands.service_changed_meanwhile())
     return _service_form(call, form, view, service)
 
 
@@ -211,26 +210,6 @@ def _service(view: OrganisationView, service_id: str) -> ServiceView:
 def _shown(fields: type[BaseModel], view: BaseModel) -> dict[str, Any]:
     """What a form shows of an organisation or a service, by field."""
     return view.model_dump(mode="json", include=set(fields.model_fields))
-
-
-def _renew(form: Form[Any], now: Mapping[str, Any], changed_meanwhile: Refusal) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing."""
-    if form.model is None or form.data.seen == now:
-        return
-    form.refuse(changed_meanwhile)
-    typed, was = form.data.model_dump(mode="json"), form.data.seen
-    untouched = {name: value for name, value in now.items() if _same(typed[name], was.get(name))}
-    form.values |= untouched | {"seen": json.dumps(now)}
-
-
-def _same(typed: Any, shown: Any) -> bool:
-    """A browser sends lists in the order of their boxes, and ends lines in its own way."""
-    if isinstance(typed, list) and isinstance(shown, list):
-        return set(typed) == set(shown)
-    if isinstance(typed, str) and isinstance(shown, str):
-        return typed.splitlines() == shown.splitlines()
-    return bool(typed == shown)
 
 
 def _organisation_form(

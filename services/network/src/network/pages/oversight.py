@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, time
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
-from pydantic import Field, ValidationError
+from pydantic import Field, Json, ValidationError
 from starlette.responses import Response
 
 from network import commands, queries
@@ -15,7 +16,7 @@ from network.callers import who
 from network.commands.rules import COUNTS, DEADLINES
 from network.domain.deadlines import DeadlineRule
 from network.models import CountRule, Input, NewRule
-from network.pages.shared import Leads, show
+from network.pages.shared import Leads, renew, show
 from runtime.refusals import N_, Invalid
 from web import Call, Form, Paged
 
@@ -30,6 +31,8 @@ class RuleForm(Input):
     expiry_days: int = Field(ge=1, le=250)
     threshold: int = Field(ge=3, le=1000)
     from_day: date | None = None
+    seen: Json[dict[str, int]]
+    """What held when the form was shown."""
 
 
 @router.get("/network/audit")
@@ -60,7 +63,10 @@ async def set_rules(call: Leads) -> Response:
         except Invalid as refusal:
             form.refuse(refusal)
         else:
-            await form.command(lambda tx: commands.set_rules(tx, me, asked, centre_id=centre))
+            seen = form.data.seen
+            await form.command(
+                lambda tx: commands.set_rules(tx, me, asked, centre_id=centre, seen=seen)
+            )
     if form.ok:
         return call.redirect("/network/rules")
     return await _page(call, form)
@@ -87,8 +93,10 @@ def _rule(data: RuleForm, zone: ZoneInfo) -> NewRule:
 async def _page(call: Call, form: Form[RuleForm] | None) -> Response:
     centre, now = call.centre_or(None), call.parts.clock.now()
     known = await call.query(lambda c: queries.rules_of(c, centre, now))
+    holding = known[0].values | known[1].values
     if form is None:
-        form = call.blank(RuleForm, known[0].values | known[1].values)
+        form = call.blank(RuleForm, holding | {"seen": json.dumps(holding)})
+    renew(form, holding, commands.rules_changed_meanwhile())
     return show(
         call,
         "rules.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -19,7 +20,8 @@ from network.domain.words import (
     REASONS,
     REJECT_REASONS,
 )
-from web import Call, Paging, Role, allow
+from runtime.refusals import Refusal
+from web import Call, Form, Paging, Role, allow
 
 Reads = Annotated[Call, Depends(allow(*READERS))]
 Edits = Annotated[Call, Depends(allow(*EDITORS))]
@@ -81,3 +83,23 @@ async def organisation_options(
         )
         for line in page.items
     ]
+
+
+def renew(form: Form[Any], now: Mapping[str, Any], changed_meanwhile: Refusal) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing."""
+    if form.model is None or form.data.seen == now:
+        return
+    form.refuse(changed_meanwhile)
+    typed, was = form.data.model_dump(mode="json"), form.data.seen
+    untouched = {name: value for name, value in now.items() if _same(typed[name], was.get(name))}
+    form.values |= untouched | {"seen": json.dumps(now)}
+
+
+def _same(typed: Any, shown: Any) -> bool:
+    """A browser sends lists in the order of their boxes, and ends lines in its own way."""
+    if isinstance(typed, list) and isinstance(shown, list):
+        return set(typed) == set(shown)
+    if isinstance(typed, str) and isinstance(shown, str):
+        return typed.splitlines() == shown.splitlines()
+    return bool(typed == shown)
