@@ -75,6 +75,16 @@ async def test_a_repeated_key_with_other_content_is_refused(seller: Client) -> N
     assert len(await things(seller)) == 1
 
 
+async def test_what_is_asked_behind_the_path_is_content_as_well(seller: Client) -> None:
+    """There stands for which centre something is."""
+    key = {"Idempotency-Key": "sale-1"}
+    first = await seller.post("/sample/api/things?centre_id=c1", json=GOOD, headers=key)
+    again = await seller.post("/sample/api/things?centre_id=c1", json=GOOD, headers=key)
+    assert first.json() == again.json()
+    other = await seller.post("/sample/api/things?centre_id=c2", json=GOOD, headers=key)
+    assert other.json()["reason"] == "idempotency.other_content"
+
+
 async def test_the_key_belongs_to_the_account(seller: Client) -> None:
     key = {"Idempotency-Key": "sale-1"}
     await seller.post("/sample/api/things", json=GOOD, headers=key)

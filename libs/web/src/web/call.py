@@ -137,7 +137,7 @@ class Call:
         return answers.Once(
             self.caller.account_id,
             key if self._commands == 1 else f"{key} {self._commands}",
-            answers.digest(request.method.encode(), request.url.path.encode(), *content),
+            answers.digest(request.method.encode(), _asked(request).encode(), *content),
         )
 
     # -- whose it is ---------------------------------------------------------------------------
@@ -182,6 +182,12 @@ class Call:
     def redirect(self, path: str) -> Response:
         """303 to a path of this house: what a page answers after a POST."""
         return RedirectResponse(local_path(path), status_code=303)
+
+
+def _asked(request: Request) -> str:
+    """The path, with what is asked behind it: there stands for which centre."""
+    url = request.url
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 _ASK = N_("Ask the coordinator of your centre if you need it.")
