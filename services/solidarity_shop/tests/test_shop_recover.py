@@ -230,7 +230,7 @@ def absorb(target: Bench, items: Sequence[Item], partitions: Sequence[int]) -> N
         mine = [item for item in items if item.record.partition == place]
         target.store.write_now(partial(adoption.absorb, items=mine))
     target.store.write_now(adoption.finish)
-    assert adoption.not_recovered == {}
+    assert adoption.complete
 
 
 def taken_by_closings(bench: Bench) -> dict[str, Any]:
