@@ -24,6 +24,9 @@ from solidarity_shop import commands, queries, store
 from solidarity_shop.app import SERVICE
 from solidarity_shop.checks import CHECKS
 from solidarity_shop.domain.sale import WAITING_LIMIT
+from web.forms import NONCE
+from web.roles import Role
+from web.testing import Client, token
 
 Shop = Any
 
@@ -321,3 +324,30 @@ def test_what_is_asked_again_after_a_restore_is_not_done_twice(
     assert caught.value.reason == "movement.repeated_with_other_content"
     assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 8
     assert len(restored.emitted()) == len(shop_bench.bench.emitted()), "nothing is told again"
+
+
+async def test_a_form_that_is_sent_again_after_a_restore_is_not_booked_twice(
+    shop_bench: Shop, shop_client: Client, restored: Bench
+) -> None:
+    bread = shop_bench.product(100, on_hand=0)
+    moving = (f"/shop/products/{bread.id}", "movement")
+    delivered = {"reason": "delivery", "quantity": 9, "note": "bolla 7"}
+    sent = [(*moving, delivered, await send(shop_client, *moving, delivered))]
+    sold = shop_bench.sell((bread.id, 2), cash=200)
+    returning = (f"/shop/sales/{sold.id}/refund", "refund")
+    broken = {"lines.0.quantity": 1, "reason": "broken"}
+    sent += [(*returning, broken, await send(shop_client, *returning, broken))]
+    absorb(restored, told_since(shop_bench.bench), range(3))
+    async with Client(SERVICE, restored.store.url, clock=shop_bench.clock) as client:
+        client.sign_in(token(Role.TILL, centre="centre-1", account="volunteer"))
+        for path, form, typed, nonce in sent:
+            await send(client, path, form, typed | {NONCE: nonce})
+    assert restored.read(lambda c: queries.product_of(c, bread.id)).on_hand == 8
+    assert len(restored.emitted()) == len(shop_bench.bench.emitted()), "nothing is told again"
+
+
+async def send(client: Client, path: str, name: str, typed: dict[str, Any]) -> Any:
+    """Fill in a form and send it; gives its nonce."""
+    form = (await client.page(path)).form(name)
+    assert (await form.send(**typed)).status_code == 303
+    return form.values[NONCE]

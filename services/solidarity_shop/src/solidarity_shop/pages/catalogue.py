@@ -18,6 +18,7 @@ from solidarity_shop.domain.amounts import PRICE_LIMIT
 from solidarity_shop.domain.stock import BY_HAND
 from solidarity_shop.pages.words import MOVED, Lead, RowId, Seller
 from solidarity_shop.views import MovementView, ProducerView, ProductView
+from web import answers
 from web.call import Call
 from web.forms import Euros, Form
 from web.paging import Page, Paged, Paging
@@ -195,7 +196,11 @@ async def move_stock(product_id: RowId, call: Seller) -> Response:
     form = await call.form(MovementForm)
     if form.ok:
         asked: dict[str, Any] = form.data.model_dump()
-        await form.command(lambda tx: commands.move_stock(tx, product_id, centre=centre, **asked))
+        await form.command(
+            lambda tx: commands.move_stock(
+                tx, product_id, centre=centre, movement_id=answers.id_of(tx), **asked
+            )
+        )
     if form.errors:
         return await _product(call, product_id, form, Paging())
     return call.redirect(f"/shop/products/{product_id}")

@@ -16,6 +16,7 @@ from solidarity_shop.commands import known
 from solidarity_shop.domain.sale import State
 from solidarity_shop.pages.words import CANCELLED, NOT_GIVEN, STATES, RowId, Seller
 from solidarity_shop.views import SaleView, TillView
+from web import answers
 from web.call import Call
 from web.forms import Form
 from web.paging import Page, Paged
@@ -107,7 +108,7 @@ async def refund(sale_id: RowId, call: Seller) -> Response:
                     tx,
                     sale_id,
                     commands.NewRefund(
-                        id=tx.ids.new(),
+                        id=answers.id_of(tx),
                         lines=lines,
                         reason=asked.reason,
                         goods_returned=asked.goods_returned,
