@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chaos.checks import Excused, facts, points
+from chaos.checks import Excused, facts, people, points
 from chaos.checks.calendar import nothing_early
 from chaos.checks.told import read
 from contracts import Event, activities, cards, network, shop
@@ -388,6 +388,21 @@ def test_an_excuse_is_of_one_store_and_one_kind_of_fact(
 ) -> None:
     stores[where].exec_driver_sql(fault)
     assert said in wrong(stores, excused)
+
+
+def test_a_sign_up_that_was_refused_is_there_only_where_a_restore_has_forgotten_the_first_answer(
+    stores: dict[str, sa.Connection],
+) -> None:
+    head = {"kind": "sign-up", "op": "op9", "at": 0.0, "session": "s2", "person": "p"}
+    refused = {**head, "step": "refused", "status": 409, "reason": "signup.already"}
+    told = read([*RECORD, {**head, "step": "asked"}, refused])
+    there = "INSERT INTO sign_up VALUES ('u3', 's2', 'p', 'waiting', '')"
+    stores["activities"].exec_driver_sql(there)
+    assert list(people.sign_ups(told, stores["activities"], Excused())) == [
+        "p has 1 sign-ups for session s2, and 0 were asked for"
+    ]
+    restored = Excused(restored={"activities"})
+    assert list(people.sign_ups(told, stores["activities"], restored)) == []
 
 
 def test_after_a_restore_of_cards_each_refund_may_count_its_earned_points_by_itself(

@@ -15,7 +15,7 @@ from chaos.checks.told import Told
 
 LIVE = ("confirmed", "waiting", "offered")
 ALREADY = "signup.already"
-"""The answer to somebody who asks again when a restored store has forgotten the first answer."""
+"""Also the answer to who asks again, where a restored store has forgotten its first answer."""
 
 
 def sign_ups(told: Told, activities: sa.Connection, excused: Excused) -> Iterator[str]:
@@ -26,7 +26,8 @@ def sign_ups(told: Told, activities: sa.Connection, excused: Excused) -> Iterato
     asked: Counter[tuple[str, str]] = Counter()
     for op_id, op in told.of("sign-up").items():
         who = op.asked["session"], op.asked["person"]
-        asked[who] += op.told is not False or op.answer.get("reason") == ALREADY
+        again = "activities" in excused.restored and op.answer.get("reason") == ALREADY
+        asked[who] += op.told is not False or again
         for sign_up in op.answer.get("sign_ups", []) if op.told else []:
             row = found.get(sign_up)
             if row is None:
