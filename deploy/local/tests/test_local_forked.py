@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
-from runtime.testing import eventually
+from runtime.testing import eventually, migrated
+from vicinato import first_start, settings
+from vicinato.folder import Folder
+from vicinato.ports import free_block
+from web.serve import service_named
 
 LOADS = """
 import json, os, sys, threading
@@ -68,6 +73,28 @@ if __name__ == "__main__":
 """
 
 
+WRITES_INTO_A_FULL_LOG = """
+import asyncio, dataclasses, pathlib
+from vicinato import ask, programs, settings
+from vicinato.child import Child
+from vicinato.folder import Folder
+
+async def main():
+    wanted = settings.load()
+    service = programs.service("identity", wanted, Folder(wanted.data))
+    child = Child(dataclasses.replace(service, log=pathlib.Path("/dev/full")))
+    child.start()
+    ready = asyncio.create_task(child.ready())
+    while not (ready.done() or child.restarts):
+        await asyncio.sleep(0.05)
+    print(child.state, child.reason, ask.get(service.port, "/livez"), flush=True)
+    await child.stop()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
 def test_what_is_loaded_before_the_fork_has_no_thread_and_draws_nothing_twice() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADS], capture_output=True, text=True, timeout=100, check=True
@@ -91,6 +118,26 @@ def test_a_service_that_nobody_knows_says_so_in_its_log_and_is_tried_again(tmp_p
     )
     assert done.stdout.startswith("ended with code 2; again in")
     assert "there is no service 'nobody'" in (tmp_path / "nobody.log").read_text()
+
+
+def test_a_service_whose_log_has_no_room_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PORT", str(free_block()))
+    wanted = settings.load()
+    folder = Folder(wanted.data)
+    folder.open()
+    first_start.administrator(wanted, folder)
+    service = service_named("identity")
+    url = f"sqlite:///{folder.stores / 'identity'}.db"
+    migrated(url, service.package, service.metadata)
+    script = tmp_path / "writes.py"
+    script.write_text(WRITES_INTO_A_FULL_LOG)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout.startswith("ready  (200,"), done
 
 
 def test_a_forked_child_dies_with_a_killed_supervisor(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
-"""Log files of the children: each written by its process, kept small by us."""
+"""Log files of the children: each written by its process, kept small by us. Nobody ends because a
+log cannot be written."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 from pathlib import Path
+from typing import Any, TextIO
 
 MOST = 5_000_000
 KEEP = 3
@@ -31,6 +34,22 @@ def rotate(path: Path, most: int = MOST, keep: int = KEEP) -> bool:
                 file.truncate(0)
             return True
     return False
+
+
+def lasting(descriptor: int) -> TextIO:
+    """A stream onto an open log, for who must not end when its disk is full."""
+    raw = io.BufferedWriter(_Lossy(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
+
+
+class _Lossy(io.FileIO):
+    """What there is no room for counts as written."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -21,6 +21,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from vicinato.child import Process, Program
+from vicinato.logs import lasting
 from vicinato.processes import call_ourselves, die_with_parent, environment
 
 PRELOADED = "vicinato.programs.preloaded"
@@ -75,6 +76,7 @@ def serve(service: str, env: Mapping[str, str], log: str) -> None:
     descriptor = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    sys.stdout, sys.stderr = lasting(1), lasting(2)
     os.environ.clear()
     os.environ.update(env)
     call_ourselves(f"vici-{service}")
