@@ -248,13 +248,17 @@ def test_a_credit_that_came_back_without_its_note_is_the_one_that_was_told(
 def test_a_credit_that_a_restore_forgot_excuses_its_absence_and_no_second_one(
     stores: dict[str, sa.Connection],
 ) -> None:
-    forgotten = {("h", 30): 1}
+    forgotten = {("h", 30): [1.0]}
     stores["cards"].exec_driver_sql("UPDATE transfer SET note = '' WHERE id = 't3'")
     stores["cards"].exec_driver_sql("INSERT INTO transfer VALUES ('t9', 'adjustment', '', '', 'h')")
     stores["cards"].exec_driver_sql("INSERT INTO entry VALUES ('t9', 'household', 30)")
     assert list(points.credits(read(RECORD), stores["cards"], forgotten)) != []
     stores["cards"].exec_driver_sql("DELETE FROM transfer WHERE id IN ('t3', 't9')")
     assert list(points.credits(read(RECORD), stores["cards"], forgotten)) == []
+    before_it_was_told = {("h", 30): [-1.0]}
+    assert list(points.credits(read(RECORD), stores["cards"], before_it_was_told)) == [
+        "credit gift was acknowledged and is lost"
+    ]
 
 
 def forgotten(kind: type[Event], at: float = 1.0, **body: object) -> Excused:

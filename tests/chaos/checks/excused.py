@@ -7,7 +7,7 @@ is excused but points given by hand: all else it decides again from what the oth
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -93,7 +93,7 @@ class Excused:
     """Facts that may be gone, each with the moment of the restore that may have forgotten it."""
 
     facts: dict[tuple[What, str], float] = field(default_factory=dict)
-    credits: Counter[tuple[str, int]] = field(default_factory=Counter)
+    credits: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
     """Points given by hand, by household and number: their events do not say which request."""
     restored: set[str] = field(default_factory=set)
     """Services whose store was put back."""
@@ -105,7 +105,7 @@ class Excused:
         if about is not None:
             self.facts.update(dict.fromkeys(about(body), at))
         if kind == cards.PointsCredited.ce_type() and body["reason"] == "adjustment":
-            self.credits[body["household_id"], body["points"]] += 1
+            self.credits[body["household_id"], body["points"]].append(at)
 
     def ever(self, what: What, subject: str) -> bool:
         """Whether it may have been forgotten, however it stands now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from chaos.centre import POINTS
 from chaos.checks.excused import Excused, What
 from chaos.checks.rows import rows
-from chaos.checks.told import Told
+from chaos.checks.told import Op, Told
 
 PER_EURO, PER_ATTENDANCE = 1, 5
 """The earning rule of the house of tests."""
@@ -96,11 +96,12 @@ def lost(money_cents: int, refunded_cents: int) -> int:
 
 
 def credits(
-    told: Told, cards: sa.Connection, forgotten: Mapping[tuple[str, int], int]
+    told: Told, cards: sa.Connection, forgotten: Mapping[tuple[str, int], Sequence[float]]
 ) -> Iterator[str]:
     """Points given by hand. The note is the id of the operation, so that each is found again; those
     that came back from the bus have none and are found by household and number: as many as there
-    are operations without a row of their own, and no more."""
+    are operations without a row of their own, and no more. `forgotten`: when restores may have lost
+    one of these, each of them one that was told before."""
     given = rows(
         cards,
         "SELECT t.note, t.household_id, sum(e.points) AS points FROM transfer t JOIN entry e"
@@ -115,7 +116,7 @@ def credits(
             noted[row.note].append(row.points)
         else:
             nameless[row.household_id, row.points] += 1
-    acknowledged: dict[tuple[str, int], list[str]] = defaultdict(list)
+    acknowledged: dict[tuple[str, int], list[Op]] = defaultdict(list)
     uncertain: Counter[tuple[str, int]] = Counter()
     for op_id, op in told.of("credit").items():
         household, points = op.asked["household"], op.asked["points"]
@@ -125,14 +126,16 @@ def credits(
         if found and found != [points]:
             yield f"credit {op_id} of {points} points gave {found}"
         if op.told and not found:
-            acknowledged[household, points].append(op_id)
+            acknowledged[household, points].append(op)
         uncertain[household, points] += op.told is None and not found
     for note in noted:
         yield f"credit {note} is there and nobody asked for it"
     for what, ops in acknowledged.items():
-        missing = len(ops) - nameless[what] - forgotten.get(what, 0)
-        for op_id in ops[: max(0, missing)]:
-            yield f"credit {op_id} was acknowledged and is lost"
+        restores = forgotten.get(what, ())
+        before = sum(op.at <= max(restores, default=-1.0) for op in ops)
+        missing = len(ops) - nameless[what] - min(before, len(restores))
+        for op in ops[len(ops) - max(0, missing) :]:
+            yield f"credit {op.asked['op']} was acknowledged and is lost"
     for what, count in nameless.items():
         household, points = what
         asked = len(acknowledged[what]) + uncertain[what]
