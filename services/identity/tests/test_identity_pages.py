@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 import sqlalchemy as sa
 
 from contracts.identity import AccountCreated, Role, SessionRevoked
@@ -133,6 +134,23 @@ async def test_a_save_undoes_nothing_that_somebody_else_changed_meanwhile(client
     saved = (await form.submit()).form("account").values
     assert (saved["disabled"], saved["name"]) == ("yes", "Bottega")
     assert sorted(saved["roles"]) == ["educator", "till"]
+
+
+@pytest.mark.parametrize("seen", [None, "", "{", "[]", '{"email": 1}'])
+async def test_a_form_that_does_not_say_what_it_showed_is_begun_anew(
+    client: Client, seen: str | None
+) -> None:
+    account_id = await person(client, "till@example.org", Role.TILL)
+    await page_of(client, ANNA, Role.COORDINATOR)
+    form = (await client.page(f"{ACCOUNTS}/{account_id}")).form("account")
+    sent = {name: value for name, value in form.values.items() if name != "seen"}
+    said = {} if seen is None else {"seen": seen}
+    answer = await client.http.post(form.action, data={**sent, **said, "disabled": "yes"})
+    page = await client.follow(answer, status=422)
+    assert "Somebody else has changed this account meanwhile." in page
+    assert "disabled" not in page.form("account").values
+    done = await page.form("account").submit(disabled="yes")
+    assert done.form("account").values["disabled"] == "yes"
 
 
 async def test_a_save_that_is_refused_for_another_reason_tells_it_too(client: Client) -> None:

@@ -138,7 +138,12 @@ def _row(member: MemberShown | MemberRow) -> dict[str, str]:
 
 def _renew(form: Form[Changing], now: HouseholdShown) -> None:
     """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing."""
+    now, so that the next save undoes nothing. A form that does not say what it showed is begun
+    anew."""
+    if "seen" in form.errors:
+        form.values, form.errors = _values(now, [_row(member) for member in now.members]), {}
+        form.refuse(commands.household_changed_meanwhile())
+        return
     if form.model is None or form.data.seen == now:
         return
     typed, seen = form.data, form.data.seen

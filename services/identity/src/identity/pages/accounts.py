@@ -221,14 +221,20 @@ def _seen(found: AccountShown) -> AccountSeen:
 
 def _renew(form: Form[EditForm], now: AccountSeen) -> None:
     """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing."""
-    if form.model is None or form.data.seen == now:
-        return
-    form.refuse(accounts.changed_meanwhile())
-    held = now.model_dump(mode="json")
-    was = form.data.seen
-    untouched = [name for name in held if getattr(form.data, name) == getattr(was, name)]
-    form.values |= {name: held[name] for name in untouched} | {"seen": now.model_dump_json()}
+    now, so that the next save undoes nothing. A form that does not say what it showed is begun
+    anew."""
+    shown = now.model_dump(mode="json") | {"seen": now.model_dump_json()}
+    if "seen" in form.errors:
+        form.values, form.errors = shown, {}
+        form.refuse(accounts.changed_meanwhile())
+    elif form.model is not None and form.data.seen != now:
+        form.refuse(accounts.changed_meanwhile())
+        typed, was = form.data, form.data.seen
+        form.values |= {
+            name: value
+            for name, value in shown.items()
+            if name == "seen" or getattr(typed, name) == getattr(was, name)
+        }
 
 
 async def _list(

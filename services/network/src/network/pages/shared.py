@@ -87,13 +87,20 @@ async def organisation_options(
 
 def renew(form: Form[Any], now: Mapping[str, Any], changed_meanwhile: Refusal) -> None:
     """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing."""
-    if form.model is None or form.data.seen == now:
-        return
-    form.refuse(changed_meanwhile)
-    typed, was = form.data.model_dump(mode="json"), form.data.seen
-    untouched = {name: value for name, value in now.items() if _same(typed[name], was.get(name))}
-    form.values |= untouched | {"seen": json.dumps(now)}
+    now, so that the next save undoes nothing. A form that does not say what it showed is begun
+    anew."""
+    shown = {**now, "seen": json.dumps(now)}
+    if "seen" in form.errors:
+        form.values, form.errors = shown, {}
+        form.refuse(changed_meanwhile)
+    elif form.model is not None and form.data.seen != now:
+        form.refuse(changed_meanwhile)
+        typed, was = form.data.model_dump(mode="json"), form.data.seen
+        form.values |= {
+            name: value
+            for name, value in shown.items()
+            if name == "seen" or _same(typed[name], was.get(name))
+        }
 
 
 def _same(typed: Any, shown: Any) -> bool:

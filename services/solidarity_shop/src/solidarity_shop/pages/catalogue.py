@@ -150,16 +150,20 @@ def _values(shown: commands.ProductChange) -> dict[str, Any]:
 
 def _renew(form: Form[EditForm], now: commands.ProductChange) -> None:
     """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing."""
-    if form.model is None or form.data.seen == now:
-        return
-    form.refuse(commands.product_changed_meanwhile())
-    typed, was = form.data, form.data.seen
-    form.values |= {
-        name: value
-        for name, value in _values(now).items()
-        if name == "seen" or getattr(typed, name) == getattr(was, name)
-    }
+    now, so that the next save undoes nothing. A form that does not say what it showed is begun
+    anew."""
+    shown = _values(now)
+    if "seen" in form.errors:
+        form.values, form.errors = shown, {}
+        form.refuse(commands.product_changed_meanwhile())
+    elif form.model is not None and form.data.seen != now:
+        form.refuse(commands.product_changed_meanwhile())
+        typed, was = form.data, form.data.seen
+        form.values |= {
+            name: value
+            for name, value in shown.items()
+            if name == "seen" or getattr(typed, name) == getattr(was, name)
+        }
 
 
 async def _product_form(
