@@ -226,6 +226,24 @@ def test_an_erased_household_has_nothing_going_and_nothing_written(bench: Bench)
         ask(bench, override_reason="whatever")
 
 
+def test_nothing_is_written_about_a_household_that_was_erased(bench: Bench) -> None:
+    """Nobody would ever forget it: not as a draft, and not by asking somebody else."""
+    bench.deliver(registered("h2"))
+    ended = ask(bench, household_id="h2", override_reason="Minor in danger")
+    do(bench, AUSER, ended, Action.REJECT, reason="no_capacity")
+    bench.deliver(
+        HouseholdErased(household_id="h2", centre_id=CENTRE, erased_at=NOW + timedelta(days=1))
+    )
+    with pytest.raises(Refusal, match=r"household\.unknown"):
+        ask(bench, household_id="h2", draft=True, note="Maria Rossi, via Satta 3")
+    with pytest.raises(Refusal, match=r"household\.unknown"):
+        do(bench, STAFF, ended, Action.REROUTE, to_organisation_id="torri", note="Maria Rossi")
+    with pytest.raises(Refusal, match=r"household\.unknown"):
+        ask(bench, household_id="nobody-heard-of-it", draft=True)
+    assert [row["id"] for row in rows(bench, store.referral)] == [ended]
+    assert rows(bench, store.referral_text) == []
+
+
 def test_events_of_cards_give_the_same_in_every_order_that_keeps_keys(
     store_url: str, clock: FixedClock, ids: Ids
 ) -> None:

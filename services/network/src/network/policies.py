@@ -12,6 +12,7 @@ from messaging import Policies, Received, Transaction
 from network import store
 from network.commands.referrals import cancel_of_household
 from network.domain.words import Reason
+from runtime.store import lock_rows
 
 policies = Policies()
 
@@ -26,7 +27,8 @@ def stop_referrals(tx: Transaction, received: Received[ConsentWithdrawn]) -> Non
     event = received.event
     if event.purpose is not Purpose.REFERRALS:
         return
-    consent = store.load(tx.connection, store.consent_seen, event.household_id, lock=True)
+    lock_rows(tx.connection, store.household_seen, [event.household_id])
+    consent = store.load(tx.connection, store.consent_seen, event.household_id)
     renewed = (
         consent is not None and consent["given"] and consent["changed_at"] > event.withdrawn_at
     )

@@ -1,6 +1,8 @@
 """Referrals: asked, answered, ended; and what time does to them.
 
-Locks are taken in one order everywhere: the household's consent, then referrals by id.
+Locks are taken in one order everywhere: the household, then referrals by id. Who writes about a
+household holds it, as do its consent being withdrawn and its being forgotten: one of two waits, and
+nothing is written past them. Every household that may be written about has a row to lock.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ def record_referral(
     """Ask an organisation to help (or keep a draft).
 
     The same id with the same content is the same referral. Emits ReferralRequested unless it is a
-    draft. Raises NotFound for an unknown organisation or need, Refusal without consent.
+    draft. Raises NotFound for an unknown organisation or need, Refusal without consent and for a
+    household that is not known or was erased: what was written about it would stay for ever.
     """
     digest = digest_of(asked.model_copy(update={"id": None}))
     if asked.id and (there := store.load(tx.connection, store.referral, asked.id)) is not None:
@@ -69,10 +72,11 @@ def record_referral(
     organisation_for(tx.connection, asked.to_organisation_id, centre_id)
     _check_service(tx, asked.service_id, asked.to_organisation_id)
     overridden = False
-    if about["household_id"] and not asked.draft:
-        overridden = _consent_or_override(
-            tx, about["household_id"], centre_id, asked.override_reason
-        )
+    if about["household_id"]:
+        lock_rows(tx.connection, store.household_seen, [about["household_id"]])
+        _known_still(tx, about["household_id"], centre_id)
+        if not asked.draft:
+            overridden = _consent_or_override(tx, about["household_id"], asked.override_reason)
     first = Referral(State.DRAFT, asked.to_organisation_id)
     row = {
         "id": asked.id or tx.ids.new(),
@@ -124,8 +128,9 @@ def act_on(
     Raises NotFound for who is no party, and what ``domain.referral.act`` raises.
     """
     row = _party(tx, who, referral_id)
-    if action in (Action.REQUEST, Action.REROUTE) and row["household_id"]:
-        lock_rows(tx.connection, store.consent_seen, [row["household_id"]])
+    asks = action in (Action.REQUEST, Action.REROUTE) and bool(row["household_id"])
+    if asks:
+        lock_rows(tx.connection, store.household_seen, [row["household_id"]])
     lock_rows(tx.connection, store.referral, [referral_id])
     row = _party(tx, who, referral_id)
     side = _side(row, who, action)
@@ -140,9 +145,10 @@ def act_on(
     if action is Action.REROUTE:
         organisation_for(tx.connection, saying.to_organisation_id, row["centre_id"])
         _check_service(tx, saying.service_id, saying.to_organisation_id)
-    if action in (Action.REQUEST, Action.REROUTE) and row["household_id"]:
+    if asks:
+        _known_still(tx, row["household_id"], row["centre_id"])
         overridden = not row["overridden"] and _consent_or_override(
-            tx, row["household_id"], row["centre_id"], saying.override_reason
+            tx, row["household_id"], saying.override_reason
         )
         row["overridden"] = row["overridden"] or overridden
         if not overridden:
@@ -162,7 +168,7 @@ def cancel_of_household(
     ``unless`` says of a row that it stays (a newer consent or a later override covers it).
     """
     referral = store.referral
-    lock_rows(tx.connection, store.consent_seen, [household_id])
+    lock_rows(tx.connection, store.household_seen, [household_id])
     wanted = (referral.c.household_id == household_id) & ~referral.c.closed
     ids = list(tx.connection.scalars(sa.select(referral.c.id).where(wanted)))
     lock_rows(tx.connection, referral, ids)
@@ -377,11 +383,8 @@ def _about(tx: Transaction, asked: NewReferral, centre_id: str) -> dict[str, Any
     return said
 
 
-def _consent_or_override(
-    tx: Transaction, household_id: str, centre_id: str, override_reason: str
-) -> bool:
-    """False when the household agreed, True when somebody answers for doing it without."""
-    lock_rows(tx.connection, store.consent_seen, [household_id])
+def _known_still(tx: Transaction, household_id: str, centre_id: str) -> None:
+    """Refuses a household, whose row is locked, that is not known or was erased."""
     household = known_household(tx.connection, household_id, centre_id)
     if household is None or household["erased"]:
         raise Refusal(
@@ -390,6 +393,10 @@ def _consent_or_override(
             N_("If it was registered a moment ago, try again in a minute."),
             field="household_id",
         )
+
+
+def _consent_or_override(tx: Transaction, household_id: str, override_reason: str) -> bool:
+    """False when the household agreed, True when somebody answers for doing it without."""
     consent = store.load(tx.connection, store.consent_seen, household_id)
     if consent is not None and consent["given"]:
         return False
