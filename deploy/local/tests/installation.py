@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -19,7 +20,8 @@ from runtime.store import Store
 from runtime.testing import postgresql_server
 from vicinato import cli
 from vicinato.backup import staging
-from vicinato.backup.staging import Target
+from vicinato.backup.archive import Backup
+from vicinato.backup.staging import Journal, Target
 from vicinato.backup.take import Order, take
 from vicinato.databases import create
 from vicinato.folder import Folder
@@ -57,6 +59,14 @@ def tell(connection: sa.Connection, event_id: str) -> None:
 def ids(store: Store) -> set[str]:
     """Of all that was told."""
     return set(store.read_now(lambda c: c.scalars(sa.select(outbox.c.id)).all()))
+
+
+def staged(backup: Backup, target: Target, names: Sequence[str], **more: Any) -> Journal:
+    """The stores of `names` are staged, and their exchange has begun."""
+    with staging.place(target):
+        journal = staging.stage(backup, target, names, **{"new_machine": False, **more})
+        staging.begin(target.folder, journal)
+    return journal
 
 
 @contextmanager

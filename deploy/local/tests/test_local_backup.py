@@ -34,11 +34,12 @@ from vicinato.backup.archive import Backup, BadBackupError
 from vicinato.backup.moment import StoreAwayError, moment
 from vicinato.backup.staging import Target
 from vicinato.backup.take import Order, take
+from vicinato.commands.restore import SPARE
 from vicinato.folder import MARKER, Folder
 from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
-from .installation import PAIR, ids, run, taken, tell, urls_of
+from .installation import PAIR, ids, run, staged, taken, tell, urls_of
 
 
 def hear(connection: sa.Connection, event_id: str) -> None:
@@ -102,11 +103,10 @@ def test_what_was_taken_comes_back_and_the_old_lies_aside(pair: Target, tmp_path
     store.write_now(lambda c: tell(c, "after"))
     store.close_now()
 
-    journal = staging.stage(Backup(tmp_path / "b"), pair, PAIR, new_machine=False)
+    journal = staged(Backup(tmp_path / "b"), pair, PAIR)
     store = Store(pair.urls["cards"])
     assert ids(store) == {"before", "after"}, "nothing is changed while it is staged"
     store.close_now()
-    staging.begin(pair.folder, journal)
     staging.put(pair, journal)
     staging.put(pair, journal)  # as after a kill at its very end
     assert staging.journal_of(pair.folder).phase == "put"  # type: ignore[union-attr]
@@ -129,8 +129,7 @@ def test_what_was_taken_comes_back_and_the_old_lies_aside(pair: Target, tmp_path
 def test_an_exchange_that_was_broken_off_goes_on(folder: Folder, tmp_path: Path) -> None:
     path = taken(folder, tmp_path / "b")
     target = Target(folder, urls_of(folder))
-    journal = staging.stage(Backup(path), target, list(SERVICES), new_machine=False)
-    staging.begin(folder, journal)
+    journal = staged(Backup(path), target, SERVICES)
     # Killed between the old store's removal and the new one's arrival.
     (folder.stores / "cards.db").rename(folder.aside / journal.stamp / "cards.db")
     staging.put(target, journal)
@@ -303,6 +302,23 @@ def test_restore_needs_vicinato_stopped_space_and_a_folder_that_is_ours(
     }
 
 
+def test_a_store_that_is_to_be_migrated_needs_its_place_twice(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_an_earlier_version(told: dict[str, Any]) -> None:
+        told["stores"]["cards"]["revision"] = "0001"
+
+    path = taken(folder, tmp_path / "good")
+    earlier = changed(path, tmp_path / "earlier", of_an_earlier_version)
+    manifest = Backup(path).manifest
+    needed = SPARE + sum(manifest.part(one.part).whole for one in manifest.stores.values())
+    usage = shutil.disk_usage(tmp_path)._replace(free=needed)
+    monkeypatch.setattr("vicinato.commands.restore.shutil.disk_usage", lambda _: usage)
+    with folder.locked():
+        assert run(folder, monkeypatch, "restore", str(path)).code is Exit.SECOND_COPY
+        assert run(folder, monkeypatch, "restore", str(earlier)).code is Exit.NO_SPACE
+
+
 def test_an_installation_has_an_id_of_its_own(tmp_path: Path) -> None:
     first, second = Folder(tmp_path / "a"), Folder(tmp_path / "b")
     first.open()
@@ -323,7 +339,7 @@ def test_a_part_that_is_no_store_is_not_put_back(folder: Folder, tmp_path: Path)
     backup = Backup(path)
     backup.manifest.stores["cards"].part = "manifest.json"
     with pytest.raises(BadBackupError, match="cannot be unpacked"):
-        staging.stage(backup, Target(folder, urls_of(folder)), ["cards"], new_machine=False)
+        staged(backup, Target(folder, urls_of(folder)), ["cards"])
 
 
 # the second copy of the outboxes
@@ -397,7 +413,7 @@ def test_facts_that_reached_neither_backup_nor_bus_come_from_the_copy(
     assert copies.copy("cards", url, copies_at) == 1
     store.close_now()
 
-    journal = staging.stage(
+    journal = staged(
         Backup(tmp_path / "b"),
         pair,
         ["cards"],
@@ -405,7 +421,6 @@ def test_facts_that_reached_neither_backup_nor_bus_come_from_the_copy(
         bring=lambda name, at: copies.bring(name, at, copies_at),
     )
     assert journal.copied == {"cards": 3}
-    staging.begin(pair.folder, journal)
     staging.put(pair, journal)
     store = Store(url)
     assert ids(store) == {"e1", "e2", "e3", "e4"}

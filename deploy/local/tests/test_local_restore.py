@@ -33,7 +33,7 @@ from vicinato.ports import free_block
 from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
-from .installation import run, taken, tell, urls_of
+from .installation import run, staged, taken, tell, urls_of
 
 # who may sign in on another machine
 
@@ -146,10 +146,7 @@ def test_a_new_machine_that_stops_in_the_middle_goes_on_as_one(
     wanted, machine = empty(tmp_path / "new")
     target = Target(machine, urls_of(machine))
     kept = Backup(backup)
-    journal = staging.stage(
-        kept, target, list(SERVICES), new_machine=True, machine=machine.machine()
-    )
-    staging.begin(machine, journal)
+    staged(kept, target, SERVICES, new_machine=True, machine=machine.machine())
     assert not machine.is_used()
     with machine.locked():
         asyncio.run(go_on(wanted, machine))
@@ -199,8 +196,7 @@ def test_a_store_that_cannot_be_brought_to_this_version_is_not_one_of_a_newer(
 
 def put(target: Target, backup: Path, names: Sequence[str] = SERVICES) -> Journal:
     """Staged and exchanged; the services are still to recover."""
-    journal = staging.stage(Backup(backup), target, names, new_machine=False)
-    staging.begin(target.folder, journal)
+    journal = staged(Backup(backup), target, names)
     staging.put(target, journal)
     return journal
 
@@ -277,7 +273,7 @@ def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(
     broken = Backup(backup)
     broken.manifest.stores["shop"].part = "manifest.json"
     with pytest.raises(BadBackupError):
-        staging.stage(broken, house, ["cards", "shop"], new_machine=False)
+        staged(broken, house, ["cards", "shop"])
     recover(house, *SERVICES)
     ended(house)
     assert marked(house) == set()

@@ -7,9 +7,12 @@ broken off goes on with `go_on`, also in another process, after a loss of power.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+
+import psycopg
 
 from vicinato import first_start, programs, settings
 from vicinato.backup import staging
@@ -17,6 +20,7 @@ from vicinato.backup.archive import Backup
 from vicinato.backup.copies import bring
 from vicinato.backup.server import database_running
 from vicinato.backup.staging import Journal, Target
+from vicinato.broken_off import Between, in_thread
 from vicinato.folder import Folder
 from vicinato.programs.service import store_url
 from vicinato.secrets import write_private
@@ -43,7 +47,8 @@ async def put_back(
     The passwords of a backup that was made with other secrets than are here are not known here: its
     first administrator gets the one of this folder.
 
-    Raises BadBackupError, MigrationError, StoreAwayError, OSError.
+    Raises BadBackupError, MigrationError, StoreAwayError, OSError. Until the exchange has begun
+    nothing is changed by then, and nothing left.
     """
     await go_on(wanted, folder)
     new = not folder.is_used()
@@ -52,27 +57,41 @@ async def put_back(
         staging.bring_secrets(backup, folder)
     machine = backup.manifest.machine if brought else folder.machine()
     async with database_running(wanted, folder, new=new, locked=True):
-        journal = await asyncio.to_thread(
-            staging.stage,
-            backup,
-            target_of(wanted, folder),
-            names,
-            machine=machine,
-            new_machine=not brought and (new or machine != backup.manifest.machine),
-            bring=lambda name, url: bring(name, url, copies) if copies else 0,
-            progress=progress,
-        )
-        staging.begin(folder, journal)
+        target = target_of(wanted, folder)
+
+        def staged(between: Between) -> Journal:
+            def told(done: int) -> None:
+                between()
+                progress(done)
+
+            return staging.stage(
+                backup,
+                target,
+                names,
+                machine=machine,
+                new_machine=not brought and (new or machine != backup.manifest.machine),
+                bring=lambda name, url: bring(name, url, copies) if copies else 0,
+                progress=told,
+            )
+
+        with staging.place(target):
+            journal = await in_thread(staged)
+            staging.begin(folder, journal)
         _exchange(wanted, folder, journal)
     return journal
 
 
 async def go_on(wanted: settings.Settings, folder: Folder) -> None:
-    """Ends an exchange of stores that was broken off, before anything is started."""
+    """Ends an exchange of stores that was broken off, before anything is started. Stores that were
+    staged and not exchanged go."""
     journal = staging.journal_of(folder)
     if journal is not None and journal.phase == "putting":
         async with database_running(wanted, folder, locked=True):
             await asyncio.to_thread(_exchange, wanted, folder, journal)
+    elif staging.is_left(folder):
+        async with database_running(wanted, folder, locked=True):
+            with contextlib.suppress(psycopg.OperationalError):  # what comes next tells of that
+                await asyncio.to_thread(staging.discard, target_of(wanted, folder))
 
 
 def _exchange(wanted: settings.Settings, folder: Folder, journal: Journal) -> None:

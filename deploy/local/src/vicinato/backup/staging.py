@@ -1,21 +1,24 @@
 """A backup is put back: staged beside the stores that are there, then all are exchanged.
 
-Until everything is staged nothing is changed. The exchange is written down before it begins
-(`journal.json`): killed in the middle, the next start goes on with it. The old stores lie aside.
-A staged store is brought to this version's schema and carries the mark of a restore.
+Until everything is staged nothing is changed; whatever breaks it off takes along what is staged,
+which is personal data. The exchange is written down before it begins (`journal.json`): killed in
+the middle, the next start goes on with it. The old stores lie aside. A staged store is brought to
+this version's schema and carries the mark of a restore.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import shutil
 import sqlite3
 import subprocess
 import tarfile
+import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +35,7 @@ from pydantic import BaseModel
 from runtime.ids import derived
 from vicinato.backup.archive import SECRETS, Backup, BadBackupError
 from vicinato.backup.copies import LIFE
-from vicinato.backup.moment import server_address
+from vicinato.backup.moment import LOOK_EVERY, Popen, program, server_address
 from vicinato.databases import GROUP, create
 from vicinato.folder import Folder
 from vicinato.programs.postgresql import tool
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from messaging import Service
 
 JOURNAL = "journal.json"
+STAGING = "staging"
 _AT_ONCE = 1 << 20
 _STAGED = "_restoring"
 _BESIDE = ("", "-wal", "-shm", "-journal")
@@ -142,9 +146,11 @@ def stage(
 ) -> Journal:
     """Makes the stores of `wanted` ready beside those that are there; changes nothing else.
 
-    `bring` may give a staged store more than the backup has; it returns how many facts.
+    Within a `place`. `bring` may give a staged store more than the backup has; it returns how many
+    facts. What `progress` raises breaks off; it is told of every piece, in bytes, and of every
+    moment without one.
 
-    Raises BadBackupError, MigrationError, OSError.
+    Raises BadBackupError, MigrationError, OSError (also for a database that finds the disk full).
     """
     from messaging import restoring
     from messaging.marks import last_row
@@ -152,8 +158,6 @@ def stage(
     from runtime.store import Store
 
     folder, manifest = target.folder, backup.manifest
-    discard(target)
-    folder.restore.mkdir(mode=0o700, exist_ok=True)
     services = services_by_name()
     if target.server:
         create(target.server, {name: target.staged(name) for name in wanted})
@@ -195,6 +199,41 @@ def stage(
         administrator=administrator,
         unfinished=[] if before is None else _alone(before.puts),
     )
+
+
+@contextlib.contextmanager
+def place(target: Target) -> Iterator[None]:
+    """Where stores are staged, until the exchange has begun."""
+    discard(target)
+    target.folder.restore.mkdir(mode=0o700, exist_ok=True)
+    (target.folder.restore / STAGING).touch()
+    try:
+        with _full_disk_told():
+            yield
+    except BaseException:
+        with contextlib.suppress(psycopg.OperationalError):  # then the next start does it
+            discard(target)
+        raise
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """That the disk is full is said in one way, whoever finds it."""
+    try:
+        yield
+    except (sqlite3.Error, psycopg.Error, sa.exc.DBAPIError) as error:
+        found = getattr(error, "orig", error)
+        code = getattr(found, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or isinstance(found, psycopg.errors.DiskFull):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
+def is_left(folder: Folder) -> bool:
+    """Whether stores may lie staged that nobody is going to put back."""
+    if (folder.restore / STAGING).exists():
+        return True
+    return folder.restore.exists() and journal_of(folder) is None
 
 
 def discard(target: Target) -> None:
@@ -242,6 +281,7 @@ def put(target: Target, journal: Journal) -> None:
         for name in journal.services:
             _exchange_files(folder, name, folder.aside / journal.stamp)
     write(folder, journal.model_copy(update={"phase": "put"}))
+    (folder.restore / STAGING).unlink(missing_ok=True)
 
 
 def bring_secrets(backup: Backup, folder: Folder) -> None:
@@ -298,19 +338,32 @@ def _load(backup: Backup, part: str, url: str, progress: Callable[[int], None]) 
     words += ["--single-transaction", f"--dbname={clean}"]
     with (
         backup.open(part) as dump,
-        subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as load,
+        tempfile.TemporaryFile() as errors,
+        program(words, env, stdin=subprocess.PIPE, stderr=errors) as load,
     ):
         assert load.stdin is not None
-        assert load.stderr is not None
         with contextlib.suppress(BrokenPipeError):
             while piece := dump.read(_AT_ONCE):
                 load.stdin.write(piece)
                 progress(len(piece))
             load.stdin.close()
-        said = load.stderr.read().decode(errors="replace").strip()
+        while not _has_ended(load):
+            progress(0)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip()
     if load.returncode:
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         why = said.splitlines()[-1] if said else "pg_restore failed"
         raise BadBackupError(f"{part} in it could not be loaded ({why})")
+
+
+def _has_ended(load: Popen) -> bool:
+    try:
+        load.wait(LOOK_EVERY)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _drop(server: str, databases: Sequence[str]) -> None:

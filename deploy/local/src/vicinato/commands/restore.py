@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from vicinato import checks, first_start, paths, settings
-from vicinato.commands.backup import bytes_bar, no_space_or_read_only, not_written
+from vicinato.broken_off import BrokenOffError, run
+from vicinato.commands.backup import bytes_bar, no_space_or_read_only
 from vicinato.commands.up import Screen, fetch_jars
 from vicinato.folder import Folder
 from vicinato.refusals import CommandError, Exit
@@ -78,9 +79,11 @@ def restore(
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
         try:
-            journal = asyncio.run(_put(wanted, folder, backup, names, copies, console))
+            journal = run(_put(wanted, folder, backup, names, copies, console))
+        except BrokenOffError as error:
+            raise _broken_off(folder) from error
         except OSError as error:
-            raise not_written(folder.root, error) from error
+            raise _not_put(folder, error) from error
         console.print(
             f"Put back: {', '.join(journal.services)}. Now the bus is asked for the rest."
         )
@@ -152,6 +155,43 @@ def newer(file: Path, what: str) -> CommandError:
         " Nothing was changed.",
         f"{file} è di una versione più nuova di Vicinato, che va aggiornato."
         " Non è stato cambiato nulla.",
+    )
+
+
+def _broken_off(folder: Folder) -> CommandError:
+    from vicinato.backup.staging import journal_of
+
+    if journal_of(folder) is None:
+        return CommandError(
+            Exit.BROKEN_OFF,
+            "Broken off. Nothing was changed, and nothing is left of it.",
+            "Interrotto. Non è stato cambiato nulla, e non ne è rimasto nulla.",
+        )
+    return CommandError(
+        Exit.BROKEN_OFF,
+        "Broken off; a restore has begun and is not finished: `make up` goes on with it.",
+        "Interrotto; un ripristino è iniziato e non è finito: `make up` lo continua.",
+    )
+
+
+def _not_put(folder: Folder, error: OSError) -> CommandError:
+    from vicinato.backup.staging import journal_of
+
+    journal = journal_of(folder)
+    if journal is not None and journal.phase == "putting":
+        return CommandError(
+            no_space_or_read_only(error),
+            f"The stores are being exchanged and {folder.root} cannot be written"
+            f" ({error.strerror}); once it can, `make up` goes on with it.",
+            f"Gli archivi si stanno sostituendo e non si può scrivere in {folder.root};"
+            " quando si potrà, `make up` continua.",
+        )
+    return CommandError(
+        no_space_or_read_only(error),
+        f"The backup cannot be made ready in {folder.root} ({error.strerror}). Nothing was changed,"
+        " and nothing is left of it; make room, or choose another folder with DATA=folder.",
+        f"La copia non si può preparare in {folder.root}. Non è stato cambiato nulla e non ne è"
+        " rimasto nulla; fare spazio, o scegliere un'altra cartella con DATA=cartella.",
     )
 
 
@@ -227,8 +267,16 @@ def _known_schema(backup: Backup, names: list[str]) -> None:
 
 
 def _fits(backup: Backup, folder: Folder, names: list[str]) -> None:
-    manifest = backup.manifest
-    needed = SPARE + sum(manifest.part(manifest.stores[name].part).whole for name in names)
+    """A store of an earlier version counts twice: a revision may write its tables anew."""
+    from runtime import migrations
+    from vicinato.backup.staging import services_by_name
+
+    manifest, services = backup.manifest, services_by_name()
+    needed = SPARE
+    for name in names:
+        facts = manifest.stores[name]
+        newest = facts.revision in migrations.heads(services[name].package)
+        needed += manifest.part(facts.part).whole * (1 if newest else 2)
     there = folder.root
     while not there.exists():
         there = there.parent

@@ -49,7 +49,7 @@ def up() -> None:
         folder.end_leftovers()
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
-        if (folder.restore / "journal.json").exists():
+        if folder.restore.exists():
             from vicinato.backup.put_back import go_on
 
             asyncio.run(go_on(wanted, folder))
