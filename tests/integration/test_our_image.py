@@ -53,7 +53,7 @@ def test_every_service_and_every_job_starts_in_it(image: str) -> None:
         "print(json.dumps([os.getuid(), sorted(found)]))\n"
     )
     assert json.loads(said(image, "python", "-c", script)) == [10001, sorted(SERVICES)]
-    for job in ("provision", "migrate", "verify"):
+    for job in ("provision", "migrate", "verify", "restored"):
         assert "Usage" in said(image, "vicinato", job, "--help")
 
 

@@ -83,6 +83,36 @@ def finish(
     return Finished(journal.lines, journal.holds)
 
 
+def opened(
+    target: Target,
+    journal: Journal,
+    bus: Bus | None,
+    *,
+    tell: Callable[[list[str]], None],
+    say: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Finished | None:
+    """The same for stores that were put back by somebody else: nothing is written down in a folder,
+    `tell` is told the report before anything opens. None when `stopped` said so before all had
+    recovered."""
+    from messaging import restoring
+    from runtime.store import Store
+
+    stores = {name: Store(target.urls[name], readers=1) for name in journal.latest()}
+    try:
+        found = _recovered(stores, say, stopped)
+        if found is None:
+            return None
+        lines, holds, _ = _verified(target, bus, journal, stores, found, say)
+        tell(lines)
+        for store in stores.values():
+            store.write_now(restoring.lift)
+    finally:
+        for store in stores.values():
+            store.close_now()
+    return Finished(lines, holds)
+
+
 def _recovered(
     stores: Mapping[str, Store], say: Callable[[str], None], stopped: Callable[[], bool]
 ) -> dict[str, Recovered] | None:
@@ -119,18 +149,38 @@ def _tell(
     say: Callable[[str], None],
 ) -> Journal:
     """Verifies everything and writes the report. From here on the services may open."""
+    lines, holds, kept = _verified(target, bus, journal, stores, found, say)
+    where = " and ".join(f"aside/{one.stamp}" for one in journal.puts)
+    lines.append(
+        f"The old stores lie in {where} for {KEPT_DAYS} days, then they are deleted."
+        if kept
+        else "There were no old stores to keep."
+    )
+    path = target.folder.aside / journal.stamp / "report.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private(path, "\n".join(lines) + "\n")
+    told = journal.model_copy(update={"phase": "told", "lines": lines, "holds": holds})
+    write(target.folder, told)
+    return told
+
+
+def _verified(
+    target: Target,
+    bus: Bus | None,
+    journal: Journal,
+    stores: Mapping[str, Store],
+    found: Mapping[str, Recovered],
+    say: Callable[[str], None],
+) -> tuple[list[str], bool, bool]:
+    """The report, whether everything holds, and whether any old store can be read."""
     from messaging.catalogue import services
     from vicinato.verify import verify
 
     say("verifying")
     report = verify(services(), target.urls, bus)
-    lines = _told(journal, found, report, _lost(target, journal, stores))
-    path = target.folder.aside / journal.stamp / "report.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_private(path, "\n".join(lines) + "\n")
-    told = journal.model_copy(update={"phase": "told", "lines": lines, "holds": report.holds})
-    write(target.folder, told)
-    return told
+    lost = _lost(target, journal, stores)
+    kept = len(lost.unreadable) < len(journal.latest())
+    return _told(journal, found, report, lost), report.holds, kept
 
 
 def _lost(target: Target, journal: Journal, stores: Mapping[str, Store]) -> Lost:
@@ -198,7 +248,7 @@ def _told(
     puts = [one for one in journal.puts if one in latest.values()]
     lines = [
         f"Put back: {', '.join(_of(one, latest))}, as of {one.taken_at:%Y-%m-%d %H:%M:%S} UTC"
-        f" (backup {one.backup}, made by version {one.product})."
+        + (f" (backup {one.backup}, made by version {one.product})." if one.product else ".")
         for one in puts
     ]
     lines += ["", "Came back from the bus, told after the backup:"]
@@ -249,12 +299,6 @@ def _told(
             lines.append("The first administrator's password is in secrets/first-admin.json.")
     if "notifications" in latest:
         lines.append("E-mails that were open count as unknown and are not sent again.")
-    where = " and ".join(f"aside/{one.stamp}" for one in journal.puts)
-    lines.append(
-        f"The old stores lie in {where} for {KEPT_DAYS} days, then they are deleted."
-        if len(lost.unreadable) < len(latest)
-        else "There were no old stores to keep."
-    )
     return lines
 
 

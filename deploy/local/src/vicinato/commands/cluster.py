@@ -6,6 +6,7 @@ is as it should be, and may be run again at any time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -42,10 +43,6 @@ def migrate(
     service: Annotated[str, typer.Argument(help="One of the six; all when none.")] = "",
 ) -> None:
     """Bring the schema of the stores at DATABASE to what this program needs."""
-    from runtime.failures import is_transient
-    from runtime.logging import told
-    from runtime.migrations import MigrationError, NewerDataError
-    from vicinato.databases import migrate as bring_up
     from vicinato.programs.service import store_url
 
     if service and service not in settings.SERVICES:
@@ -58,8 +55,19 @@ def migrate(
     folder = Folder(wanted.data)
     folder.expect(or_secrets=wanted.engine == "postgresql")
     names = [service] if service else settings.SERVICES
+    bring_up({name: store_url(name, wanted, folder) for name in names})
+    print(f"Up to date: {', '.join(names)}.")
+
+
+def bring_up(urls: Mapping[str, str]) -> None:
+    """The schema of each service's store. Every refusal is a CommandError."""
+    from runtime.failures import is_transient
+    from runtime.logging import told
+    from runtime.migrations import MigrationError, NewerDataError
+    from vicinato.databases import migrate as bring
+
     try:
-        bring_up({name: store_url(name, wanted, folder) for name in names})
+        bring(urls)
     except NewerDataError as error:
         raise newer_data(str(error)) from error
     except MigrationError as error:
@@ -71,8 +79,7 @@ def migrate(
     except Exception as error:
         if not is_transient(error):
             raise
-        raise _no_database(told(error)) from error
-    print(f"Up to date: {', '.join(names)}.")
+        raise no_database(told(error)) from error
 
 
 def _databases(wanted: settings.Settings, folder: Folder) -> None:
@@ -86,7 +93,7 @@ def _databases(wanted: settings.Settings, folder: Folder) -> None:
     try:
         create(server_url(wanted, folder.secrets), urls)
     except psycopg.OperationalError as error:
-        raise _no_database(str(error).splitlines()[0]) from error
+        raise no_database(str(error).splitlines()[0]) from error
     print(f"Databases and roles: {', '.join(settings.SERVICES)}.")
 
 
@@ -115,7 +122,8 @@ def _bus(wanted: settings.Settings, folder: Folder) -> None:
     )
 
 
-def _no_database(why: str) -> CommandError:
+def no_database(why: str) -> CommandError:
+    """Nobody answers at DATABASE."""
     return CommandError(
         Exit.DATABASE,
         f"The database server does not answer: {why}.",
