@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ SCHEMAS = {
     name: json.loads((FOLDER / "schemas" / f"{name}.json").read_text())
     for name in ("kubernetes", "strimzi", "cloudnativepg")
 }
-FOLDERS = ("base", "operators", "jobs", "migrate", "provision")
+FOLDERS = (
+    *("base", "operators", "jobs", "migrate", "provision", "verify"),
+    *("restored/mark", "restored/open"),
+)
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -244,3 +248,35 @@ def test_every_service_has_a_database_and_a_role_of_its_own() -> None:
     }
     assert roles == {f"vicinato_{name}" for name in SERVICES}
     assert owners == {(role, role) for role in roles}
+
+
+def example(page: str) -> list[dict[str, Any]]:
+    """The manifests of a page's examples, those of a list as well."""
+    blocks = re.findall(r"^( *)```yaml\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+    return [one for _, block in blocks for one in documents(textwrap.dedent(block))]
+
+
+def merged(node: Any, more: Any) -> Any:
+    """As kustomize puts a patch into a resource that it has no rules for."""
+    if isinstance(node, dict) and isinstance(more, dict):
+        return {key: merged(node.get(key), more.get(key, node.get(key))) for key in {*node, *more}}
+    return more
+
+
+def test_the_examples_of_backup_and_restore_are_valid() -> None:
+    page = deploy_folder().parent / "docs" / "runbooks" / "containers.md"
+    (cluster,) = (one for one in ALL if one["kind"] == "Cluster")
+    found = example(page.read_text(encoding="utf-8"))
+    assert [one["kind"] for one in found] == ["Cluster", "ScheduledBackup", "Cluster"]
+    for one in found:
+        check(merged(cluster, one) if one["kind"] == "Cluster" else one)
+    backup, scheduled, restore = found
+    for one in (backup, restore):
+        assert one["metadata"]["name"] == cluster["metadata"]["name"]
+    assert scheduled["spec"]["cluster"]["name"] == cluster["metadata"]["name"]
+    source = restore["spec"]["bootstrap"]["recovery"]["source"]
+    (before,) = restore["spec"]["externalClusters"]
+    (archive,) = restore["spec"]["plugins"]
+    assert before["name"] == source
+    assert before["plugin"]["parameters"]["serverName"] == cluster["metadata"]["name"]
+    assert archive["parameters"]["serverName"] != before["plugin"]["parameters"]["serverName"]

@@ -19,6 +19,7 @@ from vicinato.settings import SERVICES
 FOLDER = deploy_folder() / "kubernetes"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 RUNBOOKS = deploy_folder().parent / "docs" / "runbooks"
+CONTAINERS = (RUNBOOKS / "containers.md").read_text(encoding="utf-8")
 
 Name = tuple[str, str]
 """Kind and name of an object."""
@@ -26,7 +27,7 @@ Name = tuple[str, str]
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of each kubectl command of a page, in its blocks and in its sentences."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)  # also those of a list
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     without = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     for line in [*lines, *re.findall(r"`([^`\n]+)`", without)]:
@@ -40,7 +41,9 @@ def applied(text: str) -> list[str]:
     """What a page applies, in its order: folders, files, and - for what a script prints."""
     found = []
     for words in commands(text):
-        if words[1] in ("apply", "create"):
+        if words[1:3] == ["create", "configmap"]:
+            found.append(f"configmap {words[3]}")
+        elif words[1] in ("apply", "create"):
             found.append(words[words.index("-k" if "-k" in words else "-f") + 1])
     return found
 
@@ -57,8 +60,37 @@ def objects(what: str) -> list[dict[str, Any]]:
         return [one for one in yaml.safe_load_all(said) if one]
     if path.is_file():
         return [one for one in yaml.safe_load_all(path.read_text()) if one]
-    named = yaml.safe_load((path / "kustomization.yaml").read_text())["resources"]
-    return [one for name in named for one in objects(str((path / name).relative_to(FOLDER)))]
+    told = yaml.safe_load((path / "kustomization.yaml").read_text())
+    named = [(path / name).resolve().relative_to(FOLDER.resolve()) for name in told["resources"]]
+    made = [one for name in named for one in objects(str(name))]
+    for patch in told.get("patches", []):
+        for one in made:
+            if (one["kind"], one["metadata"]["name"]) == tuple(patch["target"].values()):
+                changed(one, yaml.safe_load(patch["patch"]))
+    return made
+
+
+def changed(one: Any, patch: list[dict[str, Any]]) -> None:
+    """By a JSON patch, as kustomize does it."""
+    for step in patch:
+        *way, last = (word.replace("~1", "/") for word in step["path"].split("/")[1:])
+        node = one
+        for word in way:
+            node = node[int(word) if isinstance(node, list) else word]
+        if last == "-":
+            node.append(step["value"])
+        else:
+            node[last] = step["value"]
+
+
+def brought(what: str) -> list[dict[str, Any]]:
+    """What a step brings: the objects of a file or folder, or the one that is made by its name."""
+    kind, _, name = what.partition(" ")
+    return (
+        [{"kind": "ConfigMap", "metadata": {"name": name}}]
+        if kind == "configmap"
+        else objects(what)
+    )
 
 
 def given(made: list[dict[str, Any]]) -> set[Name]:
@@ -98,7 +130,7 @@ def missing(order: list[str], there: set[Name]) -> dict[str, set[Name]]:
     """What each step asks for and neither it nor one before it brings."""
     found = {}
     for what in order:
-        made = objects(what)
+        made = brought(what)
         there = there | given(made)
         wanted = {
             name
@@ -140,12 +172,30 @@ def test_what_comes_too_late_is_found() -> None:
     assert ("Secret", "store-cards") in missing([*late, "-", "operators"], set())["migrate"]
 
 
-def test_what_is_awaited_was_applied() -> None:
+RESTORE = CONTAINERS.partition("## On Kubernetes")[2]
+
+
+def test_a_restore_finds_what_its_jobs_are_told_from() -> None:
+    order = applied(RESTORE)
+    assert order == ["operators", "configmap restored", "restored/mark", "restored/open", "base"]
+    before = {name for what in ORDER for name in given(brought(what))}
+    assert missing(order, before) == {}
+    assert ("ConfigMap", "restored") in missing(["restored/mark"], before)["restored/mark"]
+
+
+def test_verify_finds_what_it_is_told_from() -> None:
+    before = {name for what in ORDER for name in given(brought(what))}
+    assert missing(["verify"], before) == {}
+
+
+@pytest.mark.parametrize("text", [README, RESTORE], ids=["README.md", "containers.md"])
+def test_what_is_awaited_was_applied(text: str) -> None:
     """By name, or all of a kind."""
-    there = [one for what in dict.fromkeys(ORDER) for one in objects(what)]
+    steps = dict.fromkeys([*ORDER, *applied(text)])
+    there = [one for what in steps for one in brought(what)]
     known = {f"{one['kind'].lower()}/{one['metadata']['name']}" for one in there}
     kinds = {one["kind"].lower() for one in there}
-    for words in commands(README):
+    for words in commands(text):
         if words[1] == "wait":
             for one in resources(words):
                 assert one in (known if "/" in one else kinds), words
@@ -168,7 +218,7 @@ PAGES = [FOLDER / "README.md", *sorted(RUNBOOKS.glob("*.md"))]
 def test_a_command_names_resources_in_one_form(page: Path) -> None:
     """`kind/name` for each, or one kind and then names; all of one kind have no names."""
     for words in commands(page.read_text(encoding="utf-8")):
-        if words[1] in ("apply", "create", "kustomize", "exec", "cp"):
+        if words[1] in ("apply", "create", "port-forward"):
             continue
         named = resources(words)
         if words[1:3] == ["rollout", "restart"]:
@@ -180,7 +230,12 @@ def test_a_command_names_resources_in_one_form(page: Path) -> None:
             assert not any(slashed), words
 
 
-ASKING = [words for words in commands(README) if words[1] in ("wait", "scale", "delete")]
+ASKING = [
+    words
+    for page in PAGES
+    for words in commands(page.read_text(encoding="utf-8"))
+    if words[1] in ("wait", "scale", "delete") and len(words) > 3
+]
 
 
 @pytest.mark.parametrize("words", ASKING, ids=" ".join)

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Saves the six databases as of one moment:  sh backup.sh /mnt/usb
+#
+# The services stand still meanwhile: with nobody writing and nobody hearing, no database has settled
+# a fact that its teller's does not have. Whoever asks waits. It makes one folder, readable by its
+# owner only; what is there under another name than `vicinato-DATE` is no backup. How it is put back:
+# restore.sh. docs/runbooks/containers.md.
+set -eu
+umask 077
+[ $# -eq 1 ] && [ -d "$1" ] || {
+	echo "sh backup.sh FOLDER: a folder that is there, on another disk." >&2
+	exit 2
+}
+target=$(cd "$1" && pwd)/vicinato-$(date -u +%Y-%m-%d-%H%M%S)
+cd "$(dirname "$0")"
+services="identity cards shop activities notifications network"
+
+# In the container of PostgreSQL, as its administrator: a script, then its arguments.
+in_postgresql() {
+	script=$1
+	shift
+	docker compose exec -T postgresql sh -c \
+		"export PGPASSWORD=\$(cat /run/secrets/store-admin) PGHOST=127.0.0.1 PGUSER=postgres; $script" sh "$@"
+}
+
+at_work=$(docker compose ps --services --status running $services)
+go_on() {
+	[ -z "$at_work" ] || docker compose unpause $at_work
+}
+
+mkdir "$target.part"
+trap 'exit 1' HUP INT TERM
+trap 'go_on; rm -rf "$target.part"' EXIT
+[ -z "$at_work" ] || docker compose pause $at_work
+date -u +%Y-%m-%dT%H:%M:%S >"$target.part/taken-at"
+for service in $services; do
+	in_postgresql 'exec pg_dump --format=custom --no-owner --no-privileges --dbname="$1"' \
+		"vicinato_$service" </dev/null >"$target.part/$service.pgdump"
+done
+(cd "$target.part" && sha256sum taken-at *.pgdump >sums)
+sync
+mv "$target.part" "$target"
+trap - EXIT
+go_on
+
+# What a restore put aside holds personal data that an erasure does not reach: it goes after a week.
+in_postgresql 'exec psql --quiet --set=ON_ERROR_STOP=1' <<'END'
+SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database
+WHERE datname ~ '^vicinato_[a-z]+_aside_[0-9]{14}$'
+AND right(datname, 14) < to_char(now() AT TIME ZONE 'UTC' - interval '7 days', 'YYYYMMDDHH24MISS')
+\gexec
+END
+echo "$target: $(du -sh "$target" | cut -f1). It holds personal data and no passwords."
