@@ -214,6 +214,14 @@ def is_gone(connection: sa.Connection, household_id: str) -> bool:
     return connection.scalar(sa.select(gone).where(gone == household_id)) is not None
 
 
+def hold_household(connection: sa.Connection, household_id: str) -> None:
+    """Until the commit nobody else makes or forgets accounts of this household, of which there may
+    be no row at all: taken before any account. On SQLite nobody else writes anyway."""
+    if connection.dialect.name == "postgresql":
+        number = int(hidden("household", household_id)[:16], 16) - 2**63
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
 def delete_account(connection: sa.Connection, account_id: str) -> None:
     """An account with its sessions and tokens; what they signed is refused by `auth_revoked`."""
     connection.execute(sa.delete(session).where(session.c.account_id == account_id))

@@ -88,6 +88,8 @@ def create_account(
     Raises NotAllowed, Invalid, or Refusal("account.email_taken").
     """
     accounts.check_create(asker, wanted.standing)
+    if wanted.standing.household_id:
+        store.hold_household(tx.connection, wanted.standing.household_id)
     _check_centre(tx.connection, wanted.standing.centre_id)
     _check_household(tx.connection, wanted.standing.household_id)
     _check_language(wanted.language)
@@ -133,6 +135,8 @@ def change_account(
     nothing is written. Raises NotFound for an account out of the asker's reach, NotAllowed,
     Invalid, Refusal (account.changed_meanwhile, account.email_taken).
     """
+    if change.household_id:
+        store.hold_household(tx.connection, change.household_id)
     if change.roles is not None or change.centre_id is not None or change.disabled is not None:
         store.lock_governing(tx.connection)
     before = store.lock_account(tx.connection, account_id)
@@ -246,7 +250,12 @@ def revoke_sessions(
 
 def forget_household(tx: Transaction, household_id: str) -> None:
     """A household is erased: who was here only as its family is forgotten with address, name and
-    sessions; who is also something else in the house stays, without the family."""
+    sessions; who is also something else in the house stays, without the family.
+
+    An account that is made for it at this moment is forgotten as well, or refused: both hold the
+    household.
+    """
+    store.hold_household(tx.connection, household_id)
     for account_id in store.accounts_of_household(tx.connection, household_id):
         found = store.lock_account(tx.connection, account_id)
         if found is None or found.standing.household_id != household_id:
