@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
 from chaos.faults import FAULTS, Site
 from chaos.faults.patience import patiently
+from chaos.faults.site import ended
 from chaos.faults.stores import _hold_file, _sessions_ended
 from chaos.plan import Fault
 from runtime.testing import postgresql_database
@@ -64,6 +67,38 @@ async def test_who_asks_kafka_for_more_than_a_list_waits_until_nobody_is_at_the_
         assert not site.locks["kafka"].locked()
         made.cancel()
         await asyncio.wait({made})
+
+
+DEAF = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+sys.stdin.readline()
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+time.sleep(60)
+"""
+"""What a service is from when it is forked until it begins."""
+
+
+async def test_a_part_that_was_started_this_moment_hears_that_it_is_to_stop() -> None:
+    part = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DEAF),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert part.stdin is not None
+        assert part.stdout is not None
+        assert await part.stdout.readline() == b"deaf\n"
+        stopping = asyncio.create_task(ended(psutil.Process(part.pid), say_again=0.2))
+        await asyncio.sleep(0)  # it was told, and did not hear
+        part.stdin.write(b"\n")
+        async with asyncio.timeout(WITHIN):
+            await stopping
+    finally:
+        with suppress(ProcessLookupError):
+            part.kill()
+        await part.wait()
 
 
 def test_a_store_that_cannot_be_locked_yet_is_locked_when_it_can_be(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from vicinato.programs.service import store_url
 
 GONE_WITHIN = 20.0
 STOPS_WITHIN = 60.0
+SAY_AGAIN = 5.0
 READY_WITHIN = 90.0
 
 
@@ -93,9 +94,7 @@ class Site:
         """SIGTERM, and wait until it is gone."""
         process = await self.process(name)
         self._dead[name] = process.pid
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-        await gone(process, within=STOPS_WITHIN)
+        await ended(process)
 
     async def kill_together(self, names: Iterable[str]) -> None:
         """`kill -9` of all of these, before one of them is started again."""
@@ -191,6 +190,19 @@ class Site:
         part = self.battery.with_name("battery.part")
         part.write_text(str(seconds), encoding="ascii")
         part.replace(self.battery)
+
+
+async def ended(process: psutil.Process, say_again: float = SAY_AGAIN) -> None:
+    """SIGTERM until it is gone: one that was forked just now does not hear it yet."""
+    deadline = time.monotonic() + STOPS_WITHIN
+    while True:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+        try:
+            return await gone(process, within=say_again)
+        except FaultError:
+            if time.monotonic() > deadline:
+                raise
 
 
 async def gone(process: psutil.Process, within: float = GONE_WITHIN) -> None:
