@@ -265,6 +265,20 @@ def test_one_store_restored_within_an_unfinished_restore_ends_with_the_others(
     assert second.stamp in text
 
 
+def test_a_report_names_the_old_stores_that_there_are(folder: Folder, tmp_path: Path) -> None:
+    """A machine that was empty has none of the first time; a second restore puts aside its own."""
+    house = Target(folder, urls_of(folder))
+    backup = everything(house, tmp_path / "b")
+    first = put(house, backup)
+    shutil.rmtree(folder.aside / first.stamp)
+    second = put(house, backup)
+    recover(house, *SERVICES)
+    text = "\n".join(ended(house).lines)
+    assert "are not there or cannot be read" in text
+    assert f"aside/{second.stamp} for" in text
+    assert first.stamp not in text
+
+
 def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(
     house: Target, tmp_path: Path
 ) -> None:

@@ -31,10 +31,12 @@ NAMED = 50
 
 @dataclass
 class Lost:
-    """Acknowledged facts of the old stores that did not come back: (service, type, id, time)."""
+    """Acknowledged facts of the old stores that did not come back: (service, type, id, time).
+    `kept`: the stamps under which there are old stores."""
 
     facts: list[tuple[str, str, str, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -150,7 +152,7 @@ def _tell(
 ) -> Journal:
     """Verifies everything and writes the report. From here on the services may open."""
     lines, holds, kept = _verified(target, bus, journal, stores, found, say)
-    where = " and ".join(f"aside/{one.stamp}" for one in journal.puts)
+    where = " and ".join(f"aside/{stamp}" for stamp in kept)
     lines.append(
         f"The old stores lie in {where} for {KEPT_DAYS} days, then they are deleted."
         if kept
@@ -171,16 +173,15 @@ def _verified(
     stores: Mapping[str, Store],
     found: Mapping[str, Recovered],
     say: Callable[[str], None],
-) -> tuple[list[str], bool, bool]:
-    """The report, whether everything holds, and whether any old store can be read."""
+) -> tuple[list[str], bool, list[str]]:
+    """The report, whether everything holds, and the stamps under which old stores can be read."""
     from messaging.catalogue import services
     from vicinato.verify import verify
 
     say("verifying")
     report = verify(services(), target.urls, bus)
     lost = _lost(target, journal, stores)
-    kept = len(lost.unreadable) < len(journal.latest())
-    return _told(journal, found, report, lost), report.holds, kept
+    return _told(journal, found, report, lost), report.holds, sorted(lost.kept)
 
 
 def _lost(target: Target, journal: Journal, stores: Mapping[str, Store]) -> Lost:
@@ -188,11 +189,13 @@ def _lost(target: Target, journal: Journal, stores: Mapping[str, Store]) -> Lost
     lost = Lost()
     for name, store in stores.items():
         told: dict[str, tuple[str, str]] = {}
-        for one in journal.puts:
-            old = _old_outbox(target, one, name) if name in one.services else []
-            if old is None and name not in lost.unreadable:
+        for one in (one for one in journal.puts if name in one.services):
+            old = _old_outbox(target, one, name)
+            if old is not None:
+                lost.kept.add(one.stamp)
+                told.update((key, (kind, at)) for key, kind, at in old)
+            elif name not in lost.unreadable:
                 lost.unreadable.append(name)
-            told.update((key, (kind, at)) for key, kind, at in old or [])
         known = _known(store, list(told))
         lost.facts += [
             (name, kind, key, at) for key, (kind, at) in told.items() if key not in known
