@@ -11,6 +11,7 @@ from messaging.catalogue import services
 from runtime.testing import migrated
 from vicinato.backup.staging import Target
 from vicinato.folder import Folder
+from vicinato.ports import free_block
 from vicinato.settings import SERVICES
 
 from .installation import PAIR, stores_on, urls_of
@@ -49,3 +50,14 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     folder.open()
     with stores_on(request.param, folder, SERVICES) as made:
         yield made
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports that are free, and a Kafka of others, which is not reached before all is put back."""
+    secret = tmp_path / "admin"
+    secret.write_text("x")
+    monkeypatch.setenv("PORT", str(free_block()))
+    monkeypatch.setenv("KAFKA", "127.0.0.1:9")
+    monkeypatch.setenv("KAFKA_ADMIN_USER", "admin")
+    monkeypatch.setenv("KAFKA_ADMIN_SECRET_FILE", str(secret))

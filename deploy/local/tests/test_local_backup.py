@@ -247,6 +247,20 @@ def test_a_backup_that_does_not_fit_changes_nothing(
     assert state(folder) == before
 
 
+@pytest.mark.usefixtures("elsewhere")
+def test_a_database_server_that_does_not_answer_is_told(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_a_server(told: dict[str, Any]) -> None:
+        told["engine"] = "postgresql"
+
+    path = changed(taken(folder, tmp_path / "good"), tmp_path / "b", of_a_server)
+    monkeypatch.setenv("DATABASE", "postgresql://nobody:x@127.0.0.1:9/postgres")
+    monkeypatch.setattr("vicinato.databases.START_WITHIN", 0.0)
+    assert run(folder, monkeypatch, "restore", str(path)).code is Exit.DATABASE
+    assert not folder.aside.exists()
+
+
 def test_a_damaged_file_and_one_that_is_no_backup_change_nothing(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -11,7 +18,11 @@ import pytest
 from psycopg import sql
 
 from runtime.testing import postgresql_server
+from vicinato import programs, settings
+from vicinato.backup.server import database_running
 from vicinato.databases import create
+from vicinato.folder import Folder
+from vicinato.ports import free_block
 from vicinato.programs.service import url_on
 
 
@@ -56,3 +67,28 @@ def test_the_administrators_password_is_in_no_services_url() -> None:
         "postgresql://admin:hidden@db.example:5433/postgres?sslmode=require", "cards", "s"
     )
     assert made == ("postgresql://vicinato_cards:s@db.example:5433/vicinato_cards?sslmode=require")
+
+
+def test_a_server_that_was_killed_takes_part_before_it_is_used() -> None:
+    """It listens while it recovers, and refuses everybody."""
+    root = Path(tempfile.mkdtemp(prefix="vicinato-killed-"))
+    root.chmod(0o711)  # PostgreSQL has a user of its own where everything else is root
+    folder = Folder(root / "data")
+    folder.open()
+    folder.root.chmod(0o711)
+    given = {"DATA": str(folder.root), "DATABASE": "postgres", "PORT": str(free_block())}
+    wanted = settings.load(given)
+
+    async def used(words: LiteralString) -> None:
+        async with database_running(wanted, folder, new=True):
+            url = programs.server_url(wanted, folder.secrets)
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(words)
+            number = (folder.postgres / "postmaster.pid").read_text().splitlines()[0]
+            os.kill(int(number), signal.SIGKILL)
+
+    try:
+        asyncio.run(used("CREATE TABLE much AS SELECT generate_series(1, 500000) AS n"))
+        asyncio.run(used("SELECT count(*) FROM much"))
+    finally:
+        shutil.rmtree(root)

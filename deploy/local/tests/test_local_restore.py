@@ -29,7 +29,6 @@ from vicinato.backup.put_back import go_on, put_back
 from vicinato.backup.staging import Journal, Target
 from vicinato.backup.take import Order, take
 from vicinato.folder import Folder
-from vicinato.ports import free_block
 from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
@@ -165,17 +164,6 @@ def test_one_store_on_an_empty_machine_needs_no_administrator_of_the_backup(
 
 
 # what cannot be staged
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ports that are free, and a Kafka of others, which is not reached before all is put back."""
-    secret = tmp_path / "admin"
-    secret.write_text("x")
-    monkeypatch.setenv("PORT", str(free_block()))
-    monkeypatch.setenv("KAFKA", "127.0.0.1:9")
-    monkeypatch.setenv("KAFKA_ADMIN_USER", "admin")
-    monkeypatch.setenv("KAFKA_ADMIN_SECRET_FILE", str(secret))
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -19,7 +19,7 @@ START_WITHIN = 30.0
 def create(server: str, urls: Mapping[str, str]) -> None:
     """Roles and databases that are not there yet, with the passwords of `urls`; others cannot even
     connect to a service's database. Waits for a server that is still starting."""
-    with _connect(server) as connection:
+    with connect(server) as connection:
         for url in urls.values():
             parts = urlsplit(url)
             role = sql.Identifier(unquote(parts.username or ""))
@@ -35,7 +35,9 @@ def create(server: str, urls: Mapping[str, str]) -> None:
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(made))
 
 
-def _connect(server: str) -> psycopg.Connection[tuple[object, ...]]:
+def connect(server: str) -> psycopg.Connection[tuple[object, ...]]:
+    """As the administrator, once the server takes part: one that is still starting, or recovers
+    from a kill, listens before it does. Raises psycopg.OperationalError."""
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:

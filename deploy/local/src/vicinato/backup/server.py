@@ -32,6 +32,8 @@ async def database_running(
         try:
             async with asyncio.timeout(OPEN_WITHIN):
                 await child.ready()
+                if not await asyncio.to_thread(_takes_part, wanted, folder):
+                    raise TimeoutError
             yield
         except TimeoutError as error:
             raise CommandError(
@@ -41,3 +43,16 @@ async def database_running(
             ) from error
         finally:
             await supervisor.stop()
+
+
+def _takes_part(wanted: settings.Settings, folder: Folder) -> bool:
+    """Whether it takes sessions, within some time: killed before, it has to recover first."""
+    import psycopg
+
+    from vicinato.databases import connect
+
+    try:
+        connect(programs.server_url(wanted, folder.secrets)).close()
+    except psycopg.OperationalError:
+        return False
+    return True

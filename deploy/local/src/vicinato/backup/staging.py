@@ -36,7 +36,7 @@ from runtime.ids import derived
 from vicinato.backup.archive import SECRETS, Backup, BadBackupError
 from vicinato.backup.copies import LIFE
 from vicinato.backup.moment import LOOK_EVERY, Popen, program, server_address
-from vicinato.databases import GROUP, create
+from vicinato.databases import GROUP, connect, create
 from vicinato.folder import Folder
 from vicinato.programs.postgresql import tool
 from vicinato.secrets import write_private
@@ -367,7 +367,7 @@ def _has_ended(load: Popen) -> bool:
 
 
 def _drop(server: str, databases: Sequence[str]) -> None:
-    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+    with connect(server) as connection:
         for name in databases:
             words = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(words.format(sql.Identifier(name)))

@@ -58,6 +58,8 @@ def restore(
     Then `make up`. On a machine where nothing is, this makes everything. Ends with 1 when something
     does not hold.
     """
+    import psycopg
+
     wanted = settings.load()
     folder = Folder(wanted.data)
     console = Console(highlight=False, soft_wrap=True)
@@ -84,6 +86,13 @@ def restore(
             raise _broken_off(folder) from error
         except OSError as error:
             raise _not_put(folder, error) from error
+        except psycopg.OperationalError as error:
+            raise CommandError(
+                Exit.DATABASE,
+                "The database server does not answer any more; once it does, restore again.",
+                "Il server delle basi di dati non risponde più; quando risponde, ripetere il"
+                " ripristino.",
+            ) from error
         console.print(
             f"Put back: {', '.join(journal.services)}. Now the bus is asked for the rest."
         )
