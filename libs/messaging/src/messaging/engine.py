@@ -89,7 +89,9 @@ class Engine:
         """Run a command in one transaction; when it returns, the change and its events are on the
         disk. Raises what `work` raises; then nothing is kept."""
         return self._after(
-            *await self.store.write(lambda c: self._perform(c, work, actor, centre, correlation))
+            *await self.store.write(
+                lambda c: self._perform(c, work, actor, centre, correlation), shares=True
+            )
         )
 
     def transact_now(

@@ -2,11 +2,12 @@
 
 What holds:
 
-* Every write is ONE transaction in a writer thread: committed when `work` returns, rolled back when
-  it raises. A caller who goes away leaves no half of it: what has begun is ended in its thread.
+* Every write is kept whole in a writer thread's transaction when `work` returns, and undone when it
+  raises. A caller who goes away leaves no half of it: what has begun is ended in its thread.
 * On SQLite there is one writer thread, and who asks first is served first. SQLite's own waiting is
   unfair: beside a busy consumer a till waited up to 7 s, with this queue 28 ms. `BEGIN IMMEDIATE`
-  takes the lock at the beginning, so that no transaction fails half-way for want of it.
+  takes the lock at the beginning, so that no transaction fails half-way for want of it. Some of
+  those who wait at the same moment share one (`turns`).
 * On PostgreSQL a small pool of writer threads serves the same queue; rows are locked by id order
   (`lock_rows`), or two replicas deadlock within seconds.
 * Reads see one snapshot from their first to their last statement, and cannot write.
@@ -20,13 +21,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
-import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
-from runtime.prepared import RefusedTogether, one_by_one, run, send_waiting, together
+from runtime.prepared import RefusedTogether, one_by_one, send_waiting, together
 from runtime.rows import (
     change,
     ensure,
@@ -49,6 +49,8 @@ from runtime.rows import (
     upsert,
     upsert_statement,
 )
+from runtime.sqlite_file import SqliteFile
+from runtime.turns import SHARED_BY, SHARED_FOR, Turn, beside
 from runtime.types import json_text
 
 __all__ = [
@@ -120,12 +122,12 @@ class Store:
         self.dialect: str = address.get_backend_name()
         self._observe = observe
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._turns: deque[Turn] = deque()
         self._closed = False
         self._inside = threading.local()
         if self.dialect == "sqlite":
             writers = 1
-            self._file: _SqliteFile | None = _SqliteFile(Path(str(address.database)))
+            self._file: SqliteFile | None = SqliteFile(Path(str(address.database)))
             self._write_engine = self._file.engine(busy_timeout_ms, write=True)
             self._read_engine = self._file.engine(busy_timeout_ms, write=False, size=readers)
         else:
@@ -152,14 +154,15 @@ class Store:
     @property
     def waiting(self) -> int:
         """Writers queued now. A batch that holds the store ends when this is not 0."""
-        return self._waiting
+        return len(self._turns)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, shares: bool = False) -> T:
         """Run `work` in one transaction; what it raises is raised here and nothing is kept.
 
-        Rows of it that were refused `together` are a reason to run it once more, one by one.
+        Rows of it that were refused `together` are a reason to run it once more, one by one. What
+        is short `shares` its transaction, on SQLite, with others of its kind that wait.
         """
-        return await asyncio.wrap_future(self._queue_write(work))
+        return await asyncio.wrap_future(self._queue_write(work, shares=shares))
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one read-only snapshot."""
@@ -203,18 +206,17 @@ class Store:
         self._read_engine.dispose()
         self._write_engine.dispose()
 
-    def _queue_write(self, work: Work[T]) -> Future[T]:
+    def _queue_write(self, work: Work[T], *, shares: bool = False) -> Future[T]:
         if getattr(self._inside, "write", False):
             raise RuntimeError("a write inside a write would wait for itself: use its connection")
+        turn = Turn(work, shares=shares and self._file is not None)
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed")
-            self._waiting += 1
-            future = self._writers.submit(
-                contextvars.copy_context().run, self._write, work, time.perf_counter()
-            )
-        future.add_done_callback(self._dropped)
-        return future
+            self._turns.append(turn)
+            self._writers.submit(self._serve)
+        turn.future.add_done_callback(partial(self._dropped, turn))
+        return turn.future
 
     def _queue_read(self, work: Work[T]) -> Future[T]:
         with self._lock:
@@ -222,41 +224,67 @@ class Store:
                 raise StoreClosed("the store is closed")
             return self._readers.submit(contextvars.copy_context().run, self._read, work)
 
-    def _dropped(self, future: Future[T]) -> None:
+    def _dropped(self, turn: Turn, future: Future[Any]) -> None:
         """A caller who went away before the turn came: nothing ran."""
         if future.cancelled():
-            with self._lock:
-                self._waiting -= 1
+            with self._lock, suppress(ValueError):
+                self._turns.remove(turn)
 
-    def _write(self, work: Work[T], queued: float) -> T:
+    def _next(self, *, shared: bool = False) -> Turn | None:
+        """Whose turn it is, if he still waits; `shared`, if he may be in another's transaction."""
         with self._lock:
-            self._waiting -= 1
-        started = time.perf_counter()
+            while self._turns and (self._turns[0].shares or not shared):
+                turn = self._turns.popleft()
+                if turn.future.set_running_or_notify_cancel():
+                    return turn
+        return None
+
+    def _serve(self) -> None:
+        """In a writer's thread: the next in turn, and whoever shares his transaction."""
+        first = self._next()
+        if first is None:
+            return  # he went away, or was served with another
+        served = [first]
         self._inside.write = True
         try:
             self._check_file()
             try:
-                result, worked = self._transact(work)
+                self._transact(served)
             except RefusedTogether:
-                result, worked = self._transact(partial(_one_by_one, work))
+                first.work = partial(_one_by_one, first.work)
+                self._transact(served)
+        except BaseException as error:
+            for turn in served:
+                turn.future.set_exception(error)
         finally:
             self._inside.write = False
-        if self._observe is not None:
-            self._observe(
-                WriteTimes(started - queued, worked - started, time.perf_counter() - worked)
-            )
-        return result
 
-    def _transact(self, work: Work[T]) -> tuple[T, float]:
-        """What the work gave, and when it was done with and its commit began."""
+    def _transact(self, served: list[Turn]) -> None:
+        """One transaction of the first of them, and of others who come to be served with him."""
+        first, begun = served[0], time.perf_counter()
         with self._watched(), self._write_engine.connect() as connection:
             try:
                 with connection.begin():
-                    return work(connection), time.perf_counter()
+                    first.run(connection)
+                    while (
+                        first.shares
+                        and len(served) < SHARED_BY
+                        and time.perf_counter() - begun < SHARED_FOR
+                        and (turn := self._next(shared=True))
+                    ):
+                        served.append(turn)
+                        beside(connection, turn)
+                    worked = time.perf_counter()
             except BaseException as error:
                 if breaks_connection(error):
                     connection.invalidate(error)
                 raise
+        ended = time.perf_counter()
+        for turn in served:
+            if self._observe is not None and turn.error is None:
+                waited = max(0.0, begun - turn.since)
+                self._observe(WriteTimes(waited, worked - begun, ended - worked))
+            turn.tell()
 
     def _tidy(self) -> bool:
         self._check_file()
@@ -307,7 +335,7 @@ def migration_engine(url: str) -> sa.Engine:
     """
     address = database_address(url)
     if address.get_backend_name() == "sqlite":
-        file = _SqliteFile(Path(str(address.database)))
+        file = SqliteFile(Path(str(address.database)))
         return file.engine(STATEMENT_TIMEOUT_MS, write=True, foreign_keys=False)
     return _postgresql_engine(address, write=True, size=1)
 
@@ -380,69 +408,6 @@ def database_address(url: str) -> sa.URL:
     if backend == "sqlite" and address.database in (None, "", ":memory:"):
         raise ValueError("a SQLite store needs a file: sqlite:////folder/file.db")
     return address
-
-
-class _SqliteFile:
-    """The file, and whether it still is the one that connections are open on.
-
-    SQLite goes on writing into a file that was removed: acknowledged, and lost with the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._opened: int | None = None
-        if not path.exists():
-            path.touch(mode=0o600)
-
-    def engine(
-        self, busy_timeout_ms: int, *, write: bool, size: int = 1, foreign_keys: bool = True
-    ) -> sa.Engine:
-        # mode=rw: a file that has gone must not come back empty.
-        engine = sa.create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=busy_timeout_ms / 1000,
-                cached_statements=512,
-            ),
-            poolclass=sa.QueuePool,
-            pool_size=size,
-            max_overflow=0,
-            hide_parameters=True,
-            json_serializer=json_text,
-            json_deserializer=from_json,
-        )
-
-        def connected(connection: sqlite3.Connection, _record: object) -> None:
-            self._opened = self.path.stat().st_ino
-            connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
-            if write:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
-                connection.execute("PRAGMA secure_delete=ON")
-            else:
-                connection.execute("PRAGMA query_only=ON")
-
-        def begun(connection: sa.Connection) -> None:
-            run(connection, "BEGIN IMMEDIATE" if write else "BEGIN", ())
-
-        event.listen(engine, "connect", connected)
-        event.listen(engine, "begin", begun)
-        return engine
-
-    def replaced(self) -> bool:
-        if self._opened is None:
-            return False
-        try:
-            same = os.stat(self.path).st_ino == self._opened  # noqa: PTH116 - hot
-        except FileNotFoundError:
-            same = False
-        if not same:
-            self._opened = None
-        return not same
 
 
 def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
