@@ -379,6 +379,12 @@ async def test_a_referral_without_consent_is_on_the_desks_page_and_not_on_the_fa
     page = await client.page("/cards/me")
     assert known in page
     assert secret not in page
+    client.sign_in(token(Role.RECEPTION, Role.FAMILY, centre="c1", household=here))
+    page = await client.page(f"/cards/households/{here}")
+    assert known in page
+    assert secret not in page, "who welcomes may be of this very family"
+    told = await client.get(f"/cards/api/households/{here}/timeline")
+    assert "no_capacity" not in told.text
 
 
 async def test_the_family_sees_its_points_cards_and_days(client: Client, clock: FixedClock) -> None:

@@ -28,12 +28,14 @@ from contracts.people import PersonErased
 from messaging import Received
 from messaging.envelope import decode
 from messaging.testing import Bench, orders
-from network import store
+from network import queries, store
 from network.app import SERVICE
 from network.domain.referral import Action
+from network.store import Who
 from runtime.clock import FixedClock
 from runtime.ids import Ids
-from runtime.refusals import Refusal
+from runtime.refusals import NotFound, Refusal
+from web import Paging
 
 from .network_cases import (
     AUSER,
@@ -125,6 +127,28 @@ def test_a_referral_that_loses_the_consent_on_its_way_says_so_from_then_on(
     do(bench, TORRI, referral, Action.ACCEPT)
     said = [event.overridden for event in bench.emitted() if hasattr(event, "referral_id")]
     assert said == [False, False, True, True]
+
+
+def test_who_is_of_the_household_is_no_party_to_what_is_asked_without_its_consent(
+    bench: Bench,
+) -> None:
+    """A volunteer of the desk, or somebody of the organisation, may be the one to be feared."""
+    bench.deliver(registered("h2"))
+    secret = ask(bench, household_id="h2", override_reason="Minor in danger")
+    agreed = ask(bench)
+    for me in (
+        Who("volunteer", CENTRE, staff=True, household_id="h2"),
+        Who("auser", CENTRE, organisation_id="auser", household_id="h2"),
+    ):
+        listed = bench.read(lambda c, who=me: queries.referrals(c, Paging(), who, NOW))
+        assert [line.id for line in listed.items] == [agreed]
+        with pytest.raises(NotFound):
+            read(bench, me, secret)
+        with pytest.raises(NotFound):
+            do(bench, me, secret, Action.CANCEL, reason="no_longer_needed")
+    family = Who("volunteer", CENTRE, staff=True, household_id="h1")
+    assert read(bench, family, agreed).state == "requested"
+    assert read(bench, family, secret).state == "requested"
 
 
 def test_consent_to_something_else_is_no_consent(bench: Bench) -> None:

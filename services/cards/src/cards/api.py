@@ -132,9 +132,12 @@ async def change_stage(
 
 @router.get("/households/{household_id}/timeline")
 async def timeline(household_id: Id, call: DeskReads, paging: Paged) -> Page[queries.Happened]:
-    """Everything that happened around a household, the latest first."""
+    """Everything that happened around a household, the latest first; of the reader's own what a
+    family reads of it."""
     await _visible(call, household_id)
-    return await call.query(lambda c: queries.timeline(c, household_id, paging))
+    own = call.caller.household_id == household_id
+    read = queries.told_to_family if own else queries.timeline
+    return await call.query(lambda c: read(c, household_id, paging))
 
 
 # -- cards -----------------------------------------------------------------------------------------

@@ -32,4 +32,5 @@ def who(call: Call) -> Who:
         staff=caller.has(*SENDERS),
         organisation_id=caller.organisation_id if caller.has(Role.PARTNER) else "",
         editor=caller.has(*EDITORS),
+        household_id=caller.household_id,
     )

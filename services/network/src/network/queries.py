@@ -238,6 +238,9 @@ def _line(row: Row, now: datetime) -> ReferralLine:
 def _mine(who: Who) -> sa.ColumnElement[bool]:
     referral = store.referral
     centre = referral.c.centre_id == who.centre_id if who.centre_id else sa.true()
+    if who.household_id:
+        about_them = referral.c.overridden & (referral.c.household_id == who.household_id)
+        centre = sa.and_(centre, ~about_them)
     if who.staff:
         return centre
     return sa.and_(

@@ -260,7 +260,8 @@ class Who:
     """Who acts or reads: an account, its centre ("" is the whole foundation) and what it is here.
 
     ``staff`` is the sending side of its centre; ``organisation_id`` makes it the receiving side of
-    that organisation; ``editor`` keeps the directory.
+    that organisation; ``editor`` keeps the directory. Whoever is also of a household is no party
+    to what is asked about it without its consent.
     """
 
     account_id: str
@@ -268,10 +269,13 @@ class Who:
     staff: bool = False
     organisation_id: str = ""
     editor: bool = False
+    household_id: str = ""
 
     def sides(self, row: Row) -> tuple[Side, ...]:
         """The sides on which this one stands in a referral; none means that it is not there."""
         if self.centre_id not in ("", row["centre_id"]):
+            return ()
+        if row["overridden"] and row["household_id"] and row["household_id"] == self.household_id:
             return ()
         sides = []
         if self.staff:

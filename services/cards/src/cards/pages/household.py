@@ -164,7 +164,9 @@ async def _page(
     now = call.parts.clock.now()
     today = datetime.combine(now.astimezone(zone), time(), zone)
     points = await call.query(lambda c: queries.points(c, household_id, now))
-    timeline = await call.query(lambda c: queries.timeline(c, household_id, Paging(after, SHOWN)))
+    own = call.caller.household_id == household_id
+    read = queries.told_to_family if own else queries.timeline
+    timeline = await call.query(lambda c: read(c, household_id, Paging(after, SHOWN)))
     names = {member.id: member.name for member in household.members}
     signups = await call.query(lambda c: queries.signups(c, household_id, today))
     return call.render(
@@ -191,7 +193,7 @@ async def _page(
         signups=signups,
         signup_states=words.SIGNUP_STATES,
         tomorrow=today + timedelta(days=1),
-        referrals=await call.query(lambda c: queries.open_referrals(c, household_id)),
+        referrals=0 if own else await call.query(lambda c: queries.open_referrals(c, household_id)),
         leading=call.caller.has(*LEADS),
         form=form,
         adjusting=adjusting or call.blank(AdjustForm),
