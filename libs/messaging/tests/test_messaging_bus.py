@@ -221,6 +221,31 @@ async def test_a_restored_source_adopts_what_the_bus_knows(house: House, tmp_pat
             await eventually_async(is_heard(hearer, {"a": "123"}), within=20, why="the third too")
 
 
+async def test_a_second_replica_of_a_restored_source_opens_with_the_first(
+    house: House, tmp_path: Path
+) -> None:
+    """Its relay stands by, and never looks at the log."""
+    async with house.running(TELLER) as teller:
+        await tell(teller, "a", "1")
+    put_back(tmp_path / "activities.db")
+    async with (
+        house.running(HEARER) as hearer,
+        house.running(TELLER) as one,
+        house.running(TELLER) as two,
+    ):
+
+        async def back() -> bool:
+            return await one.store.read(restoring.recovered) is not None
+
+        await eventually_async(back, within=20, why="one of them has recovered")
+        await one.store.write(restoring.lift)
+        for each in (one, two):
+            async with asyncio.timeout(20):
+                await each.opened.wait()
+        await tell(two, "a", "2")
+        await eventually_async(is_heard(hearer, {"a": "12"}), within=20, why="both are open")
+
+
 @pytest.mark.parametrize("at_once", [1_000, 2])
 async def test_what_does_not_fit_the_topic_holds_up_its_own_key_and_no_other(
     house: House, at_once: int

@@ -15,6 +15,7 @@ Meanwhile, in this order and as often as it is broken off:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -90,10 +91,17 @@ def lift(connection: sa.Connection) -> None:
 
 
 async def recover(engine: Engine, bus: Bus) -> None:
-    """All of it, until the mark is lifted; broken off, it may be begun again."""
+    """All of it, until the mark is lifted; broken off, it may be begun again. A replica whose relay
+    stands by waits until another one has done it."""
     store = engine.store
     relay = engine.start_relay(bus)
-    await relay.reconciled.wait()
+    while not relay.reconciled.is_set():
+        if await store.read(read) is None:
+            engine.start_subscriptions(bus)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY):
+                await relay.reconciled.wait()
     await store.write(_note)
     engine.start_subscriptions(bus)
     await _caught_up(engine, bus)
