@@ -177,7 +177,7 @@ RESTORE = CONTAINERS.partition("## On Kubernetes")[2]
 
 def test_a_restore_finds_what_its_jobs_are_told_from() -> None:
     order = applied(RESTORE)
-    assert order == ["operators", "configmap restored", "restored/mark", "restored/open", "base"]
+    assert order == ["operators", "configmap restored", "restored/mark", "base", "restored/open"]
     before = {name for what in ORDER for name in given(brought(what))}
     assert missing(order, before) == {}
     assert ("ConfigMap", "restored") in missing(["restored/mark"], before)["restored/mark"]
