@@ -19,9 +19,11 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 
+from benchmarks import facts
+
 AT_ONCE = 500
 TABLES = ("inbox", "transfer", "entry", "sale", "timeline", "outbox")
-"""Insert-only; buckets, jobs and places are upserted."""
+"""Insert-only; buckets, jobs, figures, matters and places are upserted."""
 
 Rows = list[dict[str, list[tuple[Any, ...]]]]
 
@@ -89,6 +91,8 @@ def rows_of(url: str) -> Rows:
         batch["bucket"] = [(*home, balance, 0) for home, balance in sorted(touched.items())]
         batch["home"] = [(home,) for home in sorted({home for home, _ in touched})]
         batch["job"] = [(when,) for when in {when for _, when in touched}]
+        cents = sum(row[3] for row in batch["sale"])
+        batch["figure"] = [("sales", len(batch["sale"])), ("sales_cents", cents)]
         batches.append(batch)
     return batches
 
@@ -141,6 +145,18 @@ def _sqlite(path: str, batches: Rows) -> float:
             " VALUES ('cards.points_expiry', '', ?1, ?1, 'waiting', 0, '{}', NULL)"
             " ON CONFLICT DO NOTHING",
             batch["job"],
+        )
+        connection.executemany(
+            f"INSERT INTO day_figure (centre_id, day, kind, figure) VALUES ('{facts.CENTRE}',"
+            " '2026-01-01', ?, ?) ON CONFLICT (centre_id, day, kind)"
+            " DO UPDATE SET figure = figure + excluded.figure",
+            batch["figure"],
+        )
+        connection.execute(
+            "INSERT INTO matter (kind, item_id, centre_id, is_open, due, seen_at)"
+            f" VALUES ('till', '{facts.TILL}', '{facts.CENTRE}', 1, ?1, ?1) ON CONFLICT"
+            " (kind, item_id) DO UPDATE SET due = excluded.due, seen_at = excluded.seen_at",
+            (batch["sale"][-1][-1],),
         )
         connection.execute(
             "INSERT INTO place VALUES ('in', 'shop.events', 0, ?, '', 0, 0)"
@@ -203,6 +219,19 @@ def _postgresql(url: str, batches: Rows) -> float:
                 " VALUES ('cards.points_expiry', '', %s, %s, 'waiting', 0, '{}', NULL)"
                 " ON CONFLICT DO NOTHING",
                 [(when.isoformat(), when) for (when,) in batch["job"]],
+            )
+            cursor.executemany(
+                f"INSERT INTO day_figure (centre_id, day, kind, figure) VALUES ('{facts.CENTRE}',"
+                " '2026-01-01', %s, %s) ON CONFLICT (centre_id, day, kind)"
+                " DO UPDATE SET figure = day_figure.figure + excluded.figure",
+                batch["figure"],
+            )
+            ended = batch["sale"][-1][-1]
+            cursor.execute(
+                "INSERT INTO matter (kind, item_id, centre_id, is_open, due, seen_at)"
+                f" VALUES ('till', '{facts.TILL}', '{facts.CENTRE}', true, %s, %s) ON CONFLICT"
+                " (kind, item_id) DO UPDATE SET due = excluded.due, seen_at = excluded.seen_at",
+                (ended, ended),
             )
             cursor.execute(
                 "INSERT INTO place VALUES ('in', 'shop.events', 0, %s, '', 0, 0) ON CONFLICT"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,10 +61,19 @@ def ratio(name: str, pairs: Sequence[tuple[float, float]], least: float | None) 
     )
 
 
-async def alternate(
-    rounds: int,
-    baseline: Callable[[], Awaitable[float]],
-    ours: Callable[[], Awaitable[float]],
-) -> list[tuple[float, float]]:
-    """Rates of baseline and ours, taken in turns."""
-    return [(await baseline(), await ours()) for _ in range(rounds)]
+def slower(name: str, pairs: Sequence[tuple[float, float]], most: float | None) -> Figure:
+    """How many times as long ours (second of each pair, in seconds) takes as the first."""
+    ratios = [ours / baseline for baseline, ours in pairs]
+    middle = statistics.median(ratios)
+    return Figure(
+        name,
+        middle,
+        "x",
+        f"at most {most:g} x" if most is not None else "",
+        middle <= most if most is not None else None,
+        ratios,
+        {
+            "baseline_ms": [round(b * 1000, 1) for b, _ in pairs],
+            "ours_ms": [round(o * 1000, 1) for _, o in pairs],
+        },
+    )

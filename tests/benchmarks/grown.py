@@ -2,8 +2,9 @@
 
 Rows are those that years of work leave: households with a person, words to find it by and a card;
 transfers with their entries, buckets, the sale and the timeline in cards; sales with their line and
-movement in the shop; inboxes and sent outboxes in both. Sizes at scale 1: 100,000 households,
-5,000,000 ledger entries and 1,000,000 sales.
+movement in the shop; inboxes and sent outboxes in both. Ids that follow from others (movements of
+sales, what cards tells of them) have no order, as in real stores: new ones fall among them. Sizes
+at scale 1: 100,000 households, 5,000,000 ledger entries and 1,000,000 sales.
 """
 
 from __future__ import annotations
@@ -93,6 +94,12 @@ class _Words:
             return f"'{prefix}' || printf('%0{width}d', {number})"
         return f"'{prefix}' || lpad(({number})::text, {width}, '0')"
 
+    def no_order(self) -> str:
+        """An id as one that follows from others: 36 characters anywhere among them."""
+        if self.sqlite:
+            return "lower(hex(randomblob(18)))"
+        return "gen_random_uuid()::text"
+
     def moment(self, seconds: str, since: str = "2026-01-01") -> str:
         """A time so many seconds after a day."""
         if self.sqlite:
@@ -136,13 +143,13 @@ def _fast(url: str) -> Iterator[tuple[_Runs, _Words]]:
         server.execute("VACUUM ANALYZE")
 
 
-def _outbox(sql: _Words, topic: str, kind: str, key: str, count: int, prefix: str) -> str:
+def _outbox(sql: _Words, topic: str, kind: str, key: str, count: int, event_id: str) -> str:
     """Events that were sent long ago, as large as real ones."""
     headers = '{"ce_type": "' + kind + '", "ce_specversion": "1.0", "ce_source": "/grown"}'
     body = '{"household_id": "household-0000000", "points": 3, "available": 30, "held": 0}'
     return (
         "INSERT INTO outbox (id, topic, key, type, headers, body, at)"
-        f" SELECT {sql.name(prefix, 'n', 12)}, '{topic}', {key}, '{kind}',"
+        f" SELECT {event_id}, '{topic}', {key}, '{kind}',"
         f" {sql.json(headers)}, {sql.body(body)}, {sql.moment('n')}"
         f" FROM {sql.numbers(count)} ORDER BY n"
     )
@@ -207,7 +214,7 @@ def _cards(size: Size, sql: _Words) -> Sequence[str]:
         "INSERT INTO timeline (event_id, household_id, at, kind, facts)"
         f" SELECT {sql.name('00000000-told-', 'n', 12)}, {home}, {sql.moment('n')},"
         f" 'shop.sale.completed', {sql.json(_FACTS)} FROM {sql.numbers(moved)} ORDER BY n",
-        _outbox(sql, "cards.events", "cards.points.credited.v1", home, moved, "00000000-cards-"),
+        _outbox(sql, "cards.events", "cards.points.credited.v1", home, moved, sql.no_order()),
         *_SENT,
     ]
 
@@ -237,7 +244,7 @@ def _shop(size: Size, sql: _Words) -> Sequence[str]:
         f" {sql.moment('n')} FROM {sql.numbers(size.sales)} ORDER BY n",
         "INSERT INTO movement (id, product_id, reason, quantity, on_hand, origin, note,"
         " override_reason, actor, at)"
-        f" SELECT {sql.name('00000000-moved-', 'n', 12)}, {product}, 'sale', -1, 1000,"
+        f" SELECT {sql.no_order()}, {product}, 'sale', -1, 1000,"
         f" {sql.name('grown-', 'n', 12)}, '', '', 'system', {sql.moment('n')}"
         f" FROM {sql.numbers(size.sales)} ORDER BY n",
         "UPDATE product SET on_hand ="
@@ -251,8 +258,15 @@ def _shop(size: Size, sql: _Words) -> Sequence[str]:
             "shop.sale.completed.v1",
             sql.name("grown-", "n", 12),
             size.sales,
-            "00000000-sold-",
+            sql.name("00000000-sold-", "n", 12),
         ),
-        _outbox(sql, "shop.events", "shop.stock.moved.v1", product, size.sales, "00000000-stock-"),
+        _outbox(
+            sql,
+            "shop.events",
+            "shop.stock.moved.v1",
+            product,
+            size.sales,
+            sql.name("00000000-stock-", "n", 12),
+        ),
         *_SENT,
     ]

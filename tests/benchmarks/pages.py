@@ -143,9 +143,7 @@ IDENTITY_PAGES: Paths = {
 async def run(place: Place) -> list[Figure]:
     """The slowest pages of each service, engine by engine."""
     size = grown.Size(place.size(100_000), place.size(500_000), place.size(100_000))
-    return [
-        await _pages(place, engine, service, fill, paths, size)
-        for engine in place.engines
+    for engine in place.engines:
         for service, fill, paths in (
             (CARDS, grown.fill_cards, CARDS_PAGES),
             (SHOP, grown.fill_shop, SHOP_PAGES),
@@ -153,8 +151,9 @@ async def run(place: Place) -> list[Figure]:
             (NOTIFICATIONS, grown_more.fill_notifications, NOTIFICATIONS_PAGES),
             (NETWORK, grown_more.fill_network, NETWORK_PAGES),
             (IDENTITY, grown_more.fill_identity, IDENTITY_PAGES),
-        )
-    ]
+        ):
+            place.figures.append(await _pages(place, engine, service, fill, paths, size))
+    return place.figures
 
 
 async def _pages(

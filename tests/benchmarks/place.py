@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,8 @@ from web.serve import spare_the_collector
 
 KAFKA_WITHIN = 120.0
 """Seconds until a broker answers, on a machine that is busy with other things."""
+
+_SHIM = Path(__file__).parent / "slow_disk.c"
 
 _OF_THE_SERVER = ("shared_buffers", "max_connections", "log_min_duration_statement")
 
@@ -63,6 +67,11 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def missing(self) -> str:
+        """What there is not on this machine, in one sentence; "" when all is there."""
+        return self._no_postgresql
+
     def size(self, usual: int, *, least: int = 1) -> int:
         """``usual`` at this run's scale."""
         return max(least, int(usual * self.scale))
@@ -75,6 +84,17 @@ class Place:
         except NoPostgresql:
             return ("sqlite",)
         return ("sqlite", "postgresql")
+
+    async def slow_disk(self) -> dict[str, str] | None:
+        """With which variables of its environment a process waits 5 ms more for each fsync; None
+        where there is no C compiler."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            return None
+        library = self.folder / "slow_disk.so"
+        words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SHIM), "-ldl"]
+        await asyncio.to_thread(subprocess.run, words, check=True)
+        return {"LD_PRELOAD": str(library)}
 
     # Kafka
 
@@ -156,7 +176,8 @@ class Place:
         self._administer(f"DROP DATABASE {address.database} WITH (FORCE)")
 
     def server(self) -> str:
-        """A PostgreSQL that commits to the disk, set as the house does. Raises NoPostgresql."""
+        """A PostgreSQL that commits to the disk, with the memory and connections that it has in
+        the house; over a socket of its folder, for whoever is measured. Raises NoPostgresql."""
         if self._no_postgresql:
             raise NoPostgresql(self._no_postgresql)
         if self._postgresql is None:

@@ -109,6 +109,11 @@ def _facts(sale: SaleCompleted) -> dict[str, Any]:
     }
 
 
+def _figures(sale: SaleCompleted) -> tuple[tuple[str, int], ...]:
+    """What a sale adds to the figures of its centre's day."""
+    return ("sales", 1), ("sales_cents", sale.total_cents)
+
+
 def _headers(event_id: str, cause: str, sale: SaleCompleted, now: datetime) -> dict[str, str]:
     return {
         "ce_specversion": "1.0",
@@ -196,6 +201,21 @@ def _sqlite(path: str) -> Apply:
                 "INSERT INTO timeline VALUES (?, ?, ?, 'shop.sale.completed', ?)",
                 (event_id, sale.household_id, text(sale.sold_at), json.dumps(_facts(sale))),
             )
+            for figure in _figures(sale):
+                execute(
+                    "INSERT INTO day_figure (centre_id, day, kind, figure) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (centre_id, day, kind)"
+                    " DO UPDATE SET figure = figure + excluded.figure",
+                    (sale.centre_id, sale.sold_at.date().isoformat(), *figure),
+                )
+            execute(
+                "INSERT INTO matter (kind, item_id, centre_id, is_open, due, seen_at)"
+                " VALUES ('till', ?1, ?2, 1, ?3, ?3) ON CONFLICT (kind, item_id) DO UPDATE"
+                " SET centre_id = excluded.centre_id, is_open = excluded.is_open,"
+                " due = excluded.due, seen_at = excluded.seen_at"
+                " WHERE seen_at <= excluded.seen_at",
+                (sale.till_id, sale.centre_id, text(sale.sold_at)),
+            )
             told = derived(event_id, PointsCredited.ce_type(), sale.household_id)
             execute(
                 "INSERT INTO outbox (id, topic, key, previous, cause, type, headers, body, at)"
@@ -225,7 +245,8 @@ def _postgresql(url: str) -> Apply:
     connection.execute("SET synchronous_commit = on")
 
     def apply(event_id: str, sale: SaleCompleted) -> None:
-        """Three round trips: what must be asked, in two; what is only written, in one pipeline."""
+        """Two round trips: what must be asked, and what is only written; beginning and end go with
+        them."""
         now = datetime.now(UTC)
         expires = _expiry(sale)
         points = earned_by_money(sale.money_cents, facts.PER_EURO)
@@ -233,7 +254,7 @@ def _postgresql(url: str) -> Apply:
             hashlib.blake2b(sale.household_id.encode(), digest_size=8).digest(), signed=True
         )
         transfer = str(uuid.uuid4())
-        with connection.transaction(), connection.pipeline():
+        with connection.pipeline(), connection.transaction():
             new = connection.execute(
                 "INSERT INTO inbox VALUES (%s, 'shop.events') ON CONFLICT DO NOTHING",
                 (event_id,),
@@ -301,6 +322,21 @@ def _postgresql(url: str) -> Apply:
             execute(
                 "INSERT INTO timeline VALUES (%s, %s, %s, 'shop.sale.completed', %s)",
                 (event_id, sale.household_id, sale.sold_at, Jsonb(_facts(sale))),
+            )
+            for figure in _figures(sale):
+                execute(
+                    "INSERT INTO day_figure (centre_id, day, kind, figure) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (centre_id, day, kind)"
+                    " DO UPDATE SET figure = day_figure.figure + excluded.figure",
+                    (sale.centre_id, sale.sold_at.date(), *figure),
+                )
+            execute(
+                "INSERT INTO matter (kind, item_id, centre_id, is_open, due, seen_at)"
+                " VALUES ('till', %s, %s, true, %s, %s) ON CONFLICT (kind, item_id) DO UPDATE"
+                " SET centre_id = excluded.centre_id, is_open = excluded.is_open,"
+                " due = excluded.due, seen_at = excluded.seen_at"
+                " WHERE matter.seen_at <= excluded.seen_at",
+                (sale.till_id, sale.centre_id, sale.sold_at, sale.sold_at),
             )
             credited = _credited(sale, transfer, available + points, now)
             execute(

@@ -47,7 +47,9 @@ async def run(place: Place) -> list[Figure]:
     except NoPostgresql as error:
         return [Figure(str(error), float("nan"), "")]
     count = place.size(EVENTS, least=1_000)
-    return [await _replicas(place, number, count) for number in REPLICAS]
+    for number in REPLICAS:
+        place.figures.append(await _replicas(place, number, count))
+    return place.figures
 
 
 async def _replicas(place: Place, number: int, count: int) -> Figure:

@@ -3,11 +3,13 @@
 Eight tills send their next sale as soon as the last was answered, over connections that stay open.
 Ours is the shop as it runs, with everything that a request goes through (sign-in, checks, metrics,
 log lines, errors), once without a bus, which is the same work as the baseline's and the target, and
-once with relay and broker busy on the same cores. The baseline is `benchmarks.bare_shop`.
+once with relay and broker busy on the same cores. The baseline is `benchmarks.bare_shop`. On SQLite
+both once more on a disk that takes 5 ms more for each fsync, as that of an old PC does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,24 +29,33 @@ SECONDS = 4.0
 
 async def run(place: Place) -> list[Figure]:
     """The ratios, engine by engine."""
-    figures = place.figures
+    figures, seconds = place.figures, max(1.0, SECONDS * place.scale)
     for engine in place.engines:
         template = new_shop(place, engine)
         alone, whole = [], []
         cpu = 0.0
         for turn in range(place.rounds):
-            bare, _ = await rate(place, template, None, bare=True)
-            mine, cpu = await rate(place, template, None)
+            bare, _ = await rate(place, template, None, bare=True, seconds=seconds)
+            mine, cpu = await rate(place, template, None, seconds=seconds)
             alone.append((bare, mine))
             # A broker of its own: a relay takes in what it finds in its topic and does not know.
             kafka = place.new_kafka(f"kafka-{engine}-{turn}")
-            whole.append((bare, (await rate(place, template, kafka))[0]))
+            whole.append((bare, (await rate(place, template, kafka, seconds=seconds))[0]))
             kafka.kill()
         figures.append(ratio(f"{engine}: of a bare endpoint, without a bus", alone, 0.6))
         figures[-1].details["generators_share_of_a_core"] = round(cpu, 2)
         figures.append(
             ratio(f"{engine}: of a bare endpoint, relay and broker at work", whole, None)
         )
+    if (slow := await place.slow_disk()) is not None:
+        template = new_shop(place, "sqlite")
+        pairs = []
+        for _ in range(place.rounds):
+            bare, _ = await rate(place, template, None, bare=True, seconds=seconds, extra=slow)
+            mine, _ = await rate(place, template, None, seconds=seconds, extra=slow)
+            pairs.append((bare, mine))
+        name = "sqlite, 5 ms more for each fsync: of a bare endpoint, without a bus"
+        figures.append(ratio(name, pairs, None))
     return figures
 
 
@@ -65,13 +76,15 @@ async def rate(
     bare: bool = False,
     seconds: float = SECONDS,
     households: int = HOUSEHOLDS,
+    extra: Mapping[str, str] | None = None,
 ) -> tuple[float, float]:
-    """Sales per second on a copy of this store, and the generator's share of a core."""
+    """Sales per second on a copy of this store, and the generator's share of a core. `extra` goes
+    into the environment of who is measured."""
     url = place.copy(template)
     with ExitStack() as stack:
         command = ("-m", "benchmarks.bare_shop") if bare else ()
-        extra = {"PYTHONPATH": str(Path(__file__).parents[1])}
-        shop = stack.enter_context(served("shop", url, kafka, command=command, extra=extra))
+        given = {"PYTHONPATH": str(Path(__file__).parents[1]), **(extra or {})}
+        shop = stack.enter_context(served("shop", url, kafka, command=command, extra=given))
         await sell_all(shop.port, TILLS, 1.0, households=households)
         before = own_cpu()
         found = await sell_all(shop.port, TILLS, seconds, households=households)

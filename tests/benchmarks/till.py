@@ -8,7 +8,6 @@ import random
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 from benchmarks import facts
 from benchmarks.figures import percentile
 from benchmarks.served import Line, Lines, own_cpu
+from runtime.ids import SystemIds
 from web.roles import Role
 from web.testing import token
 
@@ -151,13 +151,15 @@ async def sell(
     watch: Watch | None = None,
     warm_up: float = 2.0,
     seed: int = 7,
+    over: asyncio.Event | None = None,
 ) -> Sold:
-    """Sales at a Poisson rate for a time. Each is sent when it is due, whatever became of those
-    before it, and counted from then. Those of the warm-up are not counted.
+    """Sales at a Poisson rate for a time, or until something is `over`. Each is sent when it is
+    due, whatever became of those before it, and counted from then. Those of the warm-up are not
+    counted. Their ids are made as the till's page makes them.
 
     Raises RuntimeError when a sale was refused: what is left then would be the time of others.
     """
-    dice = random.Random(seed)
+    dice, ids = random.Random(seed), SystemIds()
     lines = Lines(port, till_token())
     sold = Sold()
     sent: list[asyncio.Task[None]] = []
@@ -175,7 +177,9 @@ async def sell(
 
     while (due := due + dice.expovariate(rate)) < ends:
         await asyncio.sleep(max(0.0, due - time.time()))
-        sale = Sale(str(uuid.uuid4()), due)
+        if over is not None and over.is_set():
+            break
+        sale = Sale(ids.new(), due)
         if watch is not None:
             watch.expect(sale)
         body = sale_body(sale.id, dice.randrange(households), dice.randrange(facts.PRODUCTS))
@@ -190,7 +194,7 @@ async def sell(
 
 async def sell_all(port: int, connections: int, seconds: float, *, households: int) -> float:
     """Sales per second when every till sends its next as soon as the last was answered."""
-    dice = random.Random(11)
+    dice, ids = random.Random(11), SystemIds()
     credential = till_token()
     counts: list[int] = []
     begun = time.monotonic()
@@ -198,8 +202,7 @@ async def sell_all(port: int, connections: int, seconds: float, *, households: i
     async def one_till() -> None:
         line, count = Line(port, credential), 0
         while time.monotonic() - begun < seconds:
-            sale_id = str(uuid.uuid4())
-            body = sale_body(sale_id, dice.randrange(households), dice.randrange(facts.PRODUCTS))
+            body = sale_body(ids.new(), dice.randrange(households), dice.randrange(facts.PRODUCTS))
             status, answer = await line.ask("POST", PATH, body)
             if status != 201:
                 raise RuntimeError(f"a sale was answered with {status}: {answer[:200]!r}")

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -25,12 +23,13 @@ from typing import Any
 
 import httpx
 
-from benchmarks import facts
+from benchmarks import facts, grown
 from benchmarks.figures import Figure, at_most, percentile
 from benchmarks.place import Place
 from benchmarks.served import Served, served
 from benchmarks.till import Sold, Watch, milliseconds, sell
 from cards.app import SERVICE as CARDS
+from messaging.bus import Bus
 from solidarity_shop.app import SERVICE as SHOP
 from vicinato.testing.brokers import TestKafka
 from web.roles import Role
@@ -43,7 +42,11 @@ SELDOM_SECONDS = 40.0
 BUSY_RATE = 20.0
 BUSY_SECONDS = 12.0
 BEHIND = 100_000
-SHIM = Path(__file__).parent / "slow_disk.c"
+GROWN_SHARE = 0.1
+"""Of 1,000,000 sales, for the store that is backed up."""
+CAUGHT_UP_WITHIN = 120.0
+LOOKED_EVERY = 0.25
+"""Seconds between two looks whether something still goes on."""
 
 
 @dataclass
@@ -74,7 +77,8 @@ async def run(place: Place) -> list[Figure]:
         figures[-1].details["stages_ms"] = _stages(often, running.times)
         if seldom is not None:
             figures += _lines(f"{engine}, {SELDOM:g} sales/s", seldom, *limits)
-    figures += await _while_busy(place)
+    for engine in place.engines:
+        figures += await _while_busy(place, engine)
     figures += await _slow_disk(place)
     return figures
 
@@ -175,18 +179,11 @@ def _p50_p99(values: Sequence[float]) -> str:
     return f"{percentile(values, 0.5):.1f} / {percentile(values, 0.99):.1f}"
 
 
-# a slow disk
-
-
 async def _slow_disk(place: Place) -> list[Figure]:
-    library = place.folder / "slow_disk.so"
     name = "sqlite, 5 ms more for each fsync"
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
+    extra = await place.slow_disk()
+    if extra is None:
         return [Figure(f"{name}: left out, there is no C compiler here", float("nan"), "ms")]
-    words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SHIM), "-ldl"]
-    await asyncio.to_thread(subprocess.run, words, check=True)
-    extra = {"LD_PRELOAD": str(library)}
     kafka = place.new_kafka("kafka-slow", environment=extra)
     async with house(place, "sqlite", kafka, extra=extra) as running:
         sold = await _sold(running, OFTEN, place.scale * SECONDS * 0.75)
@@ -199,35 +196,47 @@ async def _slow_disk(place: Place) -> list[Figure]:
 # while something large goes on
 
 
-async def _while_busy(place: Place) -> list[Figure]:
+async def _while_busy(place: Place, engine: str) -> list[Figure]:
+    """Sales while the shop catches up, builds a read model anew, and is backed up: those that were
+    due while it went on."""
     behind = place.size(BEHIND)
     known, told_of = facts.registrations(HOUSEHOLDS), facts.credits(behind, HOUSEHOLDS)
     made = facts.messages(chain(known, told_of), "cards")
-    await facts.send(place.bus("cards"), "cards.events", made)
-    url = place.new_store(SHOP, "sqlite")
+    kafka = place.new_kafka(f"kafka-busy-{engine}")
+    bus = Bus(kafka.bootstrap, "cards", kafka.secret("cards"))
+    await facts.send(bus, "cards.events", made)
+    url = place.new_store(SHOP, engine)
     facts.into(url, lambda store: facts.fill_shop(store, HOUSEHOLDS))
-    with served("shop", url, place.kafka) as shop:
-        catching_up = await _busy(shop)
+    with served("shop", url, kafka) as shop:
+        await asyncio.to_thread(_while, lambda: _lag(shop.port) == 0, CAUGHT_UP_WITHIN)
+        catching_up = await _busy(shop, lambda: _lag(shop.port) > 0)
         applied = round(behind - _lag(shop.port))
-        await asyncio.to_thread(_caught_up, shop.port)
+        await asyncio.to_thread(_while, lambda: _lag(shop.port) > 0, CAUGHT_UP_WITHIN)
         _rebuild(shop.port)
-        rebuilding = await _busy(shop)
-        selling = asyncio.create_task(_busy(shop))
-        backups = [await _backup(place, url)]
-        while not selling.done():  # one alone is over before the tenth sale
+        rebuilding = await _busy(shop, lambda: _rebuilds(shop.port))
+    place.drop(url)
+    size = grown.Size.of(min(1.0, GROWN_SHARE * place.scale))
+    url = place.new_store(SHOP, engine)
+    grown.fill_shop(url, size)
+    with served("shop", url, kafka) as shop:
+        selling = asyncio.create_task(_busy(shop, None, households=size.households))
+        backups: list[float] = []
+        while not selling.done():
             backups.append(await _backup(place, url))
         backing_up = await selling
+    kafka.kill()
+    place.drop(url)
     told: dict[str, tuple[Sold, dict[str, Any]]] = {
         f"a catch-up of {behind:,} events": (catching_up, {"applied_meanwhile": applied}),
         f"a rebuild from {behind:,} events": (rebuilding, {}),
-        "backups one after the other": (
+        f"backups of {size.sales:,} sales, one after the other": (
             backing_up,
             {"taken": len(backups), "size_mb": round(max(backups), 1)},
         ),
     }
     return [
         at_most(
-            f"sqlite, {BUSY_RATE:g} sales/s during {name}: due to answered, p99",
+            f"{engine}, {BUSY_RATE:g} sales/s during {name}: due to answered, p99",
             percentile(sold.answered(), 0.99) * 1000,
             "ms",
             100,
@@ -252,15 +261,36 @@ async def _backup(place: Place, url: str) -> float:
     return file.stat().st_size / 2**20
 
 
-async def _busy(shop: Served) -> Sold:
-    return await sell(
+async def _busy(
+    shop: Served, goes_on: Callable[[], bool] | None, *, households: int = HOUSEHOLDS
+) -> Sold:
+    """Sales for a time, but no longer than something goes on."""
+    over = asyncio.Event()
+
+    async def look(goes_on: Callable[[], bool]) -> None:
+        await asyncio.to_thread(_while, goes_on, BUSY_SECONDS)
+        over.set()
+
+    looking = asyncio.create_task(look(goes_on)) if goes_on is not None else None
+    sold = await sell(
         shop.port,
         BUSY_RATE,
         BUSY_SECONDS,
-        households=HOUSEHOLDS,
+        households=households,
         warm_up=0.5,
         seed=time.monotonic_ns(),
+        over=over,
     )
+    if looking is not None:
+        await looking
+    return sold
+
+
+def _while(goes_on: Callable[[], bool], seconds: float) -> None:
+    """Until it does not go on any more, but no longer than this."""
+    until = time.monotonic() + seconds
+    while goes_on() and time.monotonic() < until:
+        time.sleep(LOOKED_EVERY)
 
 
 def _lag(port: int) -> float:
@@ -270,19 +300,21 @@ def _lag(port: int) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def _caught_up(port: int) -> None:
-    until = time.monotonic() + 120
-    while _lag(port) > 0 and time.monotonic() < until:
-        time.sleep(0.5)
-
-
 def _rebuild(port: int) -> None:
     answer = httpx.post(
         f"http://127.0.0.1:{port}/shop/api/projections/households_seen/rebuild",
-        headers={
-            "Authorization": f"Bearer {token(Role.ADMINISTRATOR)}",
-            "Idempotency-Key": "bench-rebuild",
-        },
+        headers={**_ADMINISTRATOR, "Idempotency-Key": "bench-rebuild"},
         timeout=30,
     )
     answer.raise_for_status()
+
+
+def _rebuilds(port: int) -> bool:
+    """Whether a read model is still being built anew."""
+    path = f"http://127.0.0.1:{port}/shop/api/projections"
+    answer = httpx.get(path, headers=_ADMINISTRATOR, timeout=30).raise_for_status()
+    progress = [item["progress"] for item in answer.json()["items"]]
+    return any(one is not None and not one["done"] for one in progress)
+
+
+_ADMINISTRATOR = {"Authorization": f"Bearer {token(Role.ADMINISTRATOR)}"}
