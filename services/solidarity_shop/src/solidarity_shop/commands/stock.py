@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from contracts.shop import StockMoved, StockReason
 from messaging import Transaction
 from runtime.store import change, insert_once
@@ -103,11 +105,32 @@ def moved(tx: Transaction, moves: Sequence[Move]) -> None:
         for move in moves
     ]
     if not insert_once(tx.connection, store.movement, rows):
-        raise known.other_content("movement.repeated_with_other_content")
-    on_hand = [{"id": row["product_id"], "on_hand": row["on_hand"]} for row in rows]
+        recovered = _recovered(tx, rows)
+        moves = [move for move in moves if move.movement_id not in recovered]
+    on_hand = [{"id": move.product["id"], "on_hand": move.after.on_hand} for move in moves]
     change(tx.connection, store.product, on_hand, key="id")
     for move in moves:
         _tell_moved(tx, move)
+
+
+def _recovered(tx: Transaction, rows: Sequence[store.Row]) -> set[str]:
+    """Which of these movements were there already: in a store that was put back, where the event of
+    a movement had reached the bus and that of the sale or refund had not. Their goods have moved.
+
+    Raises Refusal("movement.repeated_with_other_content") when one is there for another reason.
+    """
+    table, wanted = store.movement, {row["id"]: row for row in rows}
+    found = tx.connection.execute(sa.select(table).where(table.c.id.in_(wanted))).mappings()
+    recovered: set[str] = set()
+    for there in found:
+        row = wanted[there["id"]]
+        if there["actor"] == store.RECOVERED and all(
+            there[name] == row[name] for name in ("product_id", "reason", "quantity", "origin")
+        ):
+            recovered.add(there["id"])
+        elif (there["actor"], there["at"]) != (row["actor"], row["at"]):  # not written just now
+            raise known.other_content("movement.repeated_with_other_content")
+    return recovered
 
 
 def _tell_moved(tx: Transaction, move: Move) -> None:
