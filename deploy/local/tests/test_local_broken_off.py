@@ -35,6 +35,17 @@ from vicinato.settings import SERVICES
 
 from .installation import PAIR, staged, taken
 
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Also where the tests run in the background, whose Ctrl-C is nobody's."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 # a backup
 
 
