@@ -14,7 +14,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json, to_jsonable_python
 from starlette.datastructures import FormData
 
 from messaging import Transaction
@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+S = TypeVar("S")
 
 CSRF = "_csrf"
 NONCE = "_nonce"
 OWN = frozenset({CSRF, NONCE})
 """Hidden fields of the house, never part of a model."""
+
+SEEN = "seen"
+"""Hidden field of a form that changes what is there: what it showed. The form's model has it as
+``seen: Json[...]``, the template as ``{{ seen(form) }}``, the command compares it with what holds.
+"""
 
 _AMOUNT = re.compile(r"^(-?)(\d{1,9}|\d{1,3}(?:\.\d{3})+)(?:,(\d{1,2}))?$")
 
@@ -150,6 +156,69 @@ def read(call: Call, sent: FormData, model: type[M], to: Translator) -> Form[M]:
 def initial(model: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """Values to show first, from a model or a mapping."""
     return model.model_dump() if isinstance(model, BaseModel) else dict(model)
+
+
+def showing(shown: object, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Values of a form that changes what is there, with what it shows in ``SEEN``.
+
+    ``shown`` is a model, dataclass or mapping, each field of it a field of the form; where the form
+    has other fields (rows), they are ``values``.
+    """
+    fields = _fields(shown) if values is None else values
+    return {**fields, SEEN: to_json(shown).decode()}
+
+
+def renew(
+    form: Form[M],
+    now: S,
+    changed_meanwhile: Refusal,
+    rows: Callable[[S, M | None], dict[str, Any]] | None = None,
+) -> None:
+    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
+    now, so that the next save undoes nothing. A form that does not say what it showed is begun
+    anew. Any other form stays as it is.
+
+    ``now`` is what the form would show if it were opened, of the type of its ``seen``;
+    ``changed_meanwhile`` is told with it. A form with rows gives ``rows``: its values from what is
+    there now, and, if not None, from what was typed; errors at fields go, since a row may have
+    another number by now.
+    """
+    if SEEN in form.errors:
+        form.values, form.errors = showing(now) if rows is None else rows(now, None), {}
+    elif form.model is None or (was := getattr(form.model, SEEN)) == now:
+        return
+    elif rows is None:
+        kept = untouched(_fields(form.model), _fields(was), _fields(now))
+        form.values |= showing(now, kept)
+    else:
+        form.values, form.errors = rows(now, form.model), {}
+    form.refuse(changed_meanwhile)
+
+
+def untouched(
+    typed: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of ``now`` that were sent as they had been shown, or not at all."""
+    return {
+        name: value
+        for name, value in now.items()
+        if name not in typed or _same(typed[name], was.get(name))
+    }
+
+
+def _same(typed: Any, shown: Any) -> bool:
+    """A browser sends lists in the order of their boxes, and ends lines in its own way."""
+    if isinstance(typed, list) and isinstance(shown, list):
+        return all(one in shown for one in typed) and all(one in typed for one in shown)
+    if isinstance(typed, str) and isinstance(shown, str):
+        return typed.splitlines() == shown.splitlines()
+    return bool(typed == shown)
+
+
+def _fields(shown: object) -> dict[str, Any]:
+    """The fields of a model, dataclass or mapping as JSON has them."""
+    fields: dict[str, Any] = to_jsonable_python(shown)
+    return fields
 
 
 def _clean(item: Any) -> Any:

@@ -20,6 +20,7 @@ from cards.models import (
 )
 from cards.pages.common import AtDesk, Id, centres_of, household_of, labels
 from cards.words import PURPOSES
+from web import forms
 from web.call import Call
 from web.forms import Form
 from web.translations import NAMES
@@ -97,8 +98,7 @@ async def register(call: AtDesk) -> Response:
 async def changing(household_id: Id, call: AtDesk) -> Response:
     household = await household_of(call, household_id)
     shown = HouseholdShown.model_validate(household)
-    values = _values(shown, [_row(member) for member in shown.members])
-    return await _change_page(call, household_id, call.blank(Changing, values), 0)
+    return await _change_page(call, household_id, call.blank(Changing, _values(shown)), 0)
 
 
 @router.post("/households/{household_id}/change")
@@ -114,19 +114,33 @@ async def change(household_id: Id, call: AtDesk) -> Response:
             lambda tx: commands.change_household(tx, household_id, wanted, seen=seen)
         )
     if not form.ok:
-        _renew(form, HouseholdShown.model_validate(await household_of(call, household_id)))
+        now = HouseholdShown.model_validate(await household_of(call, household_id))
+        forms.renew(form, now, commands.household_changed_meanwhile(), _values)
         return await _change_page(call, household_id, form, 0)
     return call.redirect(f"/cards/households/{household_id}")
 
 
-def _values(shown: HouseholdShown, rows: list[dict[str, str]]) -> dict[str, Any]:
-    """The form with these rows, and what it showed."""
+def _values(now: HouseholdShown, typed: Changing | None = None) -> dict[str, Any]:
+    """The form of a household as it is now; what was touched in ``typed`` is kept, by member and
+    not by row: who left has none any more, who joined has one."""
+    zone, joining = now.zone, []
+    was: dict[str, dict[str, str]] = {}
+    mine: dict[str, dict[str, str]] = {}
+    if typed is not None:
+        zone = now.zone if typed.zone == typed.seen.zone else typed.zone
+        was = {member.id: _row(member) for member in typed.seen.members}
+        mine = {row.id: _row(row) for row in typed.members if row.id}
+        joining = [_row(row) for row in typed.members if not row.id]
+    rows = []
+    for member in now.members:
+        row = mine.get(member.id, {})
+        rows.append(row | forms.untouched(row, was.get(member.id, {}), _row(member)))
     members = {
         f"members.{place}.{name}": value
-        for place, row in enumerate(rows)
+        for place, row in enumerate(rows + joining)
         for name, value in row.items()
     }
-    return {"zone": shown.zone, **members, "seen": shown.model_dump_json()}
+    return forms.showing(now, {"zone": zone, **members})
 
 
 def _row(member: MemberShown | MemberRow) -> dict[str, str]:
@@ -134,36 +148,6 @@ def _row(member: MemberShown | MemberRow) -> dict[str, str]:
     row = {name: str(getattr(member, name) or "") for name in SHOWN}
     leaves = isinstance(member, MemberRow) and member.leaves
     return {**row, "holder": "yes" if member.holder else "", "leaves": "yes" if leaves else ""}
-
-
-def _renew(form: Form[Changing], now: HouseholdShown) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing. A form that does not say what it showed is begun
-    anew."""
-    if "seen" in form.errors:
-        form.values, form.errors = _values(now, [_row(member) for member in now.members]), {}
-        form.refuse(commands.household_changed_meanwhile())
-        return
-    if form.model is None or form.data.seen == now:
-        return
-    typed, seen = form.data, form.data.seen
-    was = {member.id: _row(member) for member in seen.members}
-    mine = {row.id: _row(row) for row in typed.members if row.id}
-    rows = []
-    for member in now.members:
-        before = was.get(member.id, {})
-        touched = {
-            name: value
-            for name, value in mine.get(member.id, {}).items()
-            if value != before.get(name)
-        }
-        rows.append(_row(member) | touched)
-    rows += [_row(row) for row in typed.members if not row.id]
-    form.values = _values(now, rows)
-    if typed.zone != seen.zone:
-        form.values["zone"] = typed.zone
-    form.errors.clear()
-    form.refuse(commands.household_changed_meanwhile())
 
 
 def _wanted(form: Form[Changing]) -> HouseholdChange:

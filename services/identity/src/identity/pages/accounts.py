@@ -18,7 +18,7 @@ from identity.domain.addresses import email_of
 from identity.domain.passwords import FOR_FAMILIES, FOR_STAFF, LONGEST, acceptable
 from identity.queries import AccountShown
 from runtime.refusals import Invalid
-from web import Call, Form, Paged, Paging, allow
+from web import Call, Form, Paged, Paging, allow, forms
 from web.translations import NAMES
 
 router = APIRouter(include_in_schema=False)
@@ -153,8 +153,8 @@ async def create(call: Keepers) -> Response:
 async def edit_page(account_id: str, call: Keepers) -> Response:
     """An account and the form that changes it."""
     found = await _shown(call, account_id)
-    values = found.model_dump(mode="json") | {"seen": _seen(found).model_dump_json()}
-    return await _form_page(call, call.blank(EditForm, values), found)
+    form = call.blank(EditForm, forms.showing(_seen(found)))
+    return await _form_page(call, form, found)
 
 
 @router.post(f"{LIST}/{{account_id}}")
@@ -166,7 +166,7 @@ async def change(account_id: str, call: Keepers) -> Response:
         await form.attempt(_change(call, found, form.data))
     if not form.ok:
         found = await _shown(call, account_id)
-        _renew(form, _seen(found))
+        forms.renew(form, _seen(found), accounts.changed_meanwhile())
         return await _form_page(call, form, found)
     return call.redirect(f"{LIST}/{account_id}?done=changed")
 
@@ -217,24 +217,6 @@ async def _shown(call: Call, account_id: str) -> AccountShown:
 
 def _seen(found: AccountShown) -> AccountSeen:
     return AccountSeen.model_validate(found.model_dump())
-
-
-def _renew(form: Form[EditForm], now: AccountSeen) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing. A form that does not say what it showed is begun
-    anew."""
-    shown = now.model_dump(mode="json") | {"seen": now.model_dump_json()}
-    if "seen" in form.errors:
-        form.values, form.errors = shown, {}
-        form.refuse(accounts.changed_meanwhile())
-    elif form.model is not None and form.data.seen != now:
-        form.refuse(accounts.changed_meanwhile())
-        typed, was = form.data, form.data.seen
-        form.values |= {
-            name: value
-            for name, value in shown.items()
-            if name == "seen" or getattr(typed, name) == getattr(was, name)
-        }
 
 
 async def _list(

@@ -19,7 +19,7 @@ from identity.domain import hours
 from identity.domain.accounts import LANGUAGES
 from identity.domain.addresses import PHONE
 from runtime.refusals import Invalid
-from web import Call, Form, allow
+from web import Call, Form, allow, forms
 from web.formats import zone_of
 from web.translations import NAMES, Translator
 
@@ -70,7 +70,7 @@ async def words_page(call: Leads, done: Annotated[str, Field(max_length=10)] = "
     """The form with what is said now."""
     centre = call.centre_or(None)
     words = _typed(await call.query(lambda c: queries.words(c, centre)))
-    form = call.blank(WordsForm, words.model_dump() | {"seen": words.model_dump_json()})
+    form = call.blank(WordsForm, forms.showing(words))
     return await _page(call, centre, form, done=done == "yes")
 
 
@@ -87,7 +87,8 @@ async def say(call: Leads) -> Response:
         else:
             await form.command(lambda tx: centres.say_of_itself(tx, centre, words, seen=seen))
     if not form.ok:
-        _renew(form, _typed(await call.query(lambda c: queries.words(c, centre))))
+        now = _typed(await call.query(lambda c: queries.words(c, centre)))
+        forms.renew(form, now, centres.changed_meanwhile())
         return await _page(call, centre, form)
     return call.redirect(f"{WORDS}?done=yes")
 
@@ -131,24 +132,6 @@ def _typed(words: Words | None) -> Written:
         directions=words.directions,
         phone=words.phone,
     )
-
-
-def _renew(form: Form[WordsForm], now: Written) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing. A form that does not say what it showed is begun
-    anew."""
-    shown = now.model_dump() | {"seen": now.model_dump_json()}
-    if "seen" in form.errors:
-        form.values, form.errors = shown, {}
-        form.refuse(centres.changed_meanwhile())
-    elif form.model is not None and form.data.seen != now:
-        form.refuse(centres.changed_meanwhile())
-        typed, was = form.data, form.data.seen
-        form.values |= {
-            name: value
-            for name, value in shown.items()
-            if name == "seen" or getattr(typed, name) == getattr(was, name)
-        }
 
 
 def _words(typed: Written) -> Words:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Any
 
@@ -23,9 +22,9 @@ from network.models import (
     ServiceView,
     Zone,
 )
-from network.pages.shared import Edits, Reads, SaysCapacity, renew, show
+from network.pages.shared import Edits, Reads, SaysCapacity, show
 from runtime.refusals import N_, NotFound
-from web import Call, Form, Paged
+from web import Call, Form, Paged, forms
 
 router = APIRouter()
 
@@ -114,7 +113,7 @@ async def edit(organisation_id: Id, call: Edits) -> Response:
     """The form with what is known."""
     view = await _organisation(call, organisation_id)
     shown = _shown(OrganisationFields, view)
-    form = call.blank(OrganisationEdit, shown | {"seen": json.dumps(shown)})
+    form = call.blank(OrganisationEdit, forms.showing(shown))
     return _organisation_form(call, form, view)
 
 
@@ -124,7 +123,7 @@ async def change(organisation_id: Id, call: Edits) -> Response:
     form = await call.form(OrganisationEdit)
     if form.ok:
         me = who(call)
-        asked = OrganisationFields(**form.data.model_dump(exclude={"seen"}))
+        asked = OrganisationFields(**form.data.model_dump(exclude={forms.SEEN}))
         await form.command(
             lambda tx: commands.change_organisation(
                 tx, me, organisation_id, asked, seen=form.data.seen
@@ -133,7 +132,7 @@ async def change(organisation_id: Id, call: Edits) -> Response:
     if form.ok:
         return call.redirect(f"/network/organisations/{organisation_id}")
     view = await _organisation(call, organisation_id)
-    renew(form, _shown(OrganisationFields, view), commands.organisation_changed_meanwhile())
+    forms.renew(form, _shown(OrganisationFields, view), commands.organisation_changed_meanwhile())
     return _organisation_form(call, form, view)
 
 
@@ -163,7 +162,7 @@ async def edit_service(organisation_id: Id, service_id: Id, call: Edits) -> Resp
     view = await _organisation(call, organisation_id)
     service = _service(view, service_id)
     shown = _shown(ServiceFields, service)
-    form = call.blank(ServiceEdit, shown | {"seen": json.dumps(shown)})
+    form = call.blank(ServiceEdit, forms.showing(shown))
     return _service_form(call, form, view, service)
 
 
@@ -174,7 +173,7 @@ async def change_service(organisation_id: Id, service_id: Id, call: Edits) -> Re
     form = await call.form(ServiceEdit)
     if form.ok:
         me = who(call)
-        asked = ServiceFields(**form.data.model_dump(exclude={"seen"}))
+        asked = ServiceFields(**form.data.model_dump(exclude={forms.SEEN}))
         await form.command(
             lambda tx: commands.change_service(tx, me, service_id, asked, seen=form.data.seen)
         )
@@ -182,7 +181,7 @@ async def change_service(organisation_id: Id, service_id: Id, call: Edits) -> Re
         return call.redirect(f"/network/organisations/{organisation_id}")
     view = await _organisation(call, organisation_id)
     service = _service(view, service_id)
-    renew(form, _shown(ServiceFields, service), commands.service_changed_meanwhile())
+    forms.renew(form, _shown(ServiceFields, service), commands.service_changed_meanwhile())
     return _service_form(call, form, view, service)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date, datetime, time
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -16,9 +15,9 @@ from network.callers import who
 from network.commands.rules import COUNTS, DEADLINES
 from network.domain.deadlines import DeadlineRule
 from network.models import CountRule, Input, NewRule
-from network.pages.shared import Leads, renew, show
+from network.pages.shared import Leads, show
 from runtime.refusals import N_, Invalid
-from web import Call, Form, Paged
+from web import Call, Form, Paged, forms
 
 router = APIRouter()
 
@@ -95,8 +94,8 @@ async def _page(call: Call, form: Form[RuleForm] | None) -> Response:
     known = await call.query(lambda c: queries.rules_of(c, centre, now))
     holding = known[0].values | known[1].values
     if form is None:
-        form = call.blank(RuleForm, holding | {"seen": json.dumps(holding)})
-    renew(form, holding, commands.rules_changed_meanwhile())
+        form = call.blank(RuleForm, forms.showing(holding))
+    forms.renew(form, holding, commands.rules_changed_meanwhile())
     return show(
         call,
         "rules.html",

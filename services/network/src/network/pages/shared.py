@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -20,8 +19,7 @@ from network.domain.words import (
     REASONS,
     REJECT_REASONS,
 )
-from runtime.refusals import Refusal
-from web import Call, Form, Paging, Role, allow
+from web import Call, Paging, Role, allow
 
 Reads = Annotated[Call, Depends(allow(*READERS))]
 Edits = Annotated[Call, Depends(allow(*EDITORS))]
@@ -83,30 +81,3 @@ async def organisation_options(
         )
         for line in page.items
     ]
-
-
-def renew(form: Form[Any], now: Mapping[str, Any], changed_meanwhile: Refusal) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing. A form that does not say what it showed is begun
-    anew."""
-    shown = {**now, "seen": json.dumps(now)}
-    if "seen" in form.errors:
-        form.values, form.errors = shown, {}
-        form.refuse(changed_meanwhile)
-    elif form.model is not None and form.data.seen != now:
-        form.refuse(changed_meanwhile)
-        typed, was = form.data.model_dump(mode="json"), form.data.seen
-        form.values |= {
-            name: value
-            for name, value in shown.items()
-            if name == "seen" or _same(typed[name], was.get(name))
-        }
-
-
-def _same(typed: Any, shown: Any) -> bool:
-    """A browser sends lists in the order of their boxes, and ends lines in its own way."""
-    if isinstance(typed, list) and isinstance(shown, list):
-        return set(typed) == set(shown)
-    if isinstance(typed, str) and isinstance(shown, str):
-        return typed.splitlines() == shown.splitlines()
-    return bool(typed == shown)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, Json, TypeAdapter
+from pydantic import BaseModel, Field, Json
 from starlette.responses import Response
 
 from contracts.shop import StockReason
@@ -18,7 +17,7 @@ from solidarity_shop.domain.amounts import PRICE_LIMIT
 from solidarity_shop.domain.stock import BY_HAND
 from solidarity_shop.pages.words import MOVED, Lead, RowId, Seller
 from solidarity_shop.views import MovementView, ProducerView, ProductView
-from web import answers
+from web import answers, forms
 from web.call import Call
 from web.forms import Euros, Form
 from web.paging import Page, Paged, Paging
@@ -40,9 +39,6 @@ class EditForm(ProductForm):
     """The form of a product that is there; what it showed travels with it."""
 
     seen: Json[commands.ProductChange]
-
-
-SHOWN = TypeAdapter(commands.ProductChange)
 
 
 class MovementForm(BaseModel):
@@ -110,7 +106,7 @@ async def create_product(call: Seller) -> Response:
 async def edit_product(product_id: RowId, call: Seller) -> Response:
     centre = centre_of(call)
     product = await call.query(lambda c: queries.product_of(c, product_id, centre))
-    form = call.blank(EditForm, _values(_shown(product)))
+    form = call.blank(EditForm, forms.showing(_shown(product)))
     return await _product_form(call, form, product)
 
 
@@ -119,14 +115,14 @@ async def change_product(product_id: RowId, call: Seller) -> Response:
     centre = centre_of(call)
     form = await call.form(EditForm)
     if form.ok:
-        change = commands.ProductChange(**form.data.model_dump(exclude={"seen"}))
+        change = commands.ProductChange(**form.data.model_dump(exclude={forms.SEEN}))
         seen = form.data.seen
         await form.command(
             lambda tx: commands.change_product(tx, product_id, change, centre=centre, seen=seen)
         )
     if form.errors:
         product = await call.query(lambda c: queries.product_of(c, product_id, centre))
-        _renew(form, _shown(product))
+        forms.renew(form, _shown(product), commands.product_changed_meanwhile())
         return await _product_form(call, form, product)
     return call.redirect(f"/shop/products/{product_id}")
 
@@ -142,28 +138,6 @@ def _shown(product: ProductView) -> commands.ProductChange:
         minimum=product.minimum,
         sellable=product.sellable,
     )
-
-
-def _values(shown: commands.ProductChange) -> dict[str, Any]:
-    return asdict(shown) | {"seen": SHOWN.dump_json(shown).decode()}
-
-
-def _renew(form: Form[EditForm], now: commands.ProductChange) -> None:
-    """When somebody else was faster: what was typed stays, what was not touched is shown as it is
-    now, so that the next save undoes nothing. A form that does not say what it showed is begun
-    anew."""
-    shown = _values(now)
-    if "seen" in form.errors:
-        form.values, form.errors = shown, {}
-        form.refuse(commands.product_changed_meanwhile())
-    elif form.model is not None and form.data.seen != now:
-        form.refuse(commands.product_changed_meanwhile())
-        typed, was = form.data, form.data.seen
-        form.values |= {
-            name: value
-            for name, value in shown.items()
-            if name == "seen" or getattr(typed, name) == getattr(was, name)
-        }
 
 
 async def _product_form(
