@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from web.csrf import is_token_of
 from web.testing import Client, PageSeen
 
 from .identity_browser import (
+    ACCOUNTS,
+    OWN,
     SIGN_IN,
     cookies_of,
     page_of,
@@ -208,7 +212,6 @@ async def test_a_form_on_its_way_goes_through_the_sign_in(client: Client) -> Non
         "lines.0.note": '<b>due</b> "pani" 😀 خبز',
         "_nonce": "n1",
         "_csrf": "of-the-old-session",
-        "password": "not-carried",
     }
     asked = await client.post("/identity/renew?next=/shop/tills/1%3Fa=b", data=typed)
     assert asked.status_code == 401
@@ -234,6 +237,7 @@ async def test_a_form_on_its_way_goes_through_the_sign_in(client: Client) -> Non
         {"data": {f"f{n}": "1" for n in range(carried.MOST + 1)}},
         {"data": {"_csrf": "only"}},
         {"json": {"a": 1}},
+        {"data": {"new_password": "of a page without the marker", "text": "x"}},
         {"files": {"picture": b"bytes"}},
     ],
 )
@@ -245,6 +249,42 @@ async def test_what_cannot_be_carried_leads_to_the_plain_sign_in(
         303,
         "/identity/sign-in?next=%2Fcards%2Fdesk",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "secret"),
+    [
+        (OWN, f"{OWN}/password", ["current", "password", "again"]),
+        (f"{ACCOUNTS}/new", "account", ["password"]),
+        (f"{ACCOUNTS}/{{bruno}}", "account", ["password"]),
+    ],
+)
+async def test_passwords_of_an_ended_session_are_not_shown_to_whoever_signs_in_next(
+    client: Client, path: str, action: str, secret: list[str]
+) -> None:
+    bruno = await person(client, "bruno@example.org", Role.RECEPTION)
+    await page_of(client, ANNA, Role.ADMINISTRATOR)
+    form = (await client.page(path.format(bruno=bruno))).form(action)
+    typed = {name: f"quiet-{name}-words" for name in secret}
+    client.http.cookies.clear()
+    sent = await form.send(**typed)
+    assert sent.status_code == 307
+    asked = await client.post(sent.headers["location"], data={**form.values, **typed})
+    shown = await client.follow(asked, status=None)
+    answer = await shown.form("sign-in").send(email="bruno@example.org", password=PASSWORD)
+    went_on = await client.follow(answer, status=None)
+    for seen in (asked.text, shown.html, went_on.html):
+        assert [word for word in typed.values() if word in seen] == []
+    assert "What was typed" not in went_on
+
+
+def test_every_password_of_the_house_is_asked_for_by_the_field_that_is_not_carried() -> None:
+    asking = {
+        page.name
+        for page in Path(__file__).parents[2].glob("*/src/**/templates/**/*.html")
+        if re.search(r"type=[\"']password", page.read_text())
+    }
+    assert asking == {"password.html"}
 
 
 @pytest.mark.parametrize("damaged", ["", "[", "{}", '[["a"]]', '[["a", 1]]', "[" * 5000])

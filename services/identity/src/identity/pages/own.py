@@ -78,6 +78,12 @@ async def account_page(call: SignedIn) -> Response:
     return await _account(call)
 
 
+@router.get(f"{OWN}/password")
+async def password_page(call: SignedIn) -> Response:
+    """The address of the form alone, where a sign-in that had ended meanwhile leads back to."""
+    return call.redirect(f"{OWN}#password")
+
+
 @router.post(f"{OWN}/password")
 async def change_password(call: SignedIn) -> Response:
     """Choose another password; every other sign-in of the account ends."""
