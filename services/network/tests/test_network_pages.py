@@ -121,6 +121,24 @@ async def test_without_consent_the_form_asks_why_and_keeps_what_was_typed(client
     assert "Minor in danger" in page
 
 
+async def test_what_the_first_partner_answered_is_not_proposed_for_the_second(
+    client: Client,
+) -> None:
+    client.sign_in(CASE_WORKER)
+    page = await client.page("/network/referrals/new?household=h1")
+    referral = (await page.form("referral").submit(area="work", to_organisation_id="auser")).path
+    client.sign_in(AUSER)
+    page = await client.page(referral)
+    await page.form("reject").submit(reject_reason="no_capacity", reject_note=SECRET)
+    client.sign_in(CASE_WORKER)
+    page = await client.page(referral)
+    assert SECRET in page, "the sender reads the answer"
+    assert page.form("reroute").values["reroute_note"] == ""
+    asked_again = page.form("reroute")
+    page = await asked_again.submit(reroute_to_organisation_id="torri", reroute_note="please, soon")
+    assert page.form("reroute").values["reroute_note"] == "please, soon"
+
+
 async def test_a_refused_reroute_or_cancel_stays_on_the_page(client: Client) -> None:
     referral = await asked(client)
     client.sign_in(CASE_WORKER)

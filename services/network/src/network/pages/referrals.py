@@ -86,6 +86,9 @@ FORMS: dict[Action, type[Input]] = {
 }
 """One form for each act; all stand on one page, so their fields have names of their own."""
 
+ASKS = frozenset({Action.DRAFT, Action.REQUEST, Action.REROUTE})
+"""The sender's own words to an organisation; every other note is an answer, or about an end."""
+
 
 @router.get("/network/referrals")
 async def listed(
@@ -204,9 +207,9 @@ async def _one(
     forms: dict[str, Form[Any]] = {
         str(name): call.blank(model) for name, model in FORMS.items() if name in view.allowed
     }
-    if Action.REROUTE in forms:  # the next one sees nothing of what the first was told
-        first = next((step.note for step in view.steps if step.note), "")
-        forms[Action.REROUTE].values["reroute_note"] = first
+    if Action.REROUTE in forms:  # the next one sees nothing of what the first was told, or answered
+        told = (step.note for step in view.steps if step.note and step.action in ASKS)
+        forms[Action.REROUTE].values["reroute_note"] = next(told, "")
     if action in forms and form is not None:
         forms[action] = form
     reroutes = Action.REROUTE in forms
