@@ -402,6 +402,17 @@ async def test_everybody_sees_what_is_on_and_nobody_who_comes(web: Any) -> None:
     assert "Spazio compiti" not in await web.client.page("/activities/open/elsewhere")
 
 
+async def test_the_screen_at_the_entrance_renews_its_date_with_its_sessions(web: Any) -> None:
+    """A screen runs for days: what is fetched again is what stands in the live part."""
+    session_id = await web.session(2)
+    centre = (await web.see(session_id))["centre_id"]
+    web.client.sign_in("")
+    page = await web.client.page(f"/activities/wall/{centre}")
+    before, _, live = page.html.partition('<div id="wall" data-live="">')
+    assert "<h1>" in live
+    assert "<h1>" not in before
+
+
 async def test_a_poster_holds_a_week_or_an_activity_and_nobody_who_comes(web: Any) -> None:
     session_id = await web.session(2, starts_in=timedelta(days=3))
     await web.sign_up(session_id, "bruno")
