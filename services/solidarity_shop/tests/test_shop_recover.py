@@ -299,8 +299,9 @@ def test_a_closing_of_the_backup_takes_nothing_more(shop_bench: Shop, restored: 
 def test_a_sale_of_which_the_bus_knew_some_stock_alone_moves_that_no_more(
     shop_bench: Shop, restored: Bench
 ) -> None:
-    """All was told by one transaction, and the relay ended between two of its events."""
-    bread, milk = shop_bench.product(100, on_hand=9), shop_bench.product(50, on_hand=9)
+    """All was told by one transaction, and the relay ended between two of its events. Of the bread
+    it was the last piece."""
+    bread, milk = shop_bench.product(100, on_hand=1), shop_bench.product(50, on_hand=9)
     new = shop_bench.new((bread.id, 1), (milk.id, 2), cash=200)
     shop_bench.run(lambda tx: commands.sell(tx, new, centre="centre-1"))
     sold = (("sale_id", new.id), ("origin", new.id))
@@ -318,10 +319,12 @@ def test_a_sale_of_which_the_bus_knew_some_stock_alone_moves_that_no_more(
         p.id: restored.read(lambda c, p=p: queries.product_of(c, p.id)).on_hand
         for p in (bread, milk)
     }
-    assert on_hand == {bread.id: 8, milk.id: 7}
+    assert on_hand == {bread.id: 0, milk.id: 7}
     assert [found for check in CHECKS for found in restored.read(check.run)] == []
-    other = shop_bench.new((bread.id, 2), cash=200)
-    assert restored.run(lambda tx: commands.sell(tx, other, centre="centre-1")).total_cents == 200
+    other = shop_bench.new((bread.id, 1), cash=100)
+    with pytest.raises(Refusal) as none_left:
+        restored.run(lambda tx: commands.sell(tx, other, centre="centre-1"))
+    assert none_left.value.reason == "stock.none"
 
 
 def test_what_is_asked_again_after_a_restore_is_not_done_twice(

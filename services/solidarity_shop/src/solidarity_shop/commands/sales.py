@@ -27,7 +27,7 @@ from runtime.refusals import N_, Invalid, Refusal
 from runtime.store import insert, together
 from solidarity_shop import queries, store
 from solidarity_shop.commands import known
-from solidarity_shop.commands.stock import Move, Why, moved, planned
+from solidarity_shop.commands.stock import Move, Why, moved, moved_already, planned
 from solidarity_shop.domain import amounts
 from solidarity_shop.domain import sale as machine
 from solidarity_shop.live import tell_page
@@ -103,10 +103,17 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
         if paid.points:
             _enough_points(connection, card, paid.points)
         moves = _moves(new, wanted, products)
-    except Refusal:
+    except Refusal as refusal:
         if there := _repeated(connection, new):
             return there  # it was sold while we waited for the locks: its points are asked for
-        raise
+        gone = moved_already(connection, new.id) if refusal.reason == "stock.none" else {}
+        if not gone:
+            raise
+        back = {
+            name: {**product, "on_hand": product["on_hand"] - gone.get(name, 0)}
+            for name, product in products.items()
+        }
+        moves = _moves(new, wanted, back)
     progress = machine.opened(paid.points)
     row = {
         "id": new.id,

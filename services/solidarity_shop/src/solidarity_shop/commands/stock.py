@@ -113,6 +113,18 @@ def moved(tx: Transaction, moves: Sequence[Move]) -> None:
         _tell_moved(tx, move)
 
 
+def moved_already(connection: sa.Connection, origin: str) -> dict[str, int]:
+    """By product what a restored store knows to have moved for a sale or refund that it does not
+    know itself (`moved`)."""
+    table = store.movement
+    rows = connection.execute(
+        sa.select(table.c.product_id, table.c.quantity).where(
+            table.c.origin == origin, table.c.actor == store.RECOVERED
+        )
+    )
+    return dict(map(tuple, rows))
+
+
 def _recovered(tx: Transaction, rows: Sequence[store.Row]) -> set[str]:
     """Which of these movements were there already: in a store that was put back, where the event of
     a movement had reached the bus and that of the sale or refund had not. Their goods have moved.
