@@ -281,6 +281,21 @@ async def test_two_who_write_the_words_at_once_do_not_undo_each_other(client: Cl
     assert (kept["address"], kept["phone"]) == ("via Satta", "02 7654321")
 
 
+async def test_words_with_the_line_ends_of_a_browser_are_changed_like_others(
+    client: Client,
+) -> None:
+    """Earlier versions kept them as they came."""
+    await page_of(client, ANNA, Role.COORDINATOR)
+    await (await client.page(WORDS)).form("words").submit(about_it="Una casa", directions="Tram")
+    table = store.centre_words
+    earlier = {"about": {"it": "Una casa\r\naperta"}, "directions": "Tram 12,\r\nsuonare "}
+    await client.store.write(lambda c: c.execute(sa.update(table).values(earlier)) and None)
+    form = (await client.page(WORDS)).form("words")
+    assert "Saved" in await form.submit(day_0="9-13")
+    kept = (await client.page(WORDS)).form("words").values
+    assert (kept["about_it"], kept["directions"]) == ("Una casa\naperta", "Tram 12,\nsuonare")
+
+
 async def test_the_words_of_another_centre_are_not_written(client: Client) -> None:
     await page_of(client, ANNA, Role.COORDINATOR)
     await (await client.page(WORDS)).form("words").submit(address="via Nord")

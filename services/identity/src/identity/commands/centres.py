@@ -98,10 +98,18 @@ class Words:
 
     @property
     def kept(self) -> Words:
-        """As they are kept: a language without a text and a day without hours are not said."""
-        about = {code: text for code, text in self.about.items() if text}
+        """As they are kept: a language without a text and a day without hours are not said, and a
+        line ends as it does in a form that shows it. (A browser's ends, which earlier versions
+        kept, made every later save look like one of something else.)"""
+        about = {code: plain(text) for code, text in self.about.items() if plain(text)}
         hours = {day: list(spans) for day, spans in self.hours.items() if spans}
-        return replace(self, about=about, hours=hours)
+        address, directions = plain(self.address), plain(self.directions)
+        return replace(self, about=about, hours=hours, address=address, directions=directions)
+
+
+def plain(text: str) -> str:
+    """A text whose lines end as everywhere, with nothing around it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def changed_meanwhile() -> Refusal:
@@ -138,9 +146,9 @@ def say_of_itself(
                 "centre_id": centre_id,
                 "about": kept.about,
                 "hours": kept.hours,
-                "address": words.address,
-                "directions": words.directions,
-                "phone": words.phone,
+                "address": kept.address,
+                "directions": kept.directions,
+                "phone": kept.phone,
                 "changed_at": tx.now,
             }
         ],

@@ -30,12 +30,7 @@ WORDS = "/identity/centre/words"
 Leads = Annotated[Call, Depends(allow(Role.ADMINISTRATOR, Role.COORDINATOR))]
 
 
-def _lines(text: str) -> str:
-    """A browser ends the lines of a text in its own way."""
-    return text.replace("\r\n", "\n")
-
-
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_lines)]
+Text = Annotated[str, Field(max_length=2000), AfterValidator(centres.plain)]
 Line = Annotated[str, Field(max_length=80)]
 
 
@@ -55,7 +50,7 @@ class Written(BaseModel):
     day_5: Line = ""
     day_6: Line = ""
     address: Annotated[str, Field(max_length=300)] = ""
-    directions: Annotated[str, Field(max_length=1000), AfterValidator(_lines)] = ""
+    directions: Annotated[str, Field(max_length=1000), AfterValidator(centres.plain)] = ""
     phone: Annotated[str, Field(max_length=40, pattern=PHONE)] = ""
 
 
