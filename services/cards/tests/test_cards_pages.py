@@ -365,7 +365,7 @@ async def test_a_referral_without_consent_is_on_the_desks_page_and_not_on_the_fa
         }
         for number, (kind, more) in enumerate(
             (
-                (network.ReferralExpired, {}),
+                (network.ReferralExpired, {"overridden": False}),
                 (network.ReferralRejected, {"reason": "no_capacity", "overridden": True}),
             )
         )

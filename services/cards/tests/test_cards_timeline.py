@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -189,13 +191,19 @@ def test_the_family_reads_nothing_of_a_referral_that_goes_on_without_its_consent
     bench.rebuild_equals()
 
 
-def test_what_was_told_before_goes_once_a_referral_is_known_to_lack_consent(bench: Any) -> None:
-    """A referral of an earlier version, whose request did not say it; later facts do."""
+@pytest.mark.parametrize("overridden", [True, False])
+def test_of_a_referral_of_an_earlier_version_the_family_reads_once_its_consent_is_known(
+    bench: Any, overridden: bool
+) -> None:
+    """Its facts did not say whether it went on without; later ones do."""
     house = bench.household()
-    bench.deliver(referral(house, network.ReferralRequested, area="work", answer_by=house.now))
-    assert told_to_family(bench, house) == ["network.referral.requested"]
-    bench.deliver(referral(house, network.ReferralAccepted, 1, overridden=True))
+    asked = referral(house, network.ReferralRequested, area="work", answer_by=house.now)
+    body = asked.model_dump(mode="json", exclude={"overridden"})
+    bench.settle([replace(bench.record(asked), value=json.dumps(body).encode())])
     assert told_to_family(bench, house) == []
+    bench.deliver(referral(house, network.ReferralAccepted, 1, overridden=overridden))
+    both = ["network.referral.accepted", "network.referral.requested"]
+    assert told_to_family(bench, house) == ([] if overridden else both)
     bench.rebuild_equals()
 
 

@@ -74,8 +74,8 @@ TIMELINE = Projection("timeline", version=1, tables=(store.timeline,))
 def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
     """One row for each event around a household, but for what only settled points that it owed.
 
-    That a referral goes on without the family's consent is kept where it is so, and not said of the
-    others: rows from before there was such a word equal their rebuild.
+    Whether a referral goes on without the family's consent is kept where its event says so or not:
+    nobody knows it of those from before there was such a word.
     """
     event = received.event
     household_id = getattr(event, "household_id", "")
@@ -83,8 +83,8 @@ def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
         return
     moment, names = TIMELINE_OF[type(event)]
     facts = event.model_dump(mode="json", include=set(names))
-    if getattr(event, "overridden", False):
-        facts["overridden"] = True
+    if "overridden" in event.model_fields_set:
+        facts["overridden"] = getattr(event, "overridden", False)
     p.upsert(
         p.table(store.timeline),
         {

@@ -43,14 +43,15 @@ def told_to_family(connection: sa.Connection, household_id: str, paging: Paging)
     """What happened around a household as its people read it, the latest first.
 
     Without needs, which the staff write down, and without any row of a referral that goes on
-    without the family's consent: the reader may be the one from whom somebody is protected.
+    without the family's consent, or of which nobody knows whether it did (told by an earlier
+    version): the reader may be the one from whom somebody is protected.
     """
     table, other = store.timeline, store.timeline.alias("other")
-    without_consent = sa.select(_fact(other, "referral_id").as_string()).where(
-        other.c.household_id == household_id,
-        other.c.kind.in_(_OF_REFERRALS),
-        _fact(other, "overridden").as_boolean(),
+    referrals = sa.select(_fact(other, "referral_id").as_string()).where(
+        other.c.household_id == household_id, other.c.kind.in_(_OF_REFERRALS)
     )
+    overridden = _fact(other, "overridden").as_boolean()
+    told = _fact(table, "referral_id").as_string()
     return _happened(
         connection,
         household_id,
@@ -58,7 +59,10 @@ def told_to_family(connection: sa.Connection, household_id: str, paging: Paging)
         table.c.kind != network.NeedRecorded.TYPE,
         sa.or_(
             table.c.kind.not_in(_OF_REFERRALS),
-            _fact(table, "referral_id").as_string().not_in(without_consent),
+            sa.and_(
+                told.in_(referrals.where(sa.not_(overridden))),
+                told.not_in(referrals.where(overridden)),
+            ),
         ),
     )
 
