@@ -148,6 +148,18 @@ def test_a_try_that_a_wrong_clock_has_put_off_is_made_when_the_clock_is_right(
     assert all_titles(bench) == {"a": "2"}
 
 
+def test_what_waits_for_an_hour_is_not_due_to_a_replica_whose_clock_is_behind(
+    bench: Bench, clock: FixedClock
+) -> None:
+    right = clock.now()
+    clock.set(right + timedelta(minutes=4))
+    bench.record(created(clock, "1"))
+    bench.settle([bench.record(created(clock, "2"))])
+    clock.set(right)
+    assert bench.read(bench.settler.due) == []
+    assert list(states(bench).values()) == ["waiting"]
+
+
 def test_what_was_set_aside_and_settled_besides_has_no_second_effect(
     bench: Bench, clock: FixedClock
 ) -> None:

@@ -24,10 +24,14 @@ log = get_logger()
 
 DUE_AT_ONCE = 100
 
-LONGEST = timedelta(hours=1)
-"""No try and no patience is set further ahead (`outcome.RETRIES`, `WAIT_FOR_PREVIOUS`): what is was
-set by a clock that was ahead, and is due. So late does this build look again at what it cannot
-read: if it did at each look, a hundred of them would keep it from all others."""
+LATER = timedelta(hours=1)
+"""So late does this build look again at what it cannot read: if it did at each look, a hundred of
+them would keep it from all others."""
+
+TOO_FAR = timedelta(hours=2)
+"""No try and no patience is set further ahead than an hour (`outcome.RETRIES`,
+`WAIT_FOR_PREVIOUS`). What is by more than clocks of two replicas differ was set by one that was
+wrong, and is due."""
 
 
 class StillUnreadable(Exception):  # noqa: N818 - it names what happened
@@ -44,7 +48,7 @@ class Retrier(Settler):
         One whose previous is itself still tried again waits on: its previous is not lost.
         """
         now = self.clock.now()
-        its_time = sa.or_(set_aside.c.next_try <= now, set_aside.c.next_try > now + LONGEST)
+        its_time = sa.or_(set_aside.c.next_try <= now, set_aside.c.next_try > now + TOO_FAR)
         before = set_aside.alias()
         came = sa.exists().where(inbox.c.event_id == set_aside.c.previous)
         still_tried = sa.exists().where(
@@ -132,7 +136,7 @@ class Retrier(Settler):
         connection.execute(
             sa.update(set_aside)
             .where(set_aside.c.event_id == event_id, set_aside.c.state.in_(("waiting", "retrying")))
-            .values(next_try=self.clock.now() + LONGEST)
+            .values(state="retrying", next_try=self.clock.now() + LATER)
         )
         return Outcome()
 
