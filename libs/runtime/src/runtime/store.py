@@ -213,8 +213,8 @@ class Store:
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed")
+            self._writers.submit(self._serve)  # which waits for the lock, and may be refused
             self._turns.append(turn)
-            self._writers.submit(self._serve)
         turn.future.add_done_callback(partial(self._dropped, turn))
         return turn.future
 
