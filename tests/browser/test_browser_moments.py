@@ -38,6 +38,30 @@ def test_nothing_typed_is_lost_when_the_sign_in_had_ended(
     expect(page.get_by_role("heading", name=title)).to_be_visible()
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 0])
+def test_a_search_without_an_answer_shows_nobody_and_says_so(
+    house: House, visit: Windows, status: int
+) -> None:
+    """What was found for the word before would be opened for the one that is typed."""
+    before, typed = unique("Prima"), unique("Seconda")
+    for name in (before, typed):
+        house.household({"given_name": "Nadia", "family_name": name})
+    page = visit("/cards/desk", by="reception")
+    word, found = page.locator("#find [name=text]"), page.locator("#found")
+    told = page.locator("#find").get_by_role("alert")
+    word.fill(before)
+    expect(found).to_contain_text(before)
+    expect(told).to_be_hidden()
+    visit.fail(page, "/cards/desk", status)
+    word.fill(typed)
+    expect(told).to_contain_text("The search cannot answer now.")
+    expect(found).to_be_empty()
+    page.unroute_all()
+    word.dispatch_event("input")  # as by a key that leaves the same word
+    expect(found).to_contain_text(typed)
+    expect(told).to_be_hidden()
+
+
 def test_a_question_mark_lists_the_keys_and_a_key_goes_to_its_button(visit: Windows) -> None:
     page = visit("/identity/design")
     page.locator("h1").click()

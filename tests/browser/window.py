@@ -16,6 +16,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    Route,
     StorageState,
     expect,
 )
@@ -41,6 +42,8 @@ class Watch:
 
     address: str
     complaints: list[str] = field(default_factory=list)
+    played: set[str] = field(default_factory=set)
+    """Addresses that a test itself makes fail."""
     _refused: set[str] = field(default_factory=set)
 
     def over(self, context: BrowserContext) -> None:
@@ -55,7 +58,7 @@ class Watch:
             self.complaints.append(f"asked another host: {request.url}")
 
     def _answered(self, response: Response) -> None:
-        if response.status < 400:
+        if response.status < 400 or response.url in self.played:
             return
         if response.request.resource_type == "document" and response.status < 500:
             self._refused.add(response.url)  # a refusal, that the test itself looks at
@@ -65,7 +68,7 @@ class Watch:
     def _said(self, message: ConsoleMessage) -> None:
         at = message.location.get("url", "")
         # The browser asks for the icon of a page that names none.
-        told = at in self._refused or at.endswith("/favicon.ico")
+        told = at in self._refused | self.played or at.endswith("/favicon.ico")
         if message.type in ("error", "warning") and not told:
             self.complaints.append(f"{message.text} ({at})")
 
@@ -123,6 +126,19 @@ class Windows:
         """The language of the next pages of a window, as somebody chooses it in the header."""
         address = self._house.settings.address
         page.context.add_cookies([{"name": "language", "value": language, "url": address}])
+
+    def fail(self, page: Page, path: str, status: int) -> None:
+        """From now on what is asked at a path of this window fails: answered with this status and a
+        page that says no more, or with 0 not answered at all."""
+        self._watch.played.add(self._house.settings.address + path)
+
+        def answer(route: Route) -> None:
+            if status:
+                route.fulfill(status=status, content_type="text/html", body="<h1>Not now</h1>")
+            else:
+                route.abort()
+
+        page.route(f"**{path}", answer)
 
     def close(self) -> None:
         for context in self._contexts:

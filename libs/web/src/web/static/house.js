@@ -2,7 +2,8 @@
 //
 //   data-shortcut="p"        presses or focuses the element; "?" lists all of the page
 //   data-open="id"           opens that <dialog> instead of following the link
-//   data-search="id"         a form whose answer is fetched as one types, into data-results
+//   data-search="id"         a form whose answer is fetched as one types, into data-results; when
+//                            none comes these are emptied and its data-away says so
 //   data-stepper             more and less around a number; data-submits sends its form
 //   data-guard               a form that asks before what was typed is left behind
 //   data-tick="present"      ticks all boxes of that name in its form; pressed again, data-undo
@@ -194,9 +195,17 @@
 
   all("form[data-search]").forEach(function (form) {
     var place = form.getAttribute("data-search");
+    var away = form.querySelector("[data-away]");
     var waiting = 0;
     var asking = null;
     var last = null;
+
+    // Nothing of another word stays under the one that is typed, when there is no answer to it.
+    function show(target, found) {
+      target.replaceChildren.apply(target, found ? Array.prototype.slice.call(document.importNode(found, true).childNodes) : []);
+      target.removeAttribute("aria-busy");
+      if (away) away.hidden = !!found;
+    }
 
     function ask() {
       var target = document.getElementById(place);
@@ -215,16 +224,17 @@
         headers: { "X-Live": "1" },
         signal: asking ? asking.signal : undefined
       }).then(function (answer) {
-        if (answer.url.indexOf("/identity/sign-in") >= 0) throw new Error("signed out");
+        // 422 is the page itself, that says what is wrong with the word.
+        if (!answer.ok && answer.status !== 422) throw new Error("not now");
         return answer.text();
       }).then(function (text) {
         var found = new DOMParser().parseFromString(text, "text/html").getElementById(place);
-        if (found) target.replaceChildren.apply(target, Array.prototype.slice.call(document.importNode(found, true).childNodes));
-        target.removeAttribute("aria-busy");
+        if (!found) throw new Error("not now");
+        show(target, found);
       }).catch(function (error) {
         if (error.name === "AbortError") return;
         last = null;
-        target.removeAttribute("aria-busy");
+        show(target, null);
       });
     }
 
