@@ -51,7 +51,7 @@ def lines(path: Path) -> Iterator[str]:
 def words_of(path: Path, *beginning: str) -> Iterator[list[str]]:
     """The words of each command that begins so, with what a shell would put in left as it is."""
     for line in lines(path):
-        for part in re.split(r" \| | && ", line):
+        for part in re.split(r" \|\|? | && ", line):
             try:
                 words = shlex.split(part, comments=True)
             except ValueError:  # a quotation that goes on in the next line

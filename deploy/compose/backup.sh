@@ -23,14 +23,32 @@ in_postgresql() {
 		"export PGPASSWORD=\$(cat /run/secrets/store-admin) PGHOST=127.0.0.1 PGUSER=postgres; $script" sh "$@"
 }
 
+# One of the two scripts at a time: one would let services go on under the other. The kernel frees
+# this with the last process that came of it, however that ends.
+exec 9<.
+flock --nonblock 9 || {
+	echo "backup.sh or restore.sh is at work here. Nothing was changed; try again when it has ended." >&2
+	exit 1
+}
+rm -rf "${target%/*}"/vicinato-*.part # of one that was killed
+
 at_work=$(docker compose ps --services --status running $services)
 go_on() {
-	[ -z "$at_work" ] || docker compose unpause $at_work
+	left=0
+	for service in $at_work; do
+		docker compose unpause "$service" || left=1 # or it was not paused yet
+	done
+	return $left
+}
+break_off() {
+	trap '' HUP INT TERM
+	rm -rf "$target.part" || :
+	go_on || :
 }
 
 mkdir "$target.part"
 trap 'exit 1' HUP INT TERM
-trap 'go_on; rm -rf "$target.part"' EXIT
+trap break_off EXIT
 [ -z "$at_work" ] || docker compose pause $at_work
 date -u +%Y-%m-%dT%H:%M:%S >"$target.part/taken-at"
 for service in $services; do
@@ -40,13 +58,15 @@ done
 (cd "$target.part" && sha256sum taken-at *.pgdump >sums)
 sync
 mv "$target.part" "$target"
-trap - EXIT
 go_on
+trap - EXIT
 
 # What a restore put aside holds personal data that an erasure does not reach: it goes after a week.
+# What one that was killed had made ready goes at once; none is at work.
 in_postgresql 'exec psql --quiet --set=ON_ERROR_STOP=1' <<'END'
 SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database
-WHERE datname ~ '^vicinato_[a-z]+_aside_[0-9]{14}$'
+WHERE datname ~ '^vicinato_[a-z]+_restoring$'
+OR datname ~ '^vicinato_[a-z]+_aside_[0-9]{14}$'
 AND right(datname, 14) < to_char(now() AT TIME ZONE 'UTC' - interval '7 days', 'YYYYMMDDHH24MISS')
 \gexec
 END

@@ -30,6 +30,12 @@ in_postgresql() {
 		"export PGPASSWORD=\$(cat /run/secrets/store-admin) PGHOST=127.0.0.1 PGUSER=postgres; $script" sh "$@"
 }
 
+# One of the two scripts at a time, until the exchange; as in backup.sh.
+exec 9<.
+flock --nonblock 9 || {
+	echo "backup.sh or restore.sh is at work here. Nothing was changed; try again when it has ended." >&2
+	exit 1
+}
 (cd "$folder" && sha256sum --check --quiet sums)
 only=
 for service in $chosen; do
@@ -43,6 +49,16 @@ done
 docker compose stop $services
 docker compose up -d --wait postgresql kafka
 docker compose run --rm provision # on a new host roles and topics are made
+# Until the exchange whatever ends this takes along what was made ready: it is personal data.
+break_off() {
+	trap '' HUP INT TERM
+	for service in $chosen; do
+		echo "DROP DATABASE IF EXISTS vicinato_${service}_restoring WITH (FORCE);"
+	done | in_postgresql 'export PGOPTIONS=--client-min-messages=warning; exec psql --quiet' || :
+	echo "It ended before its report, and the services stand still. docker compose up -d --wait" >&2
+}
+trap 'exit 1' HUP INT TERM
+trap break_off EXIT
 for service in $chosen; do
 	in_postgresql 'export PGOPTIONS=--client-min-messages=warning
 		exec psql --quiet --set=ON_ERROR_STOP=1 \
@@ -55,13 +71,17 @@ done
 docker compose run --rm migrate \
 	vicinato restored mark --staged --taken-at "$(cat "$folder/taken-at")" $only $new_secrets
 
+echo "If this ends before its report, it goes on with these two:"
+echo "docker compose up -d --wait"
+echo "docker compose run --rm verify vicinato restored open --aside $stamp"
 # All of them or none.
 for service in $chosen; do
 	echo "ALTER DATABASE vicinato_$service RENAME TO vicinato_${service}_aside_$stamp;"
 	echo "ALTER DATABASE vicinato_${service}_restoring RENAME TO vicinato_$service;"
 done | in_postgresql 'exec psql --quiet --set=ON_ERROR_STOP=1 --single-transaction'
+trap - EXIT HUP INT TERM
+exec 9<&-
+echo "The old databases lie aside (vicinato_SERVICE_aside_$stamp)."
 
 docker compose up -d --wait
-echo "The old databases lie aside (vicinato_SERVICE_aside_$stamp). If this ends before its report:"
-echo "docker compose run --rm verify vicinato restored open --aside $stamp"
 docker compose run --rm verify vicinato restored open --aside "$stamp"

@@ -5,6 +5,7 @@ It is told by a file, which the variable STAND_IN names: `log` is where calls go
 programs, `port` its server, `secrets` the folder that containers see as /run/secrets, `jobs` the
 environment of a job, `run` the jobs that are run and not only written down, `processes` those of
 services, and `up` two files: one is made when everything is to be started, the other then awaited.
+Calls of `failing` fail; with one that begins as `last` the script that made it is ended.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def main(words: list[str], told: dict[str, Any]) -> int:
     with Path(told["log"]).open("a", encoding="utf-8") as log:
         log.write(json.dumps(words) + "\n")
     assert words[0] == "compose", words
+    if words[1:] in told["failing"]:
+        return 1
+    if told["last"] and words[1:][: len(told["last"])] == told["last"]:
+        os.kill(os.getppid(), signal.SIGTERM)
     verb, rest = words[1], words[2:]
     if verb == "exec":
         _in_postgresql(rest, told)

@@ -107,7 +107,15 @@ class Host:
         secret = (self.secrets / f"store-{service}").read_text().strip()
         return url_on(self.server, service, secret) + more
 
-    def script(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def script(
+        self,
+        name: str,
+        *words: str,
+        failing: Sequence[Sequence[str]] = (),
+        last: Sequence[str] = (),
+    ) -> subprocess.CompletedProcess[str]:
+        """Of Docker's calls those of `failing` fail; when one begins as `last` the script is told
+        to end."""
         told = {
             "log": str(self.log),
             "bin": str(Path(tool("psql")).parent),
@@ -117,6 +125,8 @@ class Host:
             "processes": dict.fromkeys(SERVICES, 0),
             "jobs": self.job,
             "up": self.up,
+            "failing": failing,
+            "last": last,
         }
         self.log.unlink(missing_ok=True)
         (self.folder / "told.json").write_text(json.dumps(told))

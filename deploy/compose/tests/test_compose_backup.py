@@ -3,6 +3,9 @@ the real jobs; Docker itself is stood in for."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -60,10 +63,15 @@ def backup(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Taken:
 
 def test_nobody_writes_while_a_backup_is_taken(backup: Taken) -> None:
     verbs = [words[0] for words in backup.calls]
-    assert verbs == ["ps", "pause", *["exec"] * len(SERVICES), "unpause", "exec"]
-    for verb in ("pause", "unpause"):
-        (words,) = (one for one in backup.calls if one[0] == verb)
-        assert set(words[1:]) == set(SERVICES)
+    each = len(SERVICES)
+    assert verbs == ["ps", "pause", *["exec"] * each, *["unpause"] * each, "exec"]
+    (pause,) = (words for words in backup.calls if words[0] == "pause")
+    assert set(pause[1:]) == gone_on(backup.calls) == set(SERVICES)
+
+
+def gone_on(calls: list[list[str]]) -> set[str]:
+    """The services that Docker was asked to let go on."""
+    return {name for words in calls if words[0] == "unpause" for name in words[1:]}
 
 
 def test_a_backup_is_whole_and_its_owners_alone(backup: Taken) -> None:
@@ -80,17 +88,84 @@ def test_old_databases_go_a_week_after_a_restore(backup: Taken) -> None:
 
 
 def test_a_backup_that_fails_leaves_nothing_and_everybody_goes_on(
-    host: Host, tmp_path: Path
+    host: Host, backup: Taken, tmp_path: Path
 ) -> None:
+    """Also when Docker does not let one of them go on."""
     host.do("ALTER DATABASE vicinato_shop RENAME TO away")
     try:
-        done = host.script("backup.sh", str(tmp_path))
+        done = host.script("backup.sh", str(tmp_path), failing=[["unpause", "cards"]])
     finally:
         host.do("ALTER DATABASE away RENAME TO vicinato_shop")
     assert done.returncode != 0
     assert "vicinato_shop" in done.stderr
     assert list(tmp_path.iterdir()) == []
-    assert host.calls[-1][0] == "unpause"
+    assert gone_on(host.calls) == set(SERVICES)
+
+
+def test_a_backup_that_is_broken_off_while_it_pauses_leaves_nothing_and_everybody_goes_on(
+    host: Host, backup: Taken, tmp_path: Path
+) -> None:
+    not_yet = [["unpause", name] for name in ("shop", "network")]
+    done = host.script("backup.sh", str(tmp_path), last=["pause"], failing=not_yet)
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+    assert gone_on(host.calls) == set(SERVICES)
+
+
+def test_a_backup_after_which_somebody_does_not_go_on_is_there_and_says_so(
+    host: Host, backup: Taken, tmp_path: Path
+) -> None:
+    done = host.script("backup.sh", str(tmp_path), failing=[["unpause", "cards"]])
+    assert done.returncode == 1
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "sums").exists()
+    assert gone_on(host.calls) == set(SERVICES)
+
+
+READY = {f"vicinato_{name}_restoring" for name in ("cards", "shop")}
+
+
+@pytest.fixture
+def killed(host: Host, backup: Taken, tmp_path: Path) -> Iterator[Path]:
+    """What a backup and a restore that were killed have left: a draft on the disk, and databases
+    that were ready."""
+    (tmp_path / "vicinato-2026-01-01-033000.part").mkdir()
+    for name in READY:
+        host.do(f"CREATE DATABASE {name}")
+    yield tmp_path
+    for name in READY:
+        host.do(f"DROP DATABASE IF EXISTS {name}")
+
+
+def ready(host: Host) -> set[str]:
+    """The databases that are made ready beside the old ones."""
+    return host.databases("vicinato\\_%\\_restoring")
+
+
+def test_what_was_left_by_a_kill_goes_with_the_next_backup(host: Host, killed: Path) -> None:
+    assert ready(host) == READY
+    done = host.script("backup.sh", str(killed))
+    assert done.returncode == 0, done.stderr
+    (folder,) = killed.iterdir()
+    assert (folder / "sums").exists()
+    assert ready(host) == set()
+
+
+def test_while_one_script_is_at_work_another_changes_nothing(
+    host: Host, backup: Taken, killed: Path
+) -> None:
+    at_work = os.open(FOLDER, os.O_RDONLY)
+    try:
+        fcntl.flock(at_work, fcntl.LOCK_EX)
+        for words in (["backup.sh", str(killed)], ["restore.sh", str(backup.folder)]):
+            done = host.script(*words)
+            assert done.returncode == 1
+            assert "is at work here" in done.stderr
+            assert host.calls == []
+    finally:
+        os.close(at_work)
+    assert ready(host) == READY
+    assert len(list(killed.iterdir())) == 1
 
 
 def test_what_was_told_since_the_backup_lies_aside_and_the_stores_are_marked(
@@ -109,7 +184,7 @@ def test_what_was_told_since_the_backup_lies_aside_and_the_stores_are_marked(
         assert abs(mark.taken_at - backup.at) < timedelta(seconds=60)
         assert mark.last_row == 1
         assert not mark.new_machine
-    assert host.databases("vicinato\\_%\\_restoring") == set()
+    assert ready(host) == set()
     assert host.calls[-1] == [
         *("run", "--rm", "verify", "vicinato", "restored", "open", "--aside", stamp),
     ]
@@ -148,8 +223,56 @@ def test_one_database_alone_is_put_back_also_after_a_restore_that_was_broken_off
     assert host.mark("cards") == marks["cards"]
 
 
+def test_a_restore_that_fails_leaves_nothing_and_changes_nothing(
+    host: Host, backup: Taken, tmp_path: Path
+) -> None:
+    """One database was ready then."""
+    damaged = shutil.copytree(backup.folder, tmp_path / "damaged")
+    dump = damaged / "cards.pgdump"
+    dump.write_bytes(dump.read_bytes()[:1000])
+    sums(damaged)
+    before = host.databases("%")
+    done = host.script("restore.sh", str(damaged))
+    assert done.returncode != 0
+    assert "docker compose up -d --wait" in done.stderr
+    assert host.databases("%") == before
+    assert len([words for words in host.calls if "vicinato_identity" in words]) == 2
+
+
+def sums(folder: Path) -> None:
+    """Those of the files as they are now."""
+    lines = (folder / "sums").read_text().splitlines()
+    names = [line.split()[-1] for line in lines]
+    made = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (folder / "sums").write_text("".join(made))
+
+
+def test_a_restore_that_is_broken_off_leaves_nothing_and_changes_nothing(
+    host: Host, backup: Taken
+) -> None:
+    """All databases are ready and about to be exchanged then."""
+    before = host.databases("%")
+    done = host.script("restore.sh", str(backup.folder), last=["run", "--rm", "migrate"])
+    assert done.returncode == 1
+    assert "docker compose up -d --wait" in done.stderr
+    assert host.databases("%") == before
+
+
+def test_a_restore_whose_services_do_not_start_has_said_how_it_goes_on(
+    host: Host, backup: Taken
+) -> None:
+    before = host.databases("%\\_aside\\_%")
+    start = ["up", "-d", "--wait"]
+    done = host.script("restore.sh", str(backup.folder), failing=[start])
+    assert done.returncode != 0
+    assert host.calls[-1] == start
+    (stamp,) = {n.rpartition("_")[2] for n in host.databases("%\\_aside\\_%") - before}
+    verify = f"docker compose run --rm verify vicinato restored open --aside {stamp}\n"
+    assert f"docker compose up -d --wait\n{verify}" in done.stdout
+
+
 @pytest.fixture
-def another(host: Host, tmp_path: Path) -> Iterator[Host]:
+def another(host: Host, backup: Taken, tmp_path: Path) -> Iterator[Host]:
     """A host where nothing is, with secrets of its own; on the same server, to spare one."""
     for name in SERVICES:
         host.do(f"DROP DATABASE vicinato_{name} WITH (FORCE)")
