@@ -66,6 +66,27 @@ def test_every_change_of_a_person_has_a_greater_revision(bench: Any) -> None:
     assert len(bench.emitted(facts.HouseholdChanged)) == 2
 
 
+def test_a_change_tells_who_left_and_who_held_the_card_before(bench: Any) -> None:
+    house = bench.household("Amina", "Luca", "Zoe")
+    amina, luca, zoe = (p.person_id for p in bench.emitted(people_facts.PersonDescribed))
+    for change in (
+        HouseholdChange(zone="via Gazzoletti"),
+        HouseholdChange(members=[MemberChange(id=luca, holder=True)]),
+        HouseholdChange(removed=[zoe]),
+        HouseholdChange(members=[MemberChange(id=amina, holder=True)], removed=[luca]),
+        HouseholdChange(members=[MemberChange(given_name="Zoe", family_name="Rossi")]),
+    ):
+        bench.run(lambda tx, change=change: commands.change_household(tx, house.id, change))
+    told = bench.emitted(facts.HouseholdChanged)
+    assert [(one.left_ids, one.holder_before) for one in told] == [
+        ((), ""),
+        ((), amina),
+        ((zoe,), ""),
+        ((luca,), luca),
+        ((), ""),
+    ]
+
+
 @pytest.mark.parametrize(
     "meanwhile",
     [

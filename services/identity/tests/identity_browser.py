@@ -31,6 +31,13 @@ async def sign_in(client: Client, email: str = ANNA, password: str = PASSWORD) -
     return await page.form("sign-in").send(email=email, password=password)
 
 
+async def sign_in_elsewhere(client: Client, email: str, password: str = PASSWORD) -> httpx.Response:
+    """A sign-in from another browser."""
+    transport = httpx.ASGITransport(client.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as other:
+        return await other.post(SIGN_IN, data={"email": email, "password": password})
+
+
 async def page_of(client: Client, email: str, *roles: Role, **more: str) -> tuple[str, PageSeen]:
     """Somebody who has signed in, and their home."""
     account_id = await person(client, email, *roles, **more)

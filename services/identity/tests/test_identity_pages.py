@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -26,6 +25,7 @@ from .identity_browser import (
     page_of,
     person,
     sign_in,
+    sign_in_elsewhere,
     told,
 )
 from .identity_house import ANNA, NORTH, PASSWORD, SOUTH, key_file
@@ -163,13 +163,6 @@ async def test_a_save_that_is_refused_for_another_reason_tells_it_too(client: Cl
     assert "Somebody else has changed this account meanwhile." in page
     assert page.form("account").values["disabled"] == "yes"
     assert page.form("account").values["email"] == "nonsense"
-
-
-async def sign_in_elsewhere(client: Client, email: str) -> httpx.Response:
-    """A sign-in from another browser."""
-    transport = httpx.ASGITransport(client.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as other:
-        return await other.post(SIGN_IN, data={"email": email, "password": PASSWORD})
 
 
 async def test_somebody_is_signed_out_everywhere(client: Client) -> None:

@@ -80,6 +80,10 @@ class HouseholdChanged(Event, type="cards.household.changed", topic=TOPIC, key="
     person_ids: tuple[str, ...]
     zone: str = ""
     changed_at: Moment
+    left_ids: tuple[str, ...] = ()
+    """Who left by this change."""
+    holder_before: str = ""
+    """Who held it until this change, when that is another than ``holder_id``."""
 
 
 class HouseholdErased(Event, type="cards.household.erased", topic=TOPIC, key="household_id"):

@@ -57,6 +57,8 @@ class AccountChanged(Event, type="identity.account.changed", topic=TOPIC, key="a
     producer_id: str = ""
     disabled: bool = False
     changed_at: Moment
+    password_ended: bool = False
+    """Its password opens nothing from now on, until staff write another; none is ever told."""
 
 
 class AccountErased(Event, type="identity.account.erased", topic=TOPIC, key="account_id"):

@@ -43,6 +43,7 @@ class AccountShown(BaseModel):
     producer_id: str
     language: str
     disabled: bool
+    can_sign_in: bool = Field(description="not disabled, with an address and a password")
     password_chosen: bool = Field(description="whether the person chose the password themselves")
     created_at: datetime
     changed_at: datetime
@@ -216,6 +217,7 @@ def shown(found: Account) -> AccountShown:
         producer_id=standing.producer_id,
         language=found.language,
         disabled=standing.disabled,
+        can_sign_in=bool(found.email and found.password_hash) and not standing.disabled,
         password_chosen=found.password_chosen,
         created_at=found.created_at,
         changed_at=found.changed_at,

@@ -52,9 +52,13 @@ def account_created(tx: Transaction, received: Received[AccountCreated]) -> None
 
 
 def account_changed(tx: Transaction, received: Received[AccountChanged]) -> None:
-    """What the account may do, unless something newer is known."""
+    """What the account may do, unless something newer is known; a password that had ended since
+    the backup opens nothing again."""
     event = received.event
     standing = _standing(event, disabled=event.disabled)
+    values = store.standing_columns(standing)
+    if event.password_ended:
+        values |= {"password_hash": "", "password_chosen": False}
     _stub(tx, event.account_id, standing, event.changed_at)
     tx.connection.execute(
         sa.update(store.account)
@@ -62,7 +66,7 @@ def account_changed(tx: Transaction, received: Received[AccountChanged]) -> None
             store.account.c.id == event.account_id,
             store.account.c.changed_at <= event.changed_at,
         )
-        .values(**store.standing_columns(standing), changed_at=event.changed_at)
+        .values(**values, changed_at=event.changed_at)
     )
 
 

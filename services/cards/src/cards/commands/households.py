@@ -90,11 +90,13 @@ def change_household(
     change: HouseholdChange,
     *,
     seen: HouseholdShown | None = None,
-) -> None:
+) -> bool:
     """Zone, members, holder. Who leaves is forgotten; the holder cannot leave before another is.
 
-    ``seen`` is the household that the caller looked at: when something of it is different by now,
-    nothing is written, and Refusal("household.changed_meanwhile") is raised.
+    Returns whether somebody left or another person holds it: then nobody signs in for the household
+    until staff have written new passwords. ``seen`` is the household that the caller looked at:
+    when something of it is different by now, nothing is written, and
+    Refusal("household.changed_meanwhile") is raised.
     """
     household = household_of(tx, household_id)
     persons = people.of(tx.connection, household_id)
@@ -130,6 +132,7 @@ def change_household(
             N_("Make another member the holder first."),
             field="removed",
         )
+    left = [one.id for one in persons if one.id not in kept]
     if holder_id != before:
         touched |= {one: kept[one] for one in (before, holder_id) if one in kept}
     zone = people.zone_of(tx.connection, household_id) if change.zone is None else change.zone
@@ -146,12 +149,15 @@ def change_household(
             person_ids=tuple(kept),
             zone=zone,
             changed_at=tx.now,
+            left_ids=tuple(left),
+            holder_before=before if holder_id != before else "",
         ),
         centre=household.centre_id,
     )
     messages = Purpose.MESSAGES in people.consents(tx.connection, household_id)
     people.put(tx, household.centre_id, list(touched.values()), holder_id, messages=messages)
-    people.erase(tx, household.centre_id, [one.id for one in persons if one.id not in kept])
+    people.erase(tx, household.centre_id, left)
+    return bool(left) or holder_id != before
 
 
 def give_consent(tx: Transaction, household_id: str, purpose: Purpose) -> None:

@@ -108,16 +108,18 @@ async def change(household_id: Id, call: AtDesk) -> Response:
         form.errors.clear()
         return await _change_page(call, household_id, form, 1)
     wanted = _wanted(form) if form.ok else None
+    handed_over: bool | None = False
     if wanted is not None:
         seen = form.data.seen
-        await form.command(
+        handed_over = await form.command(
             lambda tx: commands.change_household(tx, household_id, wanted, seen=seen)
         )
     if not form.ok:
         now = HouseholdShown.model_validate(await household_of(call, household_id))
         forms.renew(form, now, commands.household_changed_meanwhile(), _values)
         return await _change_page(call, household_id, form, 0)
-    return call.redirect(f"/cards/households/{household_id}")
+    done = "?done=handed-over" if handed_over else ""
+    return call.redirect(f"/cards/households/{household_id}{done}")
 
 
 def _values(now: HouseholdShown, typed: Changing | None = None) -> dict[str, Any]:

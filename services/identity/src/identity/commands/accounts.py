@@ -7,6 +7,7 @@ Passwords come in as hashes: who hashes does so before the transaction (``identi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -260,23 +261,62 @@ def forget_household(tx: Transaction, household_id: str) -> None:
         found = store.lock_account(tx.connection, account_id)
         if found is None or found.standing.household_id != household_id:
             continue
-        before = found.standing
-        sessions.revoke_all(tx, account_id, centre=before.centre_id)
-        if before.kind is Kind.FAMILY:
-            store.delete_account(tx.connection, account_id)
-            erased = AccountErased(account_id=account_id, erased_at=tx.now)
-            tx.emit(erased, centre=before.centre_id)
+        if found.standing.kind is not Kind.FAMILY:
+            _take_family_away(tx, found)
             continue
-        standing = replace(before, roles=before.roles - {Role.FAMILY}, household_id="")
+        centre = found.standing.centre_id
+        sessions.revoke_all(tx, account_id, centre=centre)
+        store.delete_account(tx.connection, account_id)
+        tx.emit(AccountErased(account_id=account_id, erased_at=tx.now), centre=centre)
+
+
+def hand_over_household(tx: Transaction, household_id: str, changed_at: datetime) -> None:
+    """Somebody left a household, or another holds it: which of its accounts is whose is known to
+    staff alone. So each is signed out and its password opens nothing until staff write another;
+    who is also something else in the house keeps that, without the family.
+
+    An account made since ``changed_at`` was made for those who are there now, and stays as it is.
+    """
+    store.hold_household(tx.connection, household_id)
+    for account_id in store.accounts_of_household(tx.connection, household_id):
+        found = store.lock_account(tx.connection, account_id)
+        if (
+            found is None
+            or found.standing.household_id != household_id
+            or found.created_at > changed_at
+        ):
+            continue
+        if found.standing.kind is not Kind.FAMILY:
+            _take_family_away(tx, found)
+            continue
+        if not found.password_hash:
+            continue
         tx.connection.execute(
             sa.update(store.account)
             .where(store.account.c.id == account_id)
-            .values(**store.standing_columns(standing), changed_at=tx.now)
+            .values(password_hash="", password_chosen=False, changed_at=tx.now)
         )
-        tx.emit(_changed(account_id, standing, tx), centre=standing.centre_id)
+        ended = _changed(account_id, found.standing, tx, password_ended=True)
+        tx.emit(ended, centre=found.standing.centre_id)
+        sessions.revoke_all(tx, account_id, centre=found.standing.centre_id)
 
 
-def _changed(account_id: str, standing: Standing, tx: Transaction) -> AccountChanged:
+def _take_family_away(tx: Transaction, account: store.Account) -> None:
+    """Who is also something else in the house stays that, and is signed out."""
+    before = account.standing
+    sessions.revoke_all(tx, account.id, centre=before.centre_id)
+    standing = replace(before, roles=before.roles - {Role.FAMILY}, household_id="")
+    tx.connection.execute(
+        sa.update(store.account)
+        .where(store.account.c.id == account.id)
+        .values(**store.standing_columns(standing), changed_at=tx.now)
+    )
+    tx.emit(_changed(account.id, standing, tx), centre=standing.centre_id)
+
+
+def _changed(
+    account_id: str, standing: Standing, tx: Transaction, *, password_ended: bool = False
+) -> AccountChanged:
     return AccountChanged(
         account_id=account_id,
         roles=tuple(sorted(standing.roles)),
@@ -286,6 +326,7 @@ def _changed(account_id: str, standing: Standing, tx: Transaction) -> AccountCha
         producer_id=standing.producer_id,
         disabled=standing.disabled,
         changed_at=tx.now,
+        password_ended=password_ended,
     )
 
 
