@@ -53,6 +53,7 @@ class World:
         self.bench = bench
         self.clock = clock
         self.url = bench.store.url
+        self.sign_ups = 0
         bench.deliver(CentreOpened(centre_id=CENTRE, name="Casa Satta", opened_at=self.now))
 
     @property
@@ -103,11 +104,13 @@ class World:
     # facts
 
     def sign_up(self, kind: type[Event], person_id: str = "maria", **more: Any) -> Any:
+        """A fact of a sign-up of its own, unless it is named."""
+        self.sign_ups += 1
         return kind.model_validate(
             {
                 "session_id": "session-1",
                 "centre_id": CENTRE,
-                "signup_id": f"signup-of-{person_id}",
+                "signup_id": f"signup-{self.sign_ups}",
                 "person_id": person_id,
                 "household_id": "house-1",
                 "title": "Spazio compiti",

@@ -124,7 +124,8 @@ async def test_no_connection_to_the_store_is_held_while_the_server_is_asked(
 
 async def test_a_stop_lets_an_email_under_way_end(world: World, mail_server: MailServer) -> None:
     world.household()
-    world.bench.deliver(world.offered(), world.confirmed())
+    world.household("house-2", "omar")
+    world.bench.deliver(world.offered(), world.confirmed("omar", household_id="house-2"))
     mail_server.data = "hang"
     round_ = asyncio.create_task(world.courier(mail_server.port).round())
     await eventually_async(lambda: len(mail_server.taken) == 2, why="both at the server")

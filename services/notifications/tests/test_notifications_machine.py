@@ -17,7 +17,7 @@ from notifications import commands, store
 from notifications.app import SERVICE
 from notifications.commands.hand_over import HandOver
 from notifications.domain.delivery import Answer
-from notifications.domain.quiet_hours import Hours, is_open, time_zone
+from notifications.domain.quiet_hours import Hours, leaves_at, time_zone
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.refusals import Refusal
@@ -71,7 +71,10 @@ class Deliveries(RuleBasedStateMachine):
     def lease(self) -> Any:
         taken = self.bench.run(lambda tx: commands.take(tx, lease_for=LEASE))
         if isinstance(taken, HandOver):
-            assert is_open(self.clock.now(), Hours(), ROME, "IT-MI")
+            (message,) = self.world.rows(store.message, id=taken.message_id)
+            now, until = self.clock.now(), message.useful_until
+            assert leaves_at(now, Hours(), ROME, "IT-MI", useful_until=until) == now
+            assert until is None or now < until
         return taken
 
     @rule(lease=consumes(leases), answer=st.sampled_from([Answer.TAKEN, Answer.LATER]))

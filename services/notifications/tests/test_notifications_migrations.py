@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from notifications import commands, store
 from notifications.app import SERVICE
 from runtime import migrations
+from runtime.store import Store
+
+AT = datetime(2026, 11, 16, 9, tzinfo=UTC)
+UNTIL = datetime(2026, 11, 18, 9, tzinfo=UTC)
 
 
 def test_up_down_and_up_again(empty_url: str) -> None:
@@ -16,3 +26,63 @@ def test_up_down_and_up_again(empty_url: str) -> None:
 
 def test_there_is_one_newest_revision() -> None:
     assert len(migrations.heads(SERVICE.package)) == 1
+
+
+def told_before(connection: sa.Connection) -> None:
+    """An offer to somebody without an address, as the version before wrote it."""
+    later = ("about", "happened_at")
+    old = sa.table(
+        "message",
+        *(sa.column(c.name, c.type) for c in store.message.columns if c.name not in later),
+    )
+    who = {"intent": "event-1", "centre_id": "centre-1", "person_id": "maria"}
+    connection.execute(
+        sa.insert(old).values(
+            id="message-1",
+            kind="signup_offered",
+            household_id="house-1",
+            data={},
+            useful_until=UNTIL,
+            state="delivered",
+            correlation="",
+            created_at=AT,
+            **who,
+        )
+    )
+    for channel, state in (("in_app", "delivered"), ("email", "not_sent"), ("call", "created")):
+        connection.execute(
+            sa.insert(store.delivery).values(
+                id=f"delivery-{channel}",
+                message_id="message-1",
+                channel=channel,
+                state=state,
+                why="",
+                tries=0,
+                created_at=AT,
+                due_at=AT,
+                **who,
+            )
+        )
+
+
+def test_a_call_of_before_ends_when_it_is_of_no_use_any_more(empty_url: str) -> None:
+    migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata, "0002")
+    database = Store(empty_url)
+
+    def ends() -> dict[str, Any]:
+        delivery = store.delivery.c
+        query = sa.select(delivery.channel, delivery.next_attempt)
+        return {
+            row.channel: row.next_attempt
+            for row in database.read_now(lambda c: c.execute(query).all())
+        }
+
+    never = {"in_app": None, "email": None}
+    database.write_now(told_before)
+    for _ in range(2):
+        migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata)
+        assert ends() == {**never, "call": UNTIL}
+        assert database.read_now(lambda c: commands.anything_due(c, UNTIL))
+        migrations.downgrade(empty_url, SERVICE.package, SERVICE.metadata, "0002")
+        assert ends() == {**never, "call": None}
+    database.close_now()

@@ -332,14 +332,16 @@ async def test_reception_calls_and_ticks_off(client: Client, world: World) -> No
     assert "There is nobody to call." in page
 
 
-async def test_a_call_that_comes_too_late_says_so(one: Client, sqlite_world: World) -> None:
+async def test_a_call_says_until_when_it_is_of_use_and_goes(
+    one: Client, sqlite_world: World
+) -> None:
     world = sqlite_world
     world.household(email="")
     world.bench.deliver(world.offered())
     one.sign_in(token(Role.RECEPTION, centre=CENTRE))
     assert "Useful until" in await one.page("/notifications/calls")
     world.clock.advance(timedelta(hours=49))
-    assert "Too late since" in await one.page("/notifications/calls")
+    assert "There is nobody to call." in await one.page("/notifications/calls")
 
 
 PAGES = [

@@ -175,9 +175,9 @@ async def send_again(call: Sender, message_id: AnyId) -> MessageWithDeliveries:
 
 @router.get("/calls")
 async def list_calls(call: CallsReader, paging: Paged) -> Page[CallOut]:
-    """Whom to call, longest waiting first."""
-    centre = call.centre
-    page = await call.query(lambda c: queries.calls(c, centre, paging))
+    """Whom to call, the most urgent first."""
+    centre, now = call.centre, call.parts.clock.now()
+    page = await call.query(lambda c: queries.calls(c, centre, paging, now=now))
     return Page(items=[_call(call, one) for one in page.items], next=page.next)
 
 

@@ -247,8 +247,8 @@ async def _message(call: Call, message_id: str, form: Form[ReadForm]) -> Respons
 
 
 async def _calls(call: Call, paging: Any, form: Form[CallForm]) -> Response:
-    centre = call.centre
-    page = await call.query(lambda c: queries.calls(c, centre, paging))
+    centre, now = call.centre, call.parts.clock.now()
+    page = await call.query(lambda c: queries.calls(c, centre, paging, now=now))
     return call.render(
         "calls.html",
         form.status,

@@ -75,7 +75,9 @@ def offer_expired(tx: Transaction, received: Received[OfferExpired]) -> None:
 def sign_up_cancelled(tx: Transaction, received: Received[SignUpCancelled]) -> None:
     event = received.event
     kind = CANCELLED.get(event.reason)
-    if kind is not None:
+    if kind is None:
+        _overtakes(tx, received, event)
+    else:
         _about_sign_up(tx, received, event, kind, useful_until=event.starts_at)
 
 
@@ -159,6 +161,7 @@ def _about_sign_up(
     useful_until: datetime | None = None,
     **more: Any,
 ) -> None:
+    _overtakes(tx, received, event)
     commands.tell(
         tx,
         News(
@@ -170,8 +173,14 @@ def _about_sign_up(
             happened_at=received.time,
             data={"title": event.title[:200], "starts_at": event.starts_at.isoformat(), **more},
             useful_until=useful_until,
+            about=event.signup_id,
         ),
     )
+
+
+def _overtakes(tx: Transaction, received: Received[Any], event: SignUpFact) -> None:
+    """Nobody is told any more what the sign-up was before."""
+    commands.overtake(tx, event.signup_id, intent=received.id, happened_at=received.time)
 
 
 def _about_referral(

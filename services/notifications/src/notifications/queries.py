@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,11 @@ from notifications import store
 from notifications.commands.messages import unknown
 from notifications.domain.delivery import State
 from notifications.domain.quiet_hours import time_zone
+from runtime.types import UtcDateTime
 from web import Page, Paging
+
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Where calls that never become useless stand in their list."""
 
 _message, _delivery, _person = store.message.c, store.delivery.c, store.person_contact.c
 
@@ -156,7 +160,8 @@ def deliveries(connection: sa.Connection, message_id: str) -> list[DeliveryView]
             why=row.why,
             tries=row.tries,
             created_at=row.created_at,
-            next_attempt=row.next_attempt,
+            # That of a call is the moment at which it ends, which is no try.
+            next_attempt=None if row.channel == Channel.CALL else row.next_attempt,
             ended_at=row.ended_at,
             attempts=attempts.get(row.id, []),
         )
@@ -172,10 +177,15 @@ def unread(connection: sa.Connection, sight: Sight) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
 
 
-def calls(connection: sa.Connection, centre_id: str, paging: Paging) -> Page[CallView]:
-    """Whom to call, longest waiting first; people without a phone by the holder's."""
+def calls(
+    connection: sa.Connection, centre_id: str, paging: Paging, *, now: datetime
+) -> Page[CallView]:
+    """Whom to call, the most urgent first: by the moment until which a call is of use, then by how
+    long it waits. What is of no use any more is not said; people without a phone by the holder's.
+    """
     holder = store.person_contact.alias("holder")
     home = store.household_seen
+    useful_until = sa.func.coalesce(_message.useful_until, sa.literal(FOR_EVER, UtcDateTime()))
     statement = (
         _messages(
             _delivery.id.label("call_id"),
@@ -191,12 +201,19 @@ def calls(connection: sa.Connection, centre_id: str, paging: Paging) -> Page[Cal
         .join(store.delivery, _delivery.message_id == _message.id)
         .outerjoin(home, home.c.household_id == _message.household_id)
         .outerjoin(holder, holder.c.person_id == home.c.holder_id)
-        .where(_delivery.channel == Channel.CALL.value, _delivery.state == State.CREATED.value)
+        .where(
+            _delivery.channel == Channel.CALL.value,
+            _delivery.state == State.CREATED.value,
+            useful_until > now,
+        )
     )
     if centre_id:
         statement = statement.where(_delivery.centre_id == centre_id)
     return paging.read(
-        connection, statement, by=[_delivery.created_at, _delivery.id], show=_call_shown
+        connection,
+        statement,
+        by=[useful_until, _delivery.created_at, _delivery.id],
+        show=_call_shown,
     )
 
 

@@ -90,6 +90,8 @@ def _ended(
         state=domain.of_message(state if event.channel is Channel.EMAIL else None).value,
         correlation=received.correlation,
         created_at=at,
+        about=None,
+        happened_at=None,
     )
     insert_ignore(tx.connection, store.message, [vars(message)])
     known: Any = tx.connection.execute(

@@ -1,8 +1,9 @@
 """Tables of notifications, and what is read of them by more than one command.
 
 That one intent reaches one recipient by one channel at most once (I4) is a unique key. A delivery
-has a ``next_attempt`` exactly while something is still to be tried, and a lease while the mail
-server is asked. ``person_contact``, ``household_seen`` and ``centre_seen`` are read models.
+has a ``next_attempt`` exactly while something is still to be done by itself (a call: the moment at
+which it is of no use any more), and a lease while the mail server is asked. ``person_contact``,
+``household_seen`` and ``centre_seen`` are read models.
 
 Locks are taken in this order: delivery, then its message.
 """
@@ -46,6 +47,14 @@ message = sa.Table(
     sa.Column("correlation", _FOREIGN_ID, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("read_at", UtcDateTime),
+    sa.Column("about", _FOREIGN_ID),
+    sa.Column("happened_at", UtcDateTime),
+    sa.Index(
+        "message_about",
+        "about",
+        sqlite_where=sa.text("about IS NOT NULL"),
+        postgresql_where=sa.text("about IS NOT NULL"),
+    ),
     sa.Index("message_by_time", "created_at", "id"),
     sa.Index("message_of_all_by_state", "state", "created_at", "id"),
     sa.Index("message_by_centre", "centre_id", "created_at", "id"),
@@ -55,7 +64,8 @@ message = sa.Table(
     sa.Index("message_by_person", "person_id", "created_at", "id"),
 )
 """What somebody is told. ``intent`` is the event that it tells of, ``data`` what its sentences
-need (no names); ``state`` is that of its outermost channel without calls."""
+need (no names); ``state`` is that of its outermost channel without calls. ``about`` is the sign-up
+that it is of, ``happened_at`` the time of its fact: a later one of the sign-up overtakes it."""
 
 delivery = sa.Table(
     "delivery",
@@ -91,6 +101,7 @@ delivery = sa.Table(
     sa.Index(
         "delivery_due",
         "next_attempt",
+        "created_at",
         "id",
         sqlite_where=sa.text("next_attempt IS NOT NULL"),
         postgresql_where=sa.text("next_attempt IS NOT NULL"),

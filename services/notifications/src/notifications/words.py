@@ -35,6 +35,8 @@ REASONS: Mapping[str, str] = {
     Why.SWITCHED_OFF: N_("The household does not want it"),
     Why.NO_MAIL_SERVER: N_("This house has no mail server"),
     Why.OLD: N_("It happened too long ago"),
+    Why.LATE: N_("It would have come too late"),
+    Why.OVERTAKEN: N_("Newer news took its place"),
 }
 
 ANSWERS: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from notifications.commands.calls import call_done
 from notifications.commands.hand_over import HandOver, anything_due, finish, lose_expired, take
 from notifications.commands.messages import News, forget_person, mark_read, send_again, tell
+from notifications.commands.overtaken import overtake
 from notifications.commands.wishes import forget_household, set_hours, set_preferences
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "forget_person",
     "lose_expired",
     "mark_read",
+    "overtake",
     "send_again",
     "set_hours",
     "set_preferences",

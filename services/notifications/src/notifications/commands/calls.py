@@ -39,6 +39,12 @@ def call_done(tx: Transaction, call_id: str, *, reached: bool, centre_id: str = 
     tx.connection.execute(
         sa.update(store.delivery)
         .where(store.delivery.c.id == row.id)
-        .values(state=state.value, ended_at=tx.now, tries=1, done_by=tx.actor[:64])
+        .values(
+            state=state.value,
+            next_attempt=None,
+            ended_at=tx.now,
+            tries=1,
+            done_by=tx.actor[:64],
+        )
     )
     states.tell(tx, message, Channel.CALL, state)

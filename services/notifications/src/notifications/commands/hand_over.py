@@ -51,7 +51,7 @@ class Taken(Enum):
 
 
 def anything_due(connection: sa.Connection, now: datetime) -> bool:
-    """Whether some e-mail is due or some lease is over; cheap."""
+    """Whether some e-mail or the end of a call is due, or some lease is over; cheap."""
     delivery = store.delivery.c
     due = sa.select(delivery.id).where(delivery.next_attempt <= now).limit(1)
     over = sa.select(delivery.id).where(delivery.lease_until <= now).limit(1)
@@ -59,24 +59,43 @@ def anything_due(connection: sa.Connection, now: datetime) -> bool:
 
 
 def take(tx: Transaction, *, lease_for: timedelta, mail_server: bool = True) -> HandOver | Taken:
-    """Look at the e-mail that is due first: lease it, or move it to where it belongs.
+    """Look at the delivery that is due first: lease an e-mail, or move it to where it belongs.
 
+    What is due together leaves in the order in which it was made, to one person one by one.
     One delivery in each transaction, so that no lease outlives a process that had not begun it.
     """
+    delivery = store.delivery.c
     row = tx.connection.execute(
         sa.select(store.delivery)
-        .where(store.delivery.c.next_attempt <= tx.now)
-        .order_by(store.delivery.c.next_attempt, store.delivery.c.id)
+        .where(delivery.next_attempt <= tx.now, sa.not_(_older_leaves_first(tx.now)))
+        .order_by(delivery.next_attempt, delivery.created_at, delivery.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     ).one_or_none()
     if row is None:
         return Taken.NOTHING_DUE
+    if row.channel == Channel.CALL:
+        states.no_call(tx, row, Why.LATE)
+        return Taken.MOVED
     message = messages.message_row(tx.connection, row.message_id)
     assert message is not None, "a delivery has a message"
     tx.correlation = message.correlation or tx.correlation
     leased = _lease(tx, row, message, lease_for, mail_server)
     return leased or Taken.MOVED
+
+
+def _older_leaves_first(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether something older to the same person is due or under way.
+
+    One that is put off or waits for its next try holds nobody up: a mail server that refuses one
+    text for four hours must not keep back the others, nor the night what is critical.
+    """
+    older, this = store.delivery.alias("older").c, store.delivery.c
+    return sa.exists().where(
+        older.person_id == this.person_id,
+        sa.or_(older.next_attempt <= now, older.lease_until.is_not(None)),
+        sa.tuple_(older.created_at, older.id) < sa.tuple_(this.created_at, this.id),
+    )
 
 
 def _lease(
@@ -86,6 +105,9 @@ def _lease(
     lease_for: timedelta,
     mail_server: bool,
 ) -> HandOver | None:
+    if domain.of_no_use(message.useful_until, tx.now):
+        states.not_sent(tx, row, message, Why.LATE)
+        return None
     why, contact = messages.way(
         tx.connection, message.kind, message.person_id, message.household_id
     )

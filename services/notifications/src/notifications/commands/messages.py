@@ -35,6 +35,8 @@ class News:
     happened_at: datetime
     data: Mapping[str, Any] = field(default_factory=dict)
     useful_until: datetime | None = None
+    about: str | None = None
+    """The sign-up that it is of: what is told later of the same overtakes it."""
 
 
 def message_id(intent: str, person_id: str) -> str:
@@ -53,6 +55,8 @@ def tell(tx: Transaction, news: News) -> str | None:
     why, _ = way(tx.connection, news.kind, news.person_id, news.household_id)
     if tx.now - news.happened_at > domain.TOO_OLD:
         why = Why.OLD
+    elif news.about and _is_overtaken(tx.connection, news.about, news.happened_at):
+        why = Why.OVERTAKEN
     waits = why in (Why.NOTHING, Why.CONTACT)
     message = SimpleNamespace(
         id=made,
@@ -66,6 +70,8 @@ def tell(tx: Transaction, news: News) -> str | None:
         state=domain.of_message(State.CREATED if waits else None).value,
         correlation=tx.correlation,
         created_at=tx.now,
+        about=news.about,
+        happened_at=news.happened_at,
     )
     tx.collect(store.message, vars(message))
     tx.collect(
@@ -99,7 +105,7 @@ def tell(tx: Transaction, news: News) -> str | None:
             store.delivery,
             states.delivery_row(message, Channel.EMAIL, State.NOT_SENT, now=tx.now, why=why),
         )
-        if rule_of(news.kind).needs_call and why is not Why.OLD:
+        if rule_of(news.kind).needs_call and why not in (Why.OLD, Why.OVERTAKEN):
             states.call(tx, message)
     return made
 
@@ -227,6 +233,13 @@ def unknown() -> NotFound:
 def _known(connection: sa.Connection, message_id: str) -> bool:
     found = connection.scalar(sa.select(store.message.c.id).where(store.message.c.id == message_id))
     return found is not None
+
+
+def _is_overtaken(connection: sa.Connection, about: str, happened_at: datetime) -> bool:
+    """Whether something later was told of this sign-up: a fact may come late, tried once more."""
+    message = store.message.c
+    later = sa.exists().where(message.about == about, message.happened_at > happened_at)
+    return bool(connection.scalar(sa.select(later)))
 
 
 def _parts(ids: list[str]) -> list[list[str]]:

@@ -84,11 +84,31 @@ def not_sent(tx: Transaction, row: sa.Row[Any], message: sa.Row[Any], why: Why) 
 
 
 def call(tx: Transaction, message: sa.Row[Any] | Any) -> None:
-    """The end of the chain: somebody of the staff calls. Once for each message."""
+    """The end of the chain: somebody of the staff calls, as long as it is of use. Once for each
+    message."""
+    if domain.of_no_use(message.useful_until, tx.now):
+        return
     insert_ignore(
         tx.connection,
         store.delivery,
-        [delivery_row(message, Channel.CALL, State.CREATED, now=tx.now)],
+        [
+            delivery_row(
+                message,
+                Channel.CALL,
+                State.CREATED,
+                now=tx.now,
+                next_attempt=message.useful_until,
+            )
+        ],
+    )
+
+
+def no_call(tx: Transaction, row: sa.Row[Any], why: Why) -> None:
+    """Nobody needs to call any more. The caller has locked the delivery."""
+    tx.connection.execute(
+        sa.update(store.delivery)
+        .where(store.delivery.c.id == row.id)
+        .values(state=State.NOT_SENT.value, why=why.value, next_attempt=None, ended_at=tx.now)
     )
 
 

@@ -54,6 +54,8 @@ class Why(StrEnum):
     SWITCHED_OFF = "switched_off"
     NO_MAIL_SERVER = "no_mail_server"
     OLD = "too_old"
+    LATE = "too_late"
+    OVERTAKEN = "overtaken"
 
 
 class Answer(StrEnum):
@@ -95,6 +97,11 @@ def wait_for_contact(created_at: datetime, now: datetime) -> datetime | None:
     if age >= WAIT_FOR_CONTACT:
         return None
     return now + timedelta(seconds=5 if age < timedelta(minutes=1) else 60)
+
+
+def of_no_use(useful_until: datetime | None, now: datetime) -> bool:
+    """Whether it is too late to tell: the offer ran out, the session has begun."""
+    return useful_until is not None and useful_until <= now
 
 
 def of_message(email: State | None) -> State:
