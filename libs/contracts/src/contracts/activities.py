@@ -97,7 +97,8 @@ class OfferExpired(_SignUp, type="activities.offer.expired", topic=TOPIC, key="s
 
 
 class SignUpCancelled(_SignUp, type="activities.signup.cancelled", topic=TOPIC, key="session_id"):
-    """The sign-up ended. ``reason``: by_family, by_staff, offer_declined, session_cancelled."""
+    """The sign-up ended. ``reason``: by_family, by_staff, offer_declined, session_cancelled,
+    not_placed, person_erased."""
 
     reason: str
 

@@ -58,7 +58,7 @@ class ReferralAccepted(_Referral, type="network.referral.accepted", topic=TOPIC,
 
 
 class ReferralRejected(_Referral, type="network.referral.rejected", topic=TOPIC, key="referral_id"):
-    """The organisation does not; ``reason`` of DOMAIN (not_appropriate, no_capacity, …)."""
+    """The organisation does not; ``reason`` says why (not_appropriate, no_capacity, …)."""
 
     reason: str
 
@@ -91,4 +91,4 @@ class ReferralCancelled(
 
 
 class ReferralExpired(_Referral, type="network.referral.expired", topic=TOPIC, key="referral_id"):
-    """Nobody answered within 14 business days (DOMAIN)."""
+    """Nobody answered in time: 14 business days unless the centre says otherwise."""
