@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
+import pytest
+import sqlalchemy as sa
+
+from messaging import tables
 from runtime.testing import eventually_async
 from web import Role, live
 from web.live import Hub
-from web.testing import Client, token
+from web.testing import FAR_AWAY, LONG_AGO, Client, token
 
 
 async def test_listening_needs_a_sign_in_a_known_channel_and_the_right(client: Client) -> None:
@@ -38,10 +43,16 @@ async def test_several_changes_in_a_moment_are_told_once() -> None:
     assert (await waiting).event == "changed"
 
 
-async def test_a_stream_tells_of_a_change_and_ends_at_the_stop(client: Client) -> None:
-    """Over ASGI itself: httpx waits for the end of a body before it shows any of it."""
-    client.sign_in(token(Role.TILL, centre="c1"))
-    sent: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+Sent = asyncio.Queue[dict[str, object]]
+
+OPENED = b"event: open\r\ndata: \r\nretry: 3000\r\n\r\n"
+CHANGED = b"event: changed\r\ndata: \r\n\r\n"
+
+
+async def listening(client: Client) -> tuple[asyncio.Future[None], Sent]:
+    """A stream that has opened for whoever is signed in, and what it sends from then on. Over ASGI
+    itself: httpx waits for the end of a body before it shows any of it."""
+    sent: Sent = asyncio.Queue()
     cookie = f"token={client.http.cookies['token']}".encode()
     scope = {
         "type": "http",
@@ -68,14 +79,41 @@ async def test_a_stream_tells_of_a_change_and_ends_at_the_stop(client: Client) -
         await sent.put(message)
 
     stream = asyncio.ensure_future(client.app(scope, receive, send))
-    start = await sent.get()
-    assert start["status"] == 200
-    assert (await sent.get())["body"] == b"event: open\r\ndata: \r\nretry: 3000\r\n\r\n"
+    assert (await sent.get())["status"] == 200
+    assert (await sent.get())["body"] == OPENED
+    return stream, sent
+
+
+async def test_a_stream_tells_of_a_change_and_ends_at_the_stop(client: Client) -> None:
+    client.sign_in(token(Role.TILL, centre="c1"))
+    stream, sent = await listening(client)
     form = (await client.page("/sample/new")).form("new")
     assert (await form.send(name="bread")).status_code == 303
-    assert (await sent.get())["body"] == b"event: changed\r\ndata: \r\n\r\n"
+    assert (await sent.get())["body"] == CHANGED
     live.hub.close()
     await asyncio.wait_for(stream, 2)
+
+
+@pytest.mark.parametrize("until", [FAR_AWAY, LONG_AGO], ids=["token-holds", "token-ended-before"])
+async def test_a_stream_ends_with_its_session_and_others_go_on(
+    client: Client, until: datetime
+) -> None:
+    """A revocation holds until the last token of its session ends, and a stream outlives these."""
+    client.sign_in(token(Role.TILL, centre="c1", session="s1"))
+    ended, _ = await listening(client)
+    client.sign_in(token(Role.TILL, centre="c1", session="s2"))
+    other, sent = await listening(client)
+
+    def revoke(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(tables.auth_revoked).values(session_id="s1", until=until))
+
+    await client.store.write(revoke)
+    client.parts.keys.changed()
+    await asyncio.wait_for(ended, 2)
+    live.publish("things", "c1")
+    assert (await sent.get())["body"] == CHANGED
+    live.hub.close()
+    await asyncio.wait_for(other, 2)
 
 
 async def test_a_listener_that_goes_is_forgotten() -> None:

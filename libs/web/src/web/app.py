@@ -70,7 +70,7 @@ def build(
     engine = Engine(service, store, settings, clock, ids)
     figures.engine = EngineMetrics(engine, figures.metrics)
     figures.disk(store.folder or settings.data)
-    keys = KeyRing(store, clock)
+    keys = KeyRing(store, clock, live.hub)
     parts = Parts(
         service=service,
         settings=settings,

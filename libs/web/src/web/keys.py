@@ -3,15 +3,17 @@
 Both are rows that a projection of ``identity.events`` keeps in the service's own store, so a token
 is checked without asking anybody. They are read again when that projection has changed them, when
 a key is unknown, and once a second for what another replica wrote: a sign-out is honoured within
-2 s.
+2 s, and what is open for that session is ended then (`web.live`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -47,12 +49,21 @@ class _Known:
     revoked: frozenset[str]
 
 
+class Streams(Protocol):
+    """What is open for sessions after their tokens were checked."""
+
+    def sessions(self) -> frozenset[str]: ...
+
+    def end(self, sessions: Set[str]) -> None: ...
+
+
 class KeyRing:
     """What is known of keys and revocations, and the check of a token against it."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, streams: Streams) -> None:
         self._store = store
         self._clock = clock
+        self._streams = streams
         self._known = _Known({}, frozenset())
         self._read_at: datetime | None = None
         self._stale = asyncio.Event()
@@ -64,8 +75,10 @@ class KeyRing:
 
     async def refresh(self) -> None:
         now = self._clock.now()
-        self._known = await self._store.read(lambda connection: _read(connection, now))
+        listening = self._streams.sessions()
+        self._known = await self._store.read(lambda connection: _read(connection, now, listening))
         self._read_at = now
+        self._streams.end(self._known.revoked)
 
     async def keep_fresh(self) -> None:
         """Run for ever: read when told to, and every second."""
@@ -108,14 +121,17 @@ class KeyRing:
         self._checked[token] = (name, key, claims)
 
 
-def _read(connection: sa.Connection, now: datetime) -> _Known:
+def _read(connection: sa.Connection, now: datetime, listening: frozenset[str]) -> _Known:
+    """The keys, and the revoked sessions that have tokens which would hold otherwise, or streams:
+    these outlive the token that opened them."""
     keys: dict[str, Key] = {}
     for row in connection.execute(sa.select(tables.auth_key)):
         try:
             keys[row.key_id] = Key(public_key(row.public_key), row.not_before, row.not_after)
         except ValueError:
             log.warning("web.keys.damaged", key=row.key_id)
+    ended = tables.auth_revoked.c
     revoked = connection.execute(
-        sa.select(tables.auth_revoked.c.session_id).where(tables.auth_revoked.c.until > now)
+        sa.select(ended.session_id).where((ended.until > now) | ended.session_id.in_(listening))
     ).scalars()
     return _Known(keys, frozenset(revoked))

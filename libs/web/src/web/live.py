@@ -2,7 +2,8 @@
 
 Nothing but the word that something changed travels here, so a channel's name is an opaque id and
 its messages are empty. Channels live in this process; a page falls back to asking now and then, so
-a message lost to another replica costs seconds, not truth.
+a message lost to another replica costs seconds, not truth. A stream ends with the session that
+opened it, as soon as this service hears that somebody ended that.
 
 A service names each kind of channel once, with who may listen::
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
@@ -58,8 +59,8 @@ class Hub:
         for listener in listeners:
             listener.wake()
 
-    def listen(self, name: str) -> Listener:
-        listener = Listener(self, name)
+    def listen(self, name: str, session_id: str = "") -> Listener:
+        listener = Listener(self, name, session_id)
         with self._lock:
             self._listeners.setdefault(name, set()).add(listener)
         return listener
@@ -77,19 +78,32 @@ class Hub:
         with self._lock:
             return sum(len(some) for some in self._listeners.values())
 
+    def sessions(self) -> frozenset[str]:
+        """The sessions that have a stream open."""
+        return frozenset(one.session_id for one in self._open())
+
+    def end(self, sessions: Set[str]) -> None:
+        """End the streams of these sessions, from any thread. Told again it does no harm."""
+        for listener in self._open():
+            if listener.session_id in sessions:
+                listener.end()
+
     def close(self) -> None:
         """End every stream, so that none holds up the stop of the process."""
-        with self._lock:
-            listeners = [one for some in self._listeners.values() for one in some]
-        for listener in listeners:
+        for listener in self._open():
             listener.end()
+
+    def _open(self) -> list[Listener]:
+        with self._lock:
+            return [one for some in self._listeners.values() for one in some]
 
 
 class Listener:
     """One open stream. Several changes in a moment are one message."""
 
-    def __init__(self, hub: Hub, name: str) -> None:
+    def __init__(self, hub: Hub, name: str, session_id: str) -> None:
         self.name = name
+        self.session_id = session_id
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -144,6 +158,7 @@ def router(service: str, prefix: str) -> APIRouter:
             raise NotFound("live.unknown", N_("There is nothing at this address."))
         if not await allowed(call, subject):
             raise NotAllowed("live.not_yours", N_("Your role does not allow this."))
-        return EventSourceResponse(hub.listen(name).messages(), ping=HEARTBEAT)
+        listener = hub.listen(name, call.caller.session_id)
+        return EventSourceResponse(listener.messages(), ping=HEARTBEAT)
 
     return made
