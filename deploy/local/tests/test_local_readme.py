@@ -51,4 +51,5 @@ def test_the_table_names_nothing_else() -> None:
 
 def test_every_exit_code_is_told() -> None:
     (told,) = (line for line in README.read_text().splitlines() if "a code of its own" in line)
-    assert set(map(int, re.findall(r"\b\d+\b", told))) == set(map(int, Exit))
+    does_not_hold = 1  # the work was done, and found something
+    assert set(map(int, re.findall(r"\b\d+\b", told))) == {does_not_hold, *map(int, Exit)}
