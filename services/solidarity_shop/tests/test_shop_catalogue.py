@@ -217,6 +217,28 @@ def test_what_was_sold_of_a_producer_counts_refunds_and_the_fee(shop_bench: Shop
     assert seen.quantity == 3
 
 
+def test_what_comes_back_spoiled_is_due_to_its_producer_all_the_same(shop_bench: Shop) -> None:
+    shop_bench.run(
+        lambda tx: commands.register_producer(
+            tx, centre_id="centre-1", name="Orto", fee_percent=10, producer_id="orto"
+        )
+    )
+    jam = shop_bench.product(300, on_hand=9, producer_id="orto")
+    now = shop_bench.clock.now()
+    sold = shop_bench.sell((jam.id, 4), cash=1200)
+    shop_bench.refund(sold.id, (jam.id, 1), goods_returned=False)
+
+    def seen() -> Any:
+        return shop_bench.bench.read(
+            lambda c: queries.producer_sales(c, "orto", now, now + timedelta(hours=1))
+        )
+
+    assert (seen().quantity, seen().due_cents) == (4, 1080), "the shop bears the loss"
+    shop_bench.refund(sold.id, (jam.id, 2))
+    assert (seen().quantity, seen().due_cents) == (2, 540)
+    assert shop_bench.on_hand(jam.id) == 7
+
+
 def test_a_movement_repeated_is_the_same_or_refused(shop_bench: Shop) -> None:
     bread = shop_bench.product(on_hand=0)
     move = lambda **more: shop_bench.run(  # noqa: E731

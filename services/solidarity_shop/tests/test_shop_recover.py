@@ -282,6 +282,33 @@ def test_a_day_that_was_closed_stays_closed_in_whatever_order_partitions_are_rea
     assert (now.sales, now.refunds, now.money_cents) == (3, 1, 500)
 
 
+@pytest.mark.parametrize("partitions", list(permutations(range(3))))
+def test_which_goods_are_on_the_shelf_again_comes_back_in_whatever_order_partitions_are_read(
+    shop_bench: Shop, restored: Bench, partitions: Sequence[int]
+) -> None:
+    shop_bench.run(
+        lambda tx: commands.register_producer(
+            tx, centre_id="centre-1", name="Orto", fee_percent=10, producer_id="orto"
+        )
+    )
+    bread = shop_bench.product(100, on_hand=9, producer_id="orto")
+    since = shop_bench.clock.now()
+    sold = shop_bench.sell((bread.id, 6), cash=600)
+    good = shop_bench.refund(sold.id, (bread.id, 2))
+    spoiled = shop_bench.refund(sold.id, (bread.id, 1), goods_returned=False)
+    absorb(restored, told_since(shop_bench.bench), partitions)
+    for bench in (shop_bench.bench, restored):
+        told = {
+            refund.id: bench.read(lambda c, r=refund: queries.refund_of(c, r.id)).goods_returned
+            for refund in (good, spoiled)
+        }
+        assert told == {good.id: True, spoiled.id: False}
+        seen = bench.read(
+            lambda c: queries.producer_sales(c, "orto", since, since + timedelta(hours=1))
+        )
+        assert (seen.quantity, seen.due_cents) == (4, 360)
+
+
 def test_a_closing_of_the_backup_takes_nothing_more(shop_bench: Shop, restored: Bench) -> None:
     """A sale whose clock was behind was committed after it, and belongs to the next one."""
     bread = shop_bench.product(100, on_hand=30)

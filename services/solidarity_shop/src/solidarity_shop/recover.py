@@ -109,6 +109,13 @@ def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
             .where(store.product.c.id == event.product_id)
             .values(on_hand=store.product.c.on_hand + event.quantity)
         )
+        if event.reason is shop.StockReason.REFUND:
+            # Its refund may have come before it: another key.
+            tx.connection.execute(
+                sa.update(store.refund)
+                .where(store.refund.c.id == event.origin)
+                .values(goods_returned=True)
+            )
 
 
 def waiting_sale(tx: Transaction, received: Received[shop.PointsPaymentRequested]) -> None:
@@ -185,6 +192,10 @@ def cancelled_sale(tx: Transaction, received: Received[shop.SaleCancelled]) -> N
 
 def refund(tx: Transaction, received: Received[shop.SaleRefunded]) -> None:
     event = received.event
+    on_the_shelf = sa.exists().where(
+        store.movement.c.origin == event.refund_id,
+        store.movement.c.reason == shop.StockReason.REFUND.value,
+    )
     new = store.insert_once(
         tx.connection,
         store.refund,
@@ -198,7 +209,7 @@ def refund(tx: Transaction, received: Received[shop.SaleRefunded]) -> None:
             "money_cents": event.money_cents,
             "points": event.points,
             "reason": "",
-            "goods_returned": False,
+            "goods_returned": tx.connection.scalar(sa.select(on_the_shelf)),
             "actor": store.RECOVERED,
             "refunded_at": event.refunded_at,
         },

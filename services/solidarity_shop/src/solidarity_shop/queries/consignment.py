@@ -6,16 +6,21 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from contracts.shop import StockReason
 from solidarity_shop import store
 from solidarity_shop.views import ProducerSalesView, SoldView
 
-LINE, BACK = store.sale_line, store.refund_line
+LINE, BACK, MOVEMENT = store.sale_line, store.refund_line, store.movement
 
 
 def producer_sales(
     connection: sa.Connection, producer_id: str, since: datetime, until: datetime
 ) -> ProducerSalesView:
-    """Sold between two moments less what came back in that time, by product.
+    """Sold between two moments less what came back on the shelf in that time, by product.
+
+    The price is due unless the goods are returned (art. 1556 c.c.), so a refund of goods that are
+    not on the shelf again is the shop's loss and takes nothing off. The movement of the stock tells
+    which they are, also in a store that was put back from events.
 
     The fee is that of the day of the sale: round(amount x % / 100), half cents up. Amounts are the
     shop's view of the day; what is due is settled later.
@@ -44,6 +49,14 @@ def producer_sales(
             LINE,
             sa.and_(
                 LINE.c.sale_id == store.refund.c.sale_id, LINE.c.product_id == BACK.c.product_id
+            ),
+        )
+        .join(
+            MOVEMENT,
+            sa.and_(
+                MOVEMENT.c.origin == BACK.c.refund_id,
+                MOVEMENT.c.product_id == BACK.c.product_id,
+                MOVEMENT.c.reason == StockReason.REFUND.value,
             ),
         )
         .where(
