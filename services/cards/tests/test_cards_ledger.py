@@ -315,6 +315,25 @@ def test_points_expire_when_their_day_is_over_but_not_in_a_hold(
     assert house.points == (10, 0)
 
 
+def test_points_that_are_heard_of_late_can_still_be_spent(bench: Any, clock: FixedClock) -> None:
+    """A register that is taken, or a bus that comes back, when their time would be over."""
+    house = bench.household()
+    bench.rule(per_euro=1, per_attendance=5, valid_days=2)
+    house.give(7)
+    late = (house.attends(), house.buys(money=1000), house.buys(points=7, sale="sale-2"))
+    refund = house.returns(points=7, sale="sale-2")
+    clock.advance(9 * DAY)
+    bench.deliver(*late, refund)
+    bench.tick()
+    assert house.points == (5 + 10 + 7, 0)
+    assert bench.emitted(facts.PointsExpired) == []
+    ends = {told.buckets[0].expires_at for told in bench.emitted(facts.PointsCredited)[1:]}
+    assert [end.isoformat() for end in ends if end] == ["2026-11-27T22:59:59+00:00"]
+    clock.advance(3 * DAY)
+    bench.tick()
+    assert house.points == (7, 0), "what was given without an end"
+
+
 def test_points_in_hold_can_be_captured_after_their_day(bench: Any, clock: FixedClock) -> None:
     house = bench.household()
     house.give(30, clock.now() + timedelta(hours=1))

@@ -13,6 +13,7 @@ themselves ask the store nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -162,7 +163,7 @@ def book_sale(tx: Transaction, received: Received[SaleCompleted]) -> None:
         CreditReason.SALE,
         event.sale_id,
         points,
-        earning.expiry_of(event.sold_at, rule.valid_days, ledger.zone(household.centre_id)),
+        _expiry(ledger, household, rule, event.sold_at),
     )
     ledger.put_sale(
         SaleRow(
@@ -234,7 +235,7 @@ def refund_points(tx: Transaction, received: Received[SaleRefunded]) -> None:
         CreditReason.REFUND,
         event.refund_id,
         event.points - covered,
-        earning.expiry_of(event.refunded_at, rule.valid_days, ledger.zone(household.centre_id)),
+        _expiry(ledger, household, rule, event.refunded_at),
         covered=covered,
     )
     if sale is None:
@@ -277,7 +278,7 @@ def reward_attendance(tx: Transaction, received: Received[AttendanceRecorded]) -
             CreditReason.ATTENDANCE,
             origin,
             rule.per_attendance - covered,
-            earning.expiry_of(event.starts_at, rule.valid_days, ledger.zone(household.centre_id)),
+            _expiry(ledger, household, rule, event.starts_at),
             covered=covered,
         )
         uncovered -= covered
@@ -303,6 +304,13 @@ def _household(ledger: Ledger, household_id: str) -> HouseholdRow:
     if household is None:
         raise NotYet(f"household {household_id}")
     return household
+
+
+def _expiry(ledger: Ledger, household: HouseholdRow, rule: earning.Rule, at: datetime) -> datetime:
+    """When points of that moment are lost: what is heard of late lives as long from now on, so that
+    no points come in that are past already."""
+    counted_from = max(at, ledger.tx.now)
+    return earning.expiry_of(counted_from, rule.valid_days, ledger.zone(household.centre_id))
 
 
 def _refused(tx: Transaction, household: HouseholdRow, event: PointsPaymentRequested) -> str:
