@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from vicinato import first_start, programs, settings
-from vicinato.backup import staging
+from vicinato.backup import brought_secrets, staging
 from vicinato.backup.archive import Backup
 from vicinato.backup.copies import bring
 from vicinato.backup.server import database_running
@@ -53,8 +53,6 @@ async def put_back(
     await go_on(wanted, folder)
     new = not folder.is_used()
     brought = new and backup.manifest.secrets
-    if brought:
-        staging.bring_secrets(backup, folder)
     machine = backup.manifest.machine if brought else folder.machine()
     async with database_running(wanted, folder, new=new, locked=True):
         target = target_of(wanted, folder)
@@ -64,6 +62,8 @@ async def put_back(
                 between()
                 progress(done)
 
+            if brought:
+                brought_secrets.stage(backup, folder)
             return staging.stage(
                 backup,
                 target,
@@ -97,6 +97,7 @@ async def go_on(wanted: settings.Settings, folder: Folder) -> None:
 def _exchange(wanted: settings.Settings, folder: Folder, journal: Journal) -> None:
     """Done again until it has ended. A new folder counts as used once all that it needs is there;
     no demonstration is wanted in it."""
+    brought_secrets.put(folder)
     if journal.administrator:
         made = first_start.administrator(wanted, folder) | {"email": journal.administrator}
         write_private(folder.secrets.folder / first_start.ADMINISTRATOR, json.dumps(made) + "\n")

@@ -15,7 +15,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import tarfile
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from runtime.ids import derived
-from vicinato.backup.archive import SECRETS, Backup, BadBackupError
+from vicinato.backup.archive import Backup, BadBackupError
 from vicinato.backup.copies import LIFE
 from vicinato.backup.moment import LOOK_EVERY, Popen, program, server_address
 from vicinato.databases import GROUP, connect, create
@@ -282,13 +281,6 @@ def put(target: Target, journal: Journal) -> None:
             _exchange_files(folder, name, folder.aside / journal.stamp)
     write(folder, journal.model_copy(update={"phase": "put"}))
     (folder.restore / STAGING).unlink(missing_ok=True)
-
-
-def bring_secrets(backup: Backup, folder: Folder) -> None:
-    """The secrets of the backup, into a folder that has none of its own."""
-    with backup.open(SECRETS) as packed, tarfile.open(fileobj=packed, mode="r:gz") as tar:
-        tar.extractall(folder.root, filter="data")
-    folder.secrets.folder.chmod(0o700)
 
 
 def _unpack(backup: Backup, part: str, path: Path, progress: Callable[[int], None]) -> None:
