@@ -199,6 +199,16 @@ def test_an_offer_that_would_run_out_at_night_passes(world: World, clock: FixedC
     assert world.delivery().next_attempt == clock.now()
 
 
+def test_a_session_of_monday_morning_that_is_cancelled_on_sunday_is_told_on_sunday(
+    world: World, clock: FixedClock
+) -> None:
+    world.household()
+    clock.set(at("2026-11-15 10:00"))
+    begins = at("2026-11-16 08:30")  # half an hour after the messages of Monday leave
+    world.bench.deliver(world.cancelled(reason="session_cancelled", starts_at=begins))
+    assert world.delivery().next_attempt == clock.now()
+
+
 def test_the_hours_are_those_of_the_centre(world: World, clock: FixedClock) -> None:
     world.bench.deliver(
         CentreOpened(

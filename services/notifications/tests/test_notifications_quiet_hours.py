@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from notifications.domain.quiet_hours import (
+    LEAD,
     Hours,
     Window,
     is_holiday,
@@ -93,7 +94,45 @@ def test_only_what_would_come_too_late_passes(ready: datetime, left: timedelta) 
     until = ready + left
     opens = next_open(ready, Hours(), ROME, "IT-MI")
     leaves = leaves_at(ready, Hours(), ROME, "IT-MI", useful_until=until)
-    assert leaves == (ready if ready < until <= opens else opens)
+    assert leaves == (ready if ready < until < opens + LEAD else opens)
+
+
+@given(
+    MOMENTS, st.timedeltas(timedelta(0), timedelta(days=7)), some_hours(), st.sampled_from(ZONES)
+)
+def test_what_waits_is_of_use_for_long_after_it_leaves(
+    ready: datetime, left: timedelta, hours: Hours, zone: ZoneInfo
+) -> None:
+    until = ready + left
+    leaves = leaves_at(ready, hours, zone, "IT", useful_until=until)
+    assert leaves >= ready
+    assert leaves == ready or until <= ready or until - leaves >= LEAD
+
+
+@given(MOMENTS, some_hours(), st.sampled_from(ZONES))
+def test_what_is_of_no_use_any_more_disturbs_nobody(
+    ready: datetime, hours: Hours, zone: ZoneInfo
+) -> None:
+    opens = next_open(ready, hours, zone, "IT")
+    assert leaves_at(ready, hours, zone, "IT", useful_until=ready) == opens
+
+
+@pytest.mark.parametrize(
+    ("ready", "until", "leaves"),
+    [
+        ("2026-11-15 11:00", "2026-11-16 09:30", "2026-11-15 11:00"),  # Sunday, of Monday morning
+        ("2026-11-15 11:00", "2026-11-16 12:59", "2026-11-15 11:00"),
+        ("2026-11-15 11:00", "2026-11-16 13:00", "2026-11-16 09:00"),
+        ("2026-11-15 11:00", "2026-11-16 16:30", "2026-11-16 09:00"),  # the homework club
+        ("2026-11-20 21:00", "2026-11-21 11:00", "2026-11-20 21:00"),  # Saturdays from ten on
+        ("2026-11-16 10:00", "2026-11-16 10:05", "2026-11-16 10:00"),  # no quiet hours
+    ],
+)
+def test_a_session_of_the_next_morning_is_cancelled_in_time(
+    ready: str, until: str, leaves: str
+) -> None:
+    found = leaves_at(rome(ready), Hours(), ROME, "IT-MI", useful_until=rome(until))
+    assert found == rome(leaves)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 Messages leave between 9 and 20 on weekdays, 10 and 19 on Saturdays, never on Sundays and holidays
 (DOMAIN); each centre may have other hours from a day on. Hours are those of the wall clock in the
-centre's time zone, whatever the clocks do. What would be of no use after the quiet hours passes at
-once.
+centre's time zone, whatever the clocks do. What is critical, because it would be of no use soon
+after the quiet hours, passes at once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ import holidays
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from notifications.domain.delivery import RETRIES, RETRY_AFTER
 from runtime.refusals import N_
 
 DEFAULT_ZONE = "Europe/Rome"
 FURTHEST = 370
 """Days: hours that open on some day of the week open within so many."""
+
+LEAD = RETRIES * RETRY_AFTER
+"""Four hours from the opening, in which a message must still be of use to wait for it: so long may
+a mail server say *later* before the last try (DOMAIN), and the person must read it before leaving
+home, or be called. News of an afternoon's workshop waits for its morning, of a morning's not."""
 
 
 WallClock = Annotated[
@@ -108,11 +114,11 @@ def leaves_at(
 ) -> datetime:
     """When a message that is ready at ``moment`` leaves.
 
-    In the window, or at once when it would come too late after the quiet hours: an offer that runs
-    out, a session that begins.
+    In the window, or at once when it would come too late after the quiet hours: an offer runs out
+    or a session begins less than `LEAD` after they end.
     """
     opens = next_open(moment, hours, zone, region)
-    if useful_until is not None and moment < useful_until <= opens:
+    if useful_until is not None and moment < useful_until < opens + LEAD:
         return moment.astimezone(UTC)
     return opens
 
