@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from activities import commands, store
@@ -150,6 +151,46 @@ def test_names_are_found_by_their_beginning_whatever_the_case(world: Any) -> Non
     assert sorted(found("ross")) == ["p1", "p2", "p3"]
     assert found("rossi elena") == ["p2"]
     assert found("lena") == found(" ") == found("%") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Nicolò", "nicolo"),
+        ("Nicolo", "NICOLÒ"),
+        ("Jose\N{COMBINING ACUTE ACCENT}", "josé"),
+        ("D'Angelo", "d\N{RIGHT SINGLE QUOTATION MARK}angelo"),
+        ("D\N{RIGHT SINGLE QUOTATION MARK}Angelo", "d'ang"),
+        ("Anna-Maria", "anna maria"),
+        ("أحمد", "احمد"),
+        ("احمد", "أحمد"),
+    ],
+)
+def test_accents_apostrophes_and_hyphens_of_a_name_need_not_be_typed(
+    world: Any, name: str, typed: str
+) -> None:
+    world.person("p1", given_name=name)
+    found = world.bench.read(lambda c: store.people_named(c, "centre-1", typed))
+    assert [one.given_name for one in found] == [name]
+
+
+def test_every_typed_word_begins_a_word_of_the_name_and_names_that_begin_so_come_first(
+    world: Any,
+) -> None:
+    names = {"p1": "Anna-Maria", "p2": "Maria", "p3": "Luca", "p4": "Gianluca"}
+    for person_id, name in names.items():
+        world.person(person_id, given_name=name)
+
+    def found(typed: str, **more: Any) -> list[str]:
+        people = world.bench.read(lambda c: store.people_named(c, "centre-1", typed, **more))
+        return [one.person_id for one in people]
+
+    assert found("maria") == ["p2", "p1"]
+    assert found("mar ros") == ["p1", "p2"]
+    assert found("maria rossi anna") == ["p1"]
+    assert found("luca") == ["p3"], "the middle of a word is no beginning"
+    assert found("maria bianchi") == []
+    assert found("maria", limit=1) == ["p2"]
 
 
 def scenario(world: Any) -> None:

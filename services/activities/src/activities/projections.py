@@ -16,7 +16,7 @@ from messaging import Projection, ProjectionTransaction, Received
 FOR_EVER = 2**62
 """The revision of somebody erased: above all that cards can reach."""
 
-PEOPLE_SEEN = Projection("people_seen", version=1, tables=(store.person_seen,))
+PEOPLE_SEEN = Projection("people_seen", version=2, tables=(store.person_seen,))
 CENTRES_SEEN = Projection("centres_seen", version=1, tables=(store.centre_seen,))
 HOUSEHOLDS_SEEN = Projection("households_seen", version=1, tables=(store.household_seen,))
 
