@@ -126,6 +126,57 @@ def test_a_till_is_to_be_counted_on_the_day_after(bench: Any, clock: FixedClock)
     bench.rebuild_equals()
 
 
+def test_a_till_that_nobody_counted_is_named_whatever_it_sells_since(
+    bench: Any, clock: FixedClock
+) -> None:
+    house = bench.household()
+    day = timedelta(days=1)
+    first = clock.now()
+
+    def sale(name: str, at: datetime) -> Event:
+        return house.buys(money=500, sale=name, sold_at=at)
+
+    def closing(at: datetime) -> Event:
+        return shop.DayClosed(
+            till_id="till-1",
+            centre_id=CENTRE,
+            closing_id=f"c{at:%d%H}",
+            day=at.date(),
+            sales=1,
+            refunds=0,
+            money_cents=500,
+            counted_cents=500,
+            points=0,
+            closed_at=at,
+        )
+
+    hour = timedelta(hours=1)
+    bench.deliver(sale("s1", first), sale("s2", first + day))
+    assert waiting(bench, first + day + hour).tills == 1, (
+        "it sells today, uncounted since yesterday"
+    )
+    assert waiting(bench, first + 2 * day).tills == 1, "once, however many days there are"
+    assert waiting(bench, first + 2 * day, "").tills == 1
+    assert waiting(bench, first + 2 * day, "another").nothing
+    bench.deliver(closing(first + day + hour))
+    assert waiting(bench, first + 2 * day).nothing
+    bench.deliver(sale("s3", first + day + 2 * hour), sale("s4", first + 2 * day))
+    assert waiting(bench, first + 2 * day).tills == 1, "sold after it was counted"
+    bench.deliver(closing(first + 2 * day + hour))
+    plan = [("a", 0 * day), ("b", day), ("till", hour)]
+    for number, order in enumerate(orders(plan, key=lambda step: step[0])):
+        at = first + (3 + 2 * number) * day
+        told = [
+            closing(at + after) if what == "till" else sale(f"{what}{number}", at + after)
+            for what, after in order
+        ]
+        bench.settle([bench.record(event) for event in told])
+        assert waiting(bench, at + 2 * day).tills == 1, f"only its first day was counted: {order}"
+        bench.deliver(closing(at + day + hour))
+        assert waiting(bench, at + 2 * day).nothing
+    bench.rebuild_equals()
+
+
 def test_a_register_that_was_taken_is_not_missing_when_places_change(
     bench: Any, clock: FixedClock
 ) -> None:

@@ -1,7 +1,7 @@
 """What a coordinator looks at in the morning: what waits for somebody, and the centre's quarter.
 
-Read from the read models `figures` and `matters`, a few rows a day however large the centre is, and
-from `stock_seen`, two for each product of its shop.
+Read from the read models `figures` and `matters`, a few rows a day however large the centre is (of
+a till one for each day on which it sold), and from `stock_seen`, two for each product of its shop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Waiting:
     offers: int
     """Places that are kept for families run out before the day is over."""
     tills: int
-    """Tills sold on an earlier day and were not counted."""
+    """Tills sold on an earlier day and were not counted since, whatever they sell today."""
     stock: int
     """Products run out: what is on hand is their minimum or below."""
     failed_messages: int
@@ -61,7 +61,6 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
     tomorrow = datetime.combine(local.date() + timedelta(days=1), time(), zone)
     wanted = sa.select(
         matter.c.kind,
-        sa.func.count().filter(matter.c.due < midnight),
         sa.func.count().filter(matter.c.due < now),
         sa.func.count().filter(matter.c.due.between(now, tomorrow)),
         sa.func.count(),
@@ -70,6 +69,15 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
     failed = sa.select(sa.func.sum(figure.c.figure)).where(
         figure.c.kind == "messages_failed", figure.c.day > (now - FAILED_WITHIN).date()
     )
+    sold, closed = store.till_day_seen, store.till_closed_seen
+    tills = (
+        sa.select(sa.func.count(sold.c.till_id.distinct()))
+        .select_from(sold.outerjoin(closed, closed.c.till_id == sold.c.till_id))
+        .where(
+            sold.c.sold_at < midnight,
+            sa.or_(closed.c.closed_at.is_(None), closed.c.closed_at < sold.c.sold_at),
+        )
+    )
     product, stock = store.product_seen, store.stock_seen
     low = (
         sa.select(sa.func.count())
@@ -77,18 +85,19 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
         .where(stock.c.on_hand <= product.c.minimum)
     )
     if centre_id:
+        tills = tills.where(sold.c.centre_id == centre_id)
         low = low.where(product.c.centre_id == centre_id)
         wanted = wanted.where(matter.c.centre_id == centre_id)
         failed = failed.where(figure.c.centre_id == centre_id)
     found = {row[0]: row[1:] for row in connection.execute(wanted.group_by(matter.c.kind))}
-    none = (0, 0, 0, 0)
-    _, late, _, asked = found.get("referral", none)
+    none = (0, 0, 0)
+    late, _, asked = found.get("referral", none)
     return Waiting(
         late_referrals=late,
         asked_referrals=asked - late,
-        registers=found.get("register", none)[1],
-        offers=found.get("offer", none)[2],
-        tills=found.get("till", none)[0],
+        registers=found.get("register", none)[0],
+        offers=found.get("offer", none)[1],
+        tills=int(connection.scalar(tills) or 0),
         stock=int(connection.scalar(low) or 0),
         failed_messages=int(connection.scalar(failed) or 0),
     )

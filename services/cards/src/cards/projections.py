@@ -234,7 +234,9 @@ def register_taken(p: ProjectionTransaction, received: Received[activities.Regis
     )
 
 
-MATTERS = Projection("matters", version=2, tables=(store.matter,))
+MATTERS = Projection(
+    "matters", version=3, tables=(store.matter, store.till_day_seen, store.till_closed_seen)
+)
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 """When the last word on a matter is said that is never open again: nothing is newer."""
@@ -317,15 +319,32 @@ def no_offer(p: ProjectionTransaction, received: Received[Any]) -> None:
 
 @MATTERS.on(shop.SaleCompleted)
 def sold(p: ProjectionTransaction, received: Received[shop.SaleCompleted]) -> None:
-    """A till that sold is to be counted."""
+    """A till that sold is to be counted. The last sale of each of its days is kept (of UTC, as of
+    the figures): what it sells today hides no day on which nobody counted it."""
     event = received.event
-    _matter(p, received, "till", event.till_id, event.sold_at, event.sold_at)
+    p.upsert(
+        p.table(store.till_day_seen),
+        {
+            "till_id": event.till_id,
+            "day": event.sold_at.date(),
+            "centre_id": _centre(received),
+            "sold_at": event.sold_at,
+        },
+        key=("till_id", "day"),
+        newer="sold_at",
+    )
 
 
 @MATTERS.on(shop.DayClosed)
 def closed(p: ProjectionTransaction, received: Received[shop.DayClosed]) -> None:
-    """A till was counted."""
-    _matter(p, received, "till", received.event.till_id, received.event.closed_at)
+    """A till was counted, with all that it had sold until then."""
+    event = received.event
+    p.upsert(
+        p.table(store.till_closed_seen),
+        {"till_id": event.till_id, "closed_at": event.closed_at},
+        key=("till_id",),
+        newer="closed_at",
+    )
 
 
 STOCK = Projection("stock_seen", version=1, tables=(store.product_seen, store.stock_seen))

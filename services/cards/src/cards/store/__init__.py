@@ -305,3 +305,22 @@ matter = sa.Table(
     sa.Column("seen_at", UtcDateTime, nullable=False),
     sa.Index("matter_by_centre", "centre_id", "is_open", "kind", "due"),
 )
+
+till_day_seen = sa.Table(
+    "till_day_seen",
+    metadata,
+    sa.Column("till_id", ForeignId, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("centre_id", ForeignId, nullable=False),
+    sa.Column("sold_at", UtcDateTime, nullable=False),
+    sa.Index("till_day_seen_by_centre", "centre_id", "sold_at"),
+)
+"""The last sale of each day of a till."""
+
+till_closed_seen = sa.Table(
+    "till_closed_seen",
+    metadata,
+    sa.Column("till_id", ForeignId, primary_key=True),
+    sa.Column("closed_at", UtcDateTime, nullable=False),
+)
+"""When a till was counted last."""
