@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from messaging import tables
+from runtime.clock import FixedClock
 from runtime.testing import eventually_async
 from web import Role, live
 from web.live import Hub
@@ -108,6 +109,23 @@ async def test_a_stream_ends_with_its_session_and_others_go_on(
         connection.execute(sa.insert(tables.auth_revoked).values(session_id="s1", until=until))
 
     await client.store.write(revoke)
+    client.parts.keys.changed()
+    await asyncio.wait_for(ended, 2)
+    live.publish("things", "c1")
+    assert (await sent.get())["body"] == CHANGED
+    live.hub.close()
+    await asyncio.wait_for(other, 2)
+
+
+async def test_a_stream_ends_when_nobody_came_back_to_its_session(
+    client: Client, clock: FixedClock
+) -> None:
+    over = clock.now() + timedelta(hours=4)
+    client.sign_in(token(Role.TILL, centre="c1", session="s1", over=over))
+    ended, _ = await listening(client)
+    client.sign_in(token(Role.TILL, centre="c1", session="s2", over=over + timedelta(hours=1)))
+    other, sent = await listening(client)
+    clock.set(over)
     client.parts.keys.changed()
     await asyncio.wait_for(ended, 2)
     live.publish("things", "c1")

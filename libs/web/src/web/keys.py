@@ -54,7 +54,7 @@ class Streams(Protocol):
 
     def sessions(self) -> frozenset[str]: ...
 
-    def end(self, sessions: Set[str]) -> None: ...
+    def end(self, sessions: Set[str], now: datetime) -> None: ...
 
 
 class KeyRing:
@@ -78,7 +78,7 @@ class KeyRing:
         listening = self._streams.sessions()
         self._known = await self._store.read(lambda connection: _read(connection, now, listening))
         self._read_at = now
-        self._streams.end(self._known.revoked)
+        self._streams.end(self._known.revoked, now)
 
     async def keep_fresh(self) -> None:
         """Run for ever: read when told to, and every second."""

@@ -3,7 +3,8 @@
 Nothing but the word that something changed travels here, so a channel's name is an opaque id and
 its messages are empty. Channels live in this process; a page falls back to asking now and then, so
 a message lost to another replica costs seconds, not truth. A stream ends with the session that
-opened it, as soon as this service hears that somebody ended that.
+opened it: as soon as this service hears that somebody ended that, or when nobody came back in time
+as far as its token knows. A browser whose session lives on opens another then.
 
 A service names each kind of channel once, with who may listen::
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
@@ -28,6 +30,7 @@ from starlette.requests import Request
 from runtime.refusals import N_, NotAllowed, NotFound
 from web.auth import allow
 from web.call import Call
+from web.roles import ANONYMOUS, Caller
 
 HEARTBEAT = 15
 Allowed = Callable[[Call, str], Awaitable[bool]]
@@ -59,8 +62,8 @@ class Hub:
         for listener in listeners:
             listener.wake()
 
-    def listen(self, name: str, session_id: str = "") -> Listener:
-        listener = Listener(self, name, session_id)
+    def listen(self, name: str, caller: Caller = ANONYMOUS) -> Listener:
+        listener = Listener(self, name, caller)
         with self._lock:
             self._listeners.setdefault(name, set()).add(listener)
         return listener
@@ -80,12 +83,14 @@ class Hub:
 
     def sessions(self) -> frozenset[str]:
         """The sessions that have a stream open."""
-        return frozenset(one.session_id for one in self._open())
+        return frozenset(one.caller.session_id for one in self._open())
 
-    def end(self, sessions: Set[str]) -> None:
-        """End the streams of these sessions, from any thread. Told again it does no harm."""
+    def end(self, sessions: Set[str], now: datetime) -> None:
+        """End the streams of these sessions, and of those that are over, from any thread. Told
+        again it does no harm."""
         for listener in self._open():
-            if listener.session_id in sessions:
+            over = listener.caller.over
+            if listener.caller.session_id in sessions or (over is not None and over <= now):
                 listener.end()
 
     def close(self) -> None:
@@ -101,9 +106,9 @@ class Hub:
 class Listener:
     """One open stream. Several changes in a moment are one message."""
 
-    def __init__(self, hub: Hub, name: str, session_id: str) -> None:
+    def __init__(self, hub: Hub, name: str, caller: Caller) -> None:
         self.name = name
-        self.session_id = session_id
+        self.caller = caller
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -158,7 +163,7 @@ def router(service: str, prefix: str) -> APIRouter:
             raise NotFound("live.unknown", N_("There is nothing at this address."))
         if not await allowed(call, subject):
             raise NotAllowed("live.not_yours", N_("Your role does not allow this."))
-        listener = hub.listen(name, call.caller.session_id)
+        listener = hub.listen(name, call.caller)
         return EventSourceResponse(listener.messages(), ping=HEARTBEAT)
 
     return made

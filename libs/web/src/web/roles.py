@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from contracts.identity import Role
 
@@ -31,7 +32,8 @@ class Caller:
     ``centre_id`` is "" for nobody and for administrators of the whole foundation, unless these have
     chosen a centre to work in for now (``foundation``, and ``place`` is its name). ``scopes`` is
     None for people in a browser; an API token may do what its roles *and* its scopes allow.
-    ``zone`` is the IANA name of the centre's time zone, "" for the default.
+    ``zone`` is the IANA name of the centre's time zone, "" for the default. ``over`` is when the
+    session ends if nobody comes back, None where that is not known.
     """
 
     account_id: str = ""
@@ -46,6 +48,7 @@ class Caller:
     zone: str = ""
     foundation: bool = False
     place: str = ""
+    over: datetime | None = None
 
     @property
     def signed_in(self) -> bool:

@@ -63,6 +63,7 @@ def token(
     zone: str = "",
     foundation: bool = False,
     expires: datetime = FAR_AWAY,
+    over: datetime | None = None,
     key: Ed25519PrivateKey = PRIVATE_KEY,
     key_id: str = KEY_ID,
 ) -> str:
@@ -80,6 +81,7 @@ def token(
         zone=zone,
         foundation=foundation,
         typ="browser" if scopes is None else "api",
+        over=over,
         iat=LONG_AGO,
         exp=expires,
     )

@@ -39,6 +39,8 @@ class Claims(BaseModel):
 
     ``zone`` is the IANA name of the centre's time zone. ``foundation``: the account works for the
     whole foundation, and ``centre`` is the one chosen for now, if any, called ``place``.
+    ``over`` is when the session ends if nobody comes back; None in tokens made before that was
+    said.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -56,6 +58,7 @@ class Claims(BaseModel):
     foundation: bool = False
     place: str = ""
     typ: Literal["browser", "api"] = "browser"
+    over: datetime | None = None
     iat: datetime
     exp: datetime
 
@@ -74,6 +77,7 @@ class Claims(BaseModel):
             zone=self.zone,
             foundation=self.foundation,
             place=self.place,
+            over=self.over,
         )
 
 

@@ -346,6 +346,7 @@ def _claims(
         foundation=foundation,
         place=place,
         typ=session.use.value,
+        over=session.times.seen(at).over_at,
         iat=at,
         exp=ends,
     )
