@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from contracts import shop
 from runtime.refusals import Refusal
@@ -138,6 +139,25 @@ def test_a_product_changes_by_what_is_given_and_tells_it(shop_bench: Shop) -> No
     events = shop_bench.bench.emitted()
     shop_bench.run(lambda tx: commands.change_product(tx, bread.id, change, centre="centre-1"))
     assert shop_bench.bench.emitted() == events, "nothing changed, nothing is told"
+
+
+def test_what_is_not_for_sale_is_not_low(shop_bench: Shop) -> None:
+    bread = shop_bench.product(on_hand=1, minimum=2)
+    gone = shop_bench.product(on_hand=0, minimum=2, sellable=False)
+
+    def seen() -> tuple[int, list[str], dict[str, bool]]:
+        def read(connection: sa.Connection) -> tuple[int, list[str], dict[str, bool]]:
+            listed = queries.products(connection, "centre-1", Paging(), low=True)
+            marked = {p: queries.product_of(connection, p).low for p in (bread.id, gone.id)}
+            count = queries.low_count(connection, "centre-1")
+            return count, [product.id for product in listed.items], marked
+
+        return shop_bench.bench.read(read)  # type: ignore[no-any-return]
+
+    assert seen() == (1, [bread.id], {bread.id: True, gone.id: False})
+    back = commands.ProductChange(sellable=True)
+    shop_bench.run(lambda tx: commands.change_product(tx, gone.id, back, centre="centre-1"))
+    assert seen() == (2, [bread.id, gone.id], {bread.id: True, gone.id: True})
 
 
 def test_a_barcode_is_of_one_product_of_a_centre(shop_bench: Shop) -> None:

@@ -40,7 +40,7 @@ class ProductView(View):
     minimum: int = Field(description="At this number or below the stock is low.")
     sellable: bool = True
     on_hand: int = Field(description="The sum of all movements.")
-    low: bool
+    low: bool = Field(description="For sale, and at the minimum or below.")
     changed_at: datetime
 
 

@@ -66,7 +66,8 @@ async def list_products(
     producer_id: Annotated[str, Query(pattern=r"^$|" + ID)] = "",
     low: bool = False,
 ) -> Page[ProductView]:
-    """The products of the caller's centre, by name; `low` gives those at their minimum or below."""
+    """The products of the caller's centre, by name; `low` gives those for sale
+    that are at their minimum or below."""
     centre = centre_of(call)
     return await call.query(
         lambda c: queries.products(

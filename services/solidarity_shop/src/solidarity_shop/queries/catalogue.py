@@ -16,6 +16,8 @@ from solidarity_shop.views import MovementView, ProducerView, ProductView
 from web.paging import Page, Paging
 
 PRODUCT, PRODUCER, MOVEMENT = store.product, store.producer, store.movement
+LOW = sa.and_(PRODUCT.c.sellable, PRODUCT.c.on_hand <= PRODUCT.c.minimum)
+"""At the minimum or below, and for sale: nobody misses more of what is not sold any more."""
 
 
 def producer_view(row: store.Row) -> ProducerView:
@@ -54,7 +56,7 @@ def product_view(row: store.Row) -> ProductView:
         minimum=row["minimum"],
         sellable=row["sellable"],
         on_hand=row["on_hand"],
-        low=row["on_hand"] <= row["minimum"],
+        low=row["sellable"] and row["on_hand"] <= row["minimum"],
         changed_at=row["changed_at"],
     )
 
@@ -104,7 +106,7 @@ def products(
     if producer_id:
         statement = statement.where(PRODUCT.c.producer_id == producer_id)
     if low:
-        statement = statement.where(PRODUCT.c.on_hand <= PRODUCT.c.minimum)
+        statement = statement.where(LOW)
     if loose:
         statement = statement.where(PRODUCT.c.barcode.is_(None))
     if sellable:
@@ -140,8 +142,8 @@ def categories(connection: sa.Connection, centre: str) -> list[str]:
 
 
 def low_count(connection: sa.Connection, centre: str) -> int:
-    """How many products are at their minimum or below."""
-    statement = sa.select(sa.func.count()).where(PRODUCT.c.on_hand <= PRODUCT.c.minimum)
+    """How many products are low."""
+    statement = sa.select(sa.func.count()).where(LOW)
     if centre:
         statement = statement.where(PRODUCT.c.centre_id == centre)
     return int(connection.scalar(statement) or 0)
