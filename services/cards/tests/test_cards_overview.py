@@ -207,7 +207,7 @@ def test_a_register_that_was_taken_is_not_missing_when_places_change(
     bench.rebuild_equals()
 
 
-def test_a_product_runs_out_until_there_is_more_than_its_minimum(
+def test_a_product_for_sale_runs_out_until_there_is_more_than_its_minimum(
     bench: Any, clock: FixedClock
 ) -> None:
     now = clock.now()
@@ -228,7 +228,7 @@ def test_a_product_runs_out_until_there_is_more_than_its_minimum(
         bench.deliver(moved)
         return low()
 
-    def minimum(pieces: int) -> int:
+    def minimum(pieces: int, sellable: bool = True) -> int:
         clock.advance(timedelta(minutes=1))
         changed = shop.ProductChanged(
             product_id="p1",
@@ -236,6 +236,7 @@ def test_a_product_runs_out_until_there_is_more_than_its_minimum(
             name="Pane",
             price_cents=100,
             minimum=pieces,
+            sellable=sellable,
             changed_at=clock.now(),
         )
         bench.deliver(changed)
@@ -252,6 +253,10 @@ def test_a_product_runs_out_until_there_is_more_than_its_minimum(
     assert waiting(bench, now, "").stock == 1
     assert waiting(bench, now, "another").nothing
     assert minimum(2) == 0
+    assert moved(-12, 0) == 1
+    assert minimum(2, sellable=False) == 0, "nobody brings any more of it"
+    assert waiting(bench, now, "").nothing
+    assert minimum(0) == 1, "it is for sale again"
     bench.rebuild_equals()
 
 

@@ -324,6 +324,32 @@ def test_what_corrections_could_not_take_is_read_from_the_ledger(empty_url: str)
     engine.dispose()
 
 
+def test_a_product_of_before_is_for_sale_until_it_is_told_anew(empty_url: str) -> None:
+    """Also one that a replica of the version before writes beside a newer one."""
+    migrations.upgrade(empty_url, "cards", SERVICE.metadata, "0006")
+    engine = migrations.migration_engine(empty_url)
+    product = store.product_seen
+    columns = ("product_id", "centre_id", "minimum", "changed_at")
+    of_before = sa.table(product.name, *(sa.column(name, product.c[name].type) for name in columns))
+
+    def written(product_id: str) -> None:
+        values = dict(zip(columns, (product_id, "c1", 3, AT), strict=True))
+        with engine.begin() as connection:
+            connection.execute(sa.insert(of_before).values(values))
+
+    written("p1")
+    for _ in range(2):
+        migrations.upgrade(empty_url, "cards", SERVICE.metadata)
+        with engine.connect() as connection:
+            assert set(connection.execute(sa.select(product.c.sellable)).scalars()) == {True}
+        migrations.downgrade(empty_url, "cards", SERVICE.metadata, "0006")
+    migrations.upgrade(empty_url, "cards", SERVICE.metadata)
+    written("p2")
+    with engine.connect() as connection:
+        assert list(connection.execute(sa.select(product.c.sellable)).scalars()) == [True, True]
+    engine.dispose()
+
+
 def test_words_are_ordered_by_code_point_after_a_migration() -> None:
     with postgresql_database() as url:
         migrations.upgrade(url, "cards")

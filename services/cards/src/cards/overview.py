@@ -38,7 +38,7 @@ class Waiting:
     tills: int
     """Tills sold on an earlier day and were not counted since, whatever they sell today."""
     stock: int
-    """Products run out: what is on hand is their minimum or below."""
+    """Products that are for sale run out: what is on hand is their minimum or below."""
     failed_messages: int
 
     @property
@@ -82,7 +82,7 @@ def waiting(connection: sa.Connection, centre_id: str, now: datetime, zone: Zone
     low = (
         sa.select(sa.func.count())
         .select_from(product.join(stock, stock.c.product_id == product.c.product_id))
-        .where(stock.c.on_hand <= product.c.minimum)
+        .where(product.c.sellable.is_(True), stock.c.on_hand <= product.c.minimum)
     )
     if centre_id:
         tills = tills.where(sold.c.centre_id == centre_id)

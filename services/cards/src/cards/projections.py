@@ -347,12 +347,12 @@ def closed(p: ProjectionTransaction, received: Received[shop.DayClosed]) -> None
     )
 
 
-STOCK = Projection("stock_seen", version=1, tables=(store.product_seen, store.stock_seen))
+STOCK = Projection("stock_seen", version=2, tables=(store.product_seen, store.stock_seen))
 
 
 @STOCK.on(shop.ProductChanged)
 def product_changed(p: ProjectionTransaction, received: Received[shop.ProductChanged]) -> None:
-    """At how many pieces a product runs out."""
+    """At how many pieces a product runs out, and whether it is for sale."""
     event = received.event
     p.upsert(
         p.table(store.product_seen),
@@ -360,6 +360,7 @@ def product_changed(p: ProjectionTransaction, received: Received[shop.ProductCha
             "product_id": event.product_id,
             "centre_id": event.centre_id,
             "minimum": event.minimum,
+            "sellable": event.sellable,
             "changed_at": event.changed_at,
         },
         key=("product_id",),

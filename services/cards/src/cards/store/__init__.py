@@ -281,6 +281,7 @@ product_seen = sa.Table(
     sa.Column("product_id", ForeignId, primary_key=True),
     sa.Column("centre_id", ForeignId, nullable=False),
     sa.Column("minimum", sa.Integer, nullable=False),
+    sa.Column("sellable", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("changed_at", UtcDateTime, nullable=False),
     sa.Index("product_seen_by_centre", "centre_id"),
 )
