@@ -79,7 +79,7 @@ RULES = Path(__file__).parents[1] / "security" / "routes.rules"
 NO_PAGES = re.compile(
     r".*/(api|live|\.well-known)/.*|.*/(metrics|livez|readyz|openapi\.json|asyncapi\.json)"
     # They lead to another page.
-    r"|/(identity|cards|activities)|/(cards|network|shop)/|/identity/(renew|today)"
+    r"|/(identity|cards|activities)|/(cards|network|shop)/|/identity/(renew|today|account/password)"
     r"|/cards/design"  # looked at below, with all that is on it
 )
 

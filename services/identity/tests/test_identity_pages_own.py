@@ -77,6 +77,13 @@ async def test_somebody_chooses_a_password(client: Client, clock: FixedClock) ->
     assert (await sign_in(client, ANNA, better)).status_code == 303
 
 
+async def test_the_address_of_a_password_form_leads_back_to_it(client: Client) -> None:
+    """A sign-in goes back there when the form was sent after the session had ended."""
+    await page_of(client, ANNA, Role.TILL)
+    answer = await client.get(f"{OWN}/password")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{OWN}#password")
+
+
 async def test_passwords_are_hidden_and_may_be_pasted(client: Client) -> None:
     """Hidden while typed, and named so that password managers know them; no script hinders."""
     sign_in = await client.page("/identity/sign-in")
