@@ -101,11 +101,9 @@ def test_before_it_begins_a_walk_in_takes_nobodys_place(world: Any) -> None:
         world.register(session_id, ["carla"])
     world.cancel(anna.id)
     assert world.register(session_id, ["carla"]).present == 1
-    (late,) = world.sign_up(session_id, "anna")
-    assert late.state == "confirmed"
     world.advance(hours=1)
     made = world.register(session_id, ["carla", "bruno"])
-    assert (made.present, made.absent) == (2, 1)
+    assert (made.present, made.absent) == (2, 0)
     with refused("register.full"):
         world.register(session_id, ["anna", "carla", "bruno"])
     assert world.faults() == []
@@ -180,3 +178,51 @@ def test_places_cannot_be_taken_from_who_was_there(world: Any) -> None:
     world.register(session_id, ["anna", "bruno"])
     with refused("session.capacity_taken"):
         world.capacity(session_id, 1)
+
+
+def test_before_it_begins_nobody_gets_the_seat_of_a_walk_in(world: Any) -> None:
+    session_id = world.session(2, starts_in=timedelta(hours=1))
+    world.people("anna", "bruno", "carla", "dario")
+    world.sign_up(session_id, "bruno")
+    world.register(session_id, ["carla"])
+    (late,) = world.sign_up(session_id, "anna")
+    assert late.state == "waiting", "carla sits on that seat"
+    with refused("session.capacity_taken"):
+        world.capacity(session_id, 1)
+    world.capacity(session_id, 3)
+    assert world.states(session_id)["anna"] == "offered"
+    world.advance(hours=1)
+    assert world.register(session_id, ["bruno", "carla"]).present == 2
+    assert world.faults() == []
+
+
+def test_the_seat_of_a_walk_in_is_free_for_the_next_when_they_are_taken_off(world: Any) -> None:
+    session_id = world.session(1, starts_in=timedelta(hours=1))
+    world.people("anna", "carla")
+    world.register(session_id, ["carla"])
+    (waits,) = world.sign_up(session_id, "anna")
+    assert waits.state == "waiting"
+    world.register(session_id)
+    assert world.states(session_id) == {"anna": "offered"}
+    assert world.faults() == []
+
+
+def test_a_walk_in_who_signs_up_gets_the_place_on_which_they_sit(world: Any) -> None:
+    session_id = world.session(1, starts_in=timedelta(hours=1))
+    world.people("anna", "carla")
+    world.register(session_id, ["carla"])
+    carla, anna = world.sign_up(session_id, "carla", "anna")
+    assert (carla.state, anna.state) == ("confirmed", "waiting")
+    assert world.register(session_id, ["carla"]).present == 1
+    assert world.faults() == []
+
+
+def test_the_places_shown_as_open_are_without_those_of_walk_ins(world: Any) -> None:
+    from activities import queries
+
+    session_id = world.session(3, starts_in=timedelta(hours=1))
+    world.people("anna", "bruno", "carla")
+    world.sign_up(session_id, "anna", "bruno")
+    world.register(session_id, ["anna", "carla"])
+    seen = world.bench.read(lambda c: queries.session(c, world.staff, session_id))
+    assert (seen.walk_ins, seen.places_left, seen.open_places) == (1, 0, 0)

@@ -128,7 +128,9 @@ class SessionOut(BaseModel):
     confirmed: int
     offered: Annotated[int, Field(description="Places kept for an answer: they are taken")]
     waiting: int
-    places_left: Annotated[int, Field(description="Capacity without confirmed and offered")]
+    places_left: Annotated[
+        int, Field(description="Capacity without confirmed, offered and walk-ins")
+    ]
     open_places: Annotated[
         int,
         Field(description="What a newcomer can get at once: 0 while places are kept for others"),

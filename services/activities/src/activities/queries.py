@@ -18,7 +18,7 @@ from activities.commands import By
 from activities.commands.planning import unknown_activity
 from activities.commands.sessions import unknown_session
 from activities.domain import waiting_list
-from activities.domain.waiting_list import LIVE, Policy, State
+from activities.domain.waiting_list import LIVE, TAKEN, Policy, State
 from activities.store import Person, SignUp
 from runtime.refusals import N_, NotFound
 from web.paging import Page, Paging
@@ -40,7 +40,10 @@ class ActivityView:
 
 @dataclass(frozen=True)
 class SessionView:
-    """A session as it is shown. ``places_left`` are free; ``open_places`` a newcomer can get."""
+    """A session as it is shown. ``places_left`` are free; ``open_places`` a newcomer can get.
+
+    ``walk_ins`` are there by the register without a place that is theirs.
+    """
 
     id: str
     activity_id: str
@@ -63,17 +66,22 @@ class SessionView:
     confirmed: int = 0
     offered: int = 0
     waiting: int = 0
+    walk_ins: int = 0
+
+    @property
+    def places_taken(self) -> int:
+        return self.confirmed + self.offered + self.walk_ins
 
     @property
     def places_left(self) -> int:
-        return max(0, self.capacity - self.confirmed - self.offered)
+        return max(0, self.capacity - self.places_taken)
 
     @property
     def open_places(self) -> int:
         return waiting_list.open_places(
             self.capacity,
             self.policy,
-            places_taken=self.confirmed + self.offered,
+            places_taken=self.places_taken,
             waiting=self.waiting,
         )
 
@@ -235,15 +243,35 @@ def _counted(connection: sa.Connection, views: Sequence[SessionView]) -> list[Se
         .group_by(table.session_id, table.state)
     ):
         counts[session_id][state] = count
+    walk_ins = _walk_ins(connection, [view.id for view in views if view.register_present])
     return [
         replace(
             view,
             confirmed=counts[view.id].get(State.CONFIRMED, 0),
             offered=counts[view.id].get(State.OFFERED, 0),
             waiting=counts[view.id].get(State.WAITING, 0),
+            walk_ins=walk_ins.get(view.id, 0),
         )
         for view in views
     ]
+
+
+def _walk_ins(connection: sa.Connection, session_ids: Sequence[str]) -> dict[str, int]:
+    """How many are there without a confirmed or offered place, for each of these sessions."""
+    if not session_ids:
+        return {}
+    mark, place = store.attendance.c, store.sign_up.c
+    has_a_place = sa.exists().where(
+        place.person_id == mark.person_id,
+        place.session_id == mark.session_id,
+        place.state.in_([str(state) for state in TAKEN]),
+    )
+    rows = connection.execute(
+        sa.select(mark.session_id, sa.func.count().label("people"))
+        .where(mark.session_id.in_(session_ids), mark.present.is_(True), ~has_a_place)
+        .group_by(mark.session_id)
+    )
+    return {row.session_id: row.people for row in rows}
 
 
 _LIVE = [str(state) for state in LIVE]

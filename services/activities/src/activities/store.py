@@ -251,6 +251,8 @@ class Session:
     min_age: int | None
     max_age: int | None
     live: list[SignUp] = field(default_factory=list)
+    present: frozenset[str] = frozenset()
+    """Whom the register says to be there."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -292,13 +294,18 @@ SESSIONS = sa.select(
 
 
 def locked_session(connection: sa.Connection, session_id: str) -> Session | None:
-    """The session and its live sign-ups, locked for the rest of the transaction."""
+    """The session, its live sign-ups and who is there, locked for the rest of the transaction."""
     lock_rows(connection, session, [session_id])
     row = connection.execute(SESSIONS.where(session.c.id == session_id)).one_or_none()
     if row is None:
         return None
     loaded = session_of(row)
     loaded.live = live_sign_ups(connection, session_id)
+    if loaded.register_present:
+        there = sa.select(attendance.c.person_id).where(
+            attendance.c.session_id == session_id, attendance.c.present.is_(True)
+        )
+        loaded.present = frozenset(connection.execute(there).scalars())
     return loaded
 
 

@@ -189,12 +189,15 @@ def set_capacity(tx: Transaction, by: By, session_id: str, capacity: int) -> Non
     session = work.session
     if session.state != "scheduled":
         require_open(work)
-    taken = max(waiting_list.taken(session.entries), session.register_present)
+    if session.begun(tx.now):
+        taken = max(waiting_list.taken(session.entries), session.register_present)
+    else:
+        taken = waiting_list.taken(session.entries, session.present)
     if capacity < taken:
         raise Refusal(
             "session.capacity_taken",
             N_("{taken} places are taken: the session cannot have fewer."),
-            N_("Cancel sign-ups first."),
+            N_("Cancel sign-ups or take people off the register first."),
             field="capacity",
             taken=taken,
         )

@@ -48,7 +48,8 @@ def take_register(
 
     ``seen_revision`` is the register that the caller looked at; when it has changed since, nothing
     is written. People without a place are walk-ins: known people of the centre, as long as there
-    are seats. From the session's day on. Raises NotFound, Invalid (person.unknown), Refusal
+    are seats. Before the beginning, the seat of a walk-in taken off again goes to the next in the
+    list. From the session's day on. Raises NotFound, Invalid (person.unknown), Refusal
     (register.too_early, register.changed, register.full, session.cancelled).
     """
     work = opened(tx, by, session_id)
@@ -108,6 +109,8 @@ def take_register(
         ),
         centre=session.centre_id,
     )
+    session.present = taking.there
+    work.settle()
     work.save()
     return _made(session_id, revision, taking)
 
@@ -155,9 +158,8 @@ def _known(work: Opened, person_id: str, known: Mapping[str, Person], *, expecte
 def _seats(work: Opened, taking: Taking) -> None:
     session = work.session
     holding = {one.person_id for one in session.live if one.state in TAKEN}
-    present = {p for p, mark in taking.marks.items() if mark.present}
     begun = session.begun(work.tx.now)
-    needed = register.seats_needed(begun=begun, holding=holding, present=present)
+    needed = register.seats_needed(begun=begun, holding=holding, present=taking.there)
     if needed > session.capacity:
         raise Refusal(
             "register.full",

@@ -110,9 +110,10 @@ class Opened:
         if self.session.begun(self.tx.now) or self.session.state != "scheduled":
             return
         new = {one.id for one in self.added}
-        by_id = {one.id: one for one in self.session.live}
+        session = self.session
+        by_id = {one.id: one for one in session.live}
         for entry in waiting_list.due_for_places(
-            self.session.capacity, self.session.policy, self.session.entries
+            session.capacity, session.policy, session.entries, session.present
         ):
             if entry.id in new:
                 self.confirm(by_id[entry.id])

@@ -36,6 +36,10 @@ class Taking:
     present: int
     absent: int
 
+    @property
+    def there(self) -> frozenset[str]:
+        return frozenset(person_id for person_id, mark in self.marks.items() if mark.present)
+
 
 def take(*, expected: Set[str], before: Mapping[str, Mark], named: Mapping[str, bool]) -> Taking:
     """The register after ``named`` was handed in whole.

@@ -3,6 +3,8 @@
 What holds (DOMAIN, from pretix and CiviCRM):
 
 * Confirmed and offered people take places, waiting people do not; taken never exceeds capacity.
+* Whom a register taken before the beginning says to be there sits on a seat, with a place or
+  without: nobody else gets it. When they sign up, it is theirs as soon as their turn comes.
 * The order is priority (greater first), then the time of *entry in the list*, then the id.
 * Siblings who want to come together are one item of the list: all of them get a place or none.
 * When a group waits and too few places are free, the declared policy decides: ``keep_for_group``
@@ -15,7 +17,7 @@ What holds (DOMAIN, from pretix and CiviCRM):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -81,9 +83,9 @@ def order_key(entry: Entry) -> tuple[int, datetime, str]:
     return (-entry.priority, entry.entered_at, entry.id)
 
 
-def taken(entries: Iterable[Entry]) -> int:
-    """Places that are gone: confirmed and offered."""
-    return sum(entry.state in TAKEN for entry in entries)
+def taken(entries: Iterable[Entry], present: Set[str] = frozenset()) -> int:
+    """Places that are gone: confirmed and offered, and those of who is there without one."""
+    return len({entry.person_id for entry in entries if entry.state in TAKEN} | present)
 
 
 def queue(entries: Iterable[Entry]) -> list[Item]:
@@ -102,20 +104,22 @@ def positions(entries: Iterable[Entry]) -> dict[str, int]:
     return {entry.id: place for place, entry in enumerate(waiting, start=1)}
 
 
-def due_for_places(capacity: int, policy: Policy, entries: Sequence[Entry]) -> list[Entry]:
+def due_for_places(
+    capacity: int, policy: Policy, entries: Sequence[Entry], present: Set[str] = frozenset()
+) -> list[Entry]:
     """Who of the waiting list gets a place now, in order.
 
-    After these have got theirs, nobody else is due: the list is *settled*.
+    ``present`` are the people of the register who are there. After these have got theirs, nobody
+    else is due: the list is *settled*.
     """
-    free = capacity - taken(entries)
+    free = capacity - taken(entries, present)
     due: list[Entry] = []
     for item in queue(entries):
-        if free <= 0:
-            break
-        if item.size <= free:
+        needed = sum(entry.person_id not in present for entry in item.entries)
+        if needed <= free:
             due.extend(item.entries)
-            free -= item.size
-        elif policy is Policy.KEEP_FOR_GROUP:
+            free -= needed
+        elif free <= 0 or policy is Policy.KEEP_FOR_GROUP:
             break
     return due
 
