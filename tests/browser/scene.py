@@ -58,6 +58,7 @@ PAGES = {
     ],
     "coordinator": [
         "/identity/",
+        "/shop/producers/{workshop}",
         "/cards/overview",
         "/cards/households/{family}",
         "/cards/households/{family}/erase",
@@ -242,6 +243,7 @@ def quarter(house: House) -> dict[str, Any]:
         "card": family["card"]["number"],
         "barcode": house.get(f"/shop/api/products/{product}", by="till")["barcode"],
         "product": product,
+        "workshop": workshop,
         "till": house.till,
         "sale": sale["id"],
         "activity": activity["id"],

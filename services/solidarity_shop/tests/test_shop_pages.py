@@ -361,35 +361,6 @@ async def test_a_coordinator_sets_the_shop_up(shop_bench: Shop, shop_client: Cli
     assert "€0.30" in page
 
 
-async def test_a_producer_sees_what_was_sold_of_theirs_alone(
-    shop_bench: Shop, shop_client: Client
-) -> None:
-    from solidarity_shop import commands
-
-    for name in ("orto", "telaio"):
-        shop_bench.run(
-            lambda tx, name=name: commands.register_producer(
-                tx, centre_id=HERE, name=name, fee_percent=10, producer_id=name
-            )
-        )
-    jam = shop_bench.product(500, name="Marmellata", producer_id="orto")
-    scarf = shop_bench.product(900, name="Sciarpa", producer_id="telaio")
-    shop_bench.sell((jam.id, 2), (scarf.id, 1), cash=1900)
-    shop_client.sign_in(token(Role.PRODUCER, centre=HERE, producer="orto"))
-    page = await shop_client.page("/shop/")
-    assert page.path == "/shop/producer"
-    assert "Marmellata" in page
-    assert "Sciarpa" not in page
-    assert "For you €9.00" in page
-    assert "Sold €10.00" in page
-    shop_bench.clock.advance(timedelta(days=1))
-    assert "Nothing of yours was sold in this time." in await shop_client.page("/shop/producer")
-    shop_client.sign_in(token(Role.PRODUCER, centre=HERE))
-    await shop_client.page("/shop/producer", status=404)
-    shop_client.sign_in(token(Role.PRODUCER, centre="another", producer="orto"))
-    await shop_client.page("/shop/producer", status=404)
-
-
 PAGES = [
     "/shop/till",
     TILL,
