@@ -173,6 +173,7 @@ def test_what_comes_too_late_is_found() -> None:
 
 
 RESTORE = CONTAINERS.partition("## On Kubernetes")[2]
+AGAIN = CONTAINERS.partition("## When it says no")[2]
 
 
 def test_a_restore_finds_what_its_jobs_are_told_from() -> None:
@@ -199,6 +200,28 @@ def test_what_is_awaited_was_applied(text: str) -> None:
         if words[1] == "wait":
             for one in resources(words):
                 assert one in (known if "/" in one else kinds), words
+
+
+@pytest.mark.parametrize("text", [README, RESTORE], ids=["README.md", "containers.md"])
+def test_a_job_that_fails_at_once_is_followed_and_not_awaited(text: str) -> None:
+    """Its completion would be awaited until the time is over."""
+    jobs = [one for what in [*ORDER, *applied(text)] for one in brought(what)]
+    once = {
+        f"job/{one['metadata']['name']}"
+        for one in jobs
+        if one["kind"] == "Job" and one["spec"]["backoffLimit"] == 0
+    }
+    typed = list(commands(text))
+    assert not [w for w in typed if w[1] == "wait" and once & set(resources(w))]
+    followed = {one for w in typed if w[1] == "logs" and "--follow" in w for one in resources(w)}
+    assert once <= followed
+
+
+def test_a_job_that_is_to_run_again_is_deleted_first() -> None:
+    """Applied as it is there already, it stays as it ended."""
+    again = [one for words in commands(AGAIN) if words[1] == "delete" for one in resources(words)]
+    jobs = [one for what in applied(RESTORE) for one in brought(what) if one["kind"] == "Job"]
+    assert {one["metadata"]["name"] for one in jobs} <= set(again)
 
 
 def resources(words: list[str]) -> list[str]:
