@@ -224,6 +224,26 @@ def test_a_job_that_is_to_run_again_is_deleted_first() -> None:
     assert {one["metadata"]["name"] for one in jobs} <= set(again)
 
 
+MOVING = (RUNBOOKS / "another-cluster.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", [README, MOVING], ids=["README.md", "another-cluster.md"])
+def test_who_has_another_kafka_is_told_of_all_that_leads_to_it(text: str) -> None:
+    files = {
+        str(file.relative_to(FOLDER))
+        for file in FOLDER.rglob("*.yaml")
+        if re.search(r"KAFKA\b.*:9092", file.read_text(encoding="utf-8"))
+    }
+    assert files == {"base/settings.yaml", "provision/job.yaml", "verify/job.yaml"}
+    pods = [pod for what in ("base", "provision", "verify") for pod in objects(what)]
+    secrets = {name for kind, name in asked(pods) if kind == "Secret" and "kafka" in name}
+    of_services = {f"kafka-user-{name}" for name in SERVICES}
+    assert secrets > of_services
+    for name in files | (secrets - of_services):
+        assert f"`{name}`" in text
+    assert "`kafka-user-NAME` for each service" in text
+
+
 def resources(words: list[str]) -> list[str]:
     """The arguments of a kubectl command that name resources."""
     found, after_namespace = [], False
