@@ -141,6 +141,28 @@ def test_a_cancelled_session_has_no_register(world: Any) -> None:
         world.register(session_id)
 
 
+def test_a_session_is_not_cancelled_while_its_register_says_that_somebody_was_there(
+    world: Any,
+) -> None:
+    from activities import commands
+
+    def cancel() -> None:
+        world.bench.run(lambda tx: commands.cancel_session(tx, world.staff, session_id))
+
+    session_id = world.session(2, starts_in=timedelta(hours=1))
+    world.people("anna")
+    world.sign_up(session_id, "anna")
+    world.register(session_id, ["anna"])
+    with refused("session.people_present"):
+        cancel()
+    assert world.states(session_id) == {"anna": "confirmed"}
+    world.register(session_id)
+    cancel()
+    assert told(world)[-1] == ("anna", False, 2), "what the mark had brought is taken back"
+    assert world.states(session_id) == {"anna": "cancelled"}
+    assert world.faults() == []
+
+
 def test_two_who_take_it_at_once_do_not_undo_each_other(world: Any) -> None:
     session_id = world.session(2, starts_in=timedelta(hours=1))
     world.people("anna", "bruno")

@@ -238,13 +238,21 @@ def set_capacity(tx: Transaction, by: By, session_id: str, capacity: int) -> Non
 def cancel_session(tx: Transaction, by: By, session_id: str, reason: str = "") -> None:
     """It does not take place: every live sign-up ends and everybody is told. Again: the same.
 
-    Raises NotFound, Refusal (session.begun).
+    Not while its register says that somebody was there: the register of a cancelled session cannot
+    be corrected, and whether these people came, and keep their points, is for the staff to say.
+    Raises NotFound, Refusal (session.begun, session.people_present).
     """
     work = opened(tx, by, session_id)
     session = work.session
     if session.state == "cancelled":
         return
     require_open(work)
+    if session.register_present:
+        raise Refusal(
+            "session.people_present",
+            N_("The register says that people were there: what took place cannot be cancelled."),
+            N_("If nobody came, take everybody off the register first."),
+        )
     session.state = "cancelled"
     tx.connection.execute(
         sa.update(store.session)
