@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -434,3 +435,33 @@ async def test_a_poster_holds_a_week_or_an_activity_and_nobody_who_comes(web: An
     )
     web.client.sign_in("")
     assert "Spazio compiti" not in await web.client.page(path)
+
+
+async def test_what_is_on_goes_on_behind_its_first_part(web: Any) -> None:
+    for number in range(3):
+        session_id = await web.session(2, starts_in=timedelta(hours=number + 1))
+    centre = (await web.see(session_id))["centre_id"]
+    web.client.sign_in("")
+    path = f"/activities/open/{centre}"
+    first = await web.client.page(f"{path}?limit=2")
+    assert first.html.count("Spazio compiti") == 2
+    (after,) = re.findall(rf'rel="next" href="{path}\?after=([^"]+)"', first.html)
+    rest = await web.client.page(f"{path}?after={after}")
+    assert rest.html.count("Spazio compiti") == 1
+    assert 'rel="next"' not in rest.html
+
+
+async def test_a_poster_of_an_activity_is_full_whatever_was_cancelled(web: Any) -> None:
+    activity_id = await web.activity(title="Coro")
+    starts_at = web.clock.now() + timedelta(hours=1)
+    ends_at = starts_at + timedelta(hours=2)
+    made = await web.staff().post(
+        f"/activities/api/activities/{activity_id}/sessions",
+        json={"starts_at": starts_at.isoformat(), "ends_at": ends_at.isoformat(), "weeks": 12},
+    )
+    for session_id in made.json()["series"][:2]:
+        await web.client.post(f"/activities/api/sessions/{session_id}/cancel", json={})
+    web.client.sign_in("")
+    centre = made.json()["centre_id"]
+    poster = await web.client.page(f"/activities/poster/{centre}?activity={activity_id}")
+    assert poster.html.count('<h2 id="day-') == 10

@@ -167,9 +167,11 @@ def sessions(
     since: datetime | None = None,
     until: datetime | None = None,
     activity_id: str = "",
+    cancelled: bool = True,
     without_register_at: datetime | None = None,
 ) -> Page[SessionView]:
-    """Sessions by their beginning, from ``since`` on and before ``until``.
+    """Sessions by their beginning, from ``since`` on and before ``until``; the cancelled too,
+    unless ``cancelled`` is False.
 
     ``without_register_at`` asks for those that ended before it and have no register, latest first.
     """
@@ -183,6 +185,8 @@ def sessions(
         statement = statement.where(table.starts_at >= since)
     if until is not None:
         statement = statement.where(table.starts_at < until)
+    if not cancelled:
+        statement = statement.where(table.state != "cancelled")
     if without_register_at is not None:
         statement = statement.where(
             # Literals, so that PostgreSQL finds the partial index for prepared statements too.

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from activities import queries
 from activities.domain.sessions import day_bounds, local_day
 from activities.pages.parts import by_day, by_the_clocks_of
-from web import Call, Paging, public
+from web import Call, Paged, Paging, public
 
 router = APIRouter()
 
@@ -23,19 +23,22 @@ AHEAD = timedelta(days=14)
 WEEK = timedelta(days=6)
 """From the first day of a poster to its last."""
 MOST = Paging(limit=60)
+"""As many sessions as a poster of the week or the screen at the entrance holds."""
 SHEET = Paging(limit=10)
 """As many sessions of one activity as one sheet holds."""
 
 
 @router.get("/open/{centre_id}")
-async def what_is_on(centre_id: Centre, call: Anybody) -> HTMLResponse:
-    """The sessions of two weeks, by day."""
+async def what_is_on(centre_id: Centre, call: Anybody, paged: Paged) -> HTMLResponse:
+    """The sessions of two weeks, by day, in parts."""
     zone, now = await by_the_clocks_of(call, centre_id), call.parts.clock.now()
     today, _ = day_bounds(local_day(now, zone), zone)
     page = await call.query(
-        lambda c: queries.sessions(c, centre_id, MOST, since=today, until=now + AHEAD)
+        lambda c: queries.sessions(c, centre_id, paged, since=today, until=now + AHEAD)
     )
-    return call.render("activities/open.html", days=by_day(page.items, zone), centre_id=centre_id)
+    return call.render(
+        "activities/open.html", days=by_day(page.items, zone), page=page, centre_id=centre_id
+    )
 
 
 @router.get("/poster/{centre_id}")
@@ -49,14 +52,15 @@ async def poster(
     _, until = day_bounds(day + WEEK, zone)
     page = await call.query(
         lambda c: (
-            queries.sessions(c, centre_id, SHEET, since=since, activity_id=activity)
+            queries.sessions(
+                c, centre_id, SHEET, since=since, activity_id=activity, cancelled=False
+            )
             if activity
-            else queries.sessions(c, centre_id, MOST, since=since, until=until)
+            else queries.sessions(c, centre_id, MOST, since=since, until=until, cancelled=False)
         )
     )
-    held = [one for one in page.items if one.state != "cancelled"]
-    title = held[0].title if activity and held else ""
-    return call.render("activities/poster.html", days=by_day(held, zone), title=title)
+    title = page.items[0].title if activity and page.items else ""
+    return call.render("activities/poster.html", days=by_day(page.items, zone), title=title)
 
 
 @router.get("/wall/{centre_id}")
