@@ -160,6 +160,29 @@ def test_what_is_not_for_sale_is_not_low(shop_bench: Shop) -> None:
     assert seen() == (2, [bread.id, gone.id], {bread.id: True, gone.id: True})
 
 
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Caffè", "caffe"),
+        ("Caffe", "CAFFÈ"),
+        ("Caffè macinato", "fe\u0300 mac"),
+        ("Piñón tostado", "pinon"),
+        ("Œufs frais", "oeufs"),
+        ("Crème brûlée 100%", "creme brulee 100%"),
+        ("زيت", "زيت"),
+        ("أرز", "أرز"),
+        ("àáâçèéêëìíîïñòóôùúûüÿœæ", "aaaceeeeiiiinooouuuuyoeae"),
+    ],
+)
+def test_a_product_is_found_with_and_without_its_accents(
+    shop_bench: Shop, name: str, typed: str
+) -> None:
+    made = shop_bench.product(name=name)
+    shop_bench.product(name="Pane")
+    page = shop_bench.bench.read(lambda c: queries.products(c, "centre-1", Paging(), name=typed))
+    assert [product.id for product in page.items] == [made.id]
+
+
 def test_a_barcode_is_of_one_product_of_a_centre(shop_bench: Shop) -> None:
     first, second = shop_bench.product(), shop_bench.product()
     for act in (

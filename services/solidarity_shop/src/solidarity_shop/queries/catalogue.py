@@ -12,6 +12,7 @@ from runtime.prepared import Prepared
 from runtime.refusals import N_, NotFound
 from runtime.rows import among
 from solidarity_shop import store
+from solidarity_shop.domain import names
 from solidarity_shop.views import MovementView, ProducerView, ProductView
 from web.paging import Page, Paging
 
@@ -90,15 +91,13 @@ def products(
     sellable: bool = False,
     there: bool = False,
 ) -> Page[ProductView]:
-    """The products of a centre by name; ``name`` is a part of it. ``loose`` are those without a
-    barcode, ``there`` those on hand."""
+    """The products of a centre by name; ``name`` is a part of it, accents or not. ``loose`` are
+    those without a barcode, ``there`` those on hand."""
     statement = _products()
     if centre:
         statement = statement.where(PRODUCT.c.centre_id == centre)
     if name:
-        statement = statement.where(
-            PRODUCT.c.name_key.contains(store.name_key(name), autoescape=True)
-        )
+        statement = statement.where(_named(name))
     if barcode:
         statement = statement.where(PRODUCT.c.barcode == barcode)
     if category:
@@ -119,6 +118,15 @@ def products(
         by=(PRODUCT.c.name_key, PRODUCT.c.id),
         show=lambda row: product_view(row._mapping),
     )
+
+
+def _named(part: str) -> sa.ColumnElement[bool]:
+    """Whether a product's name holds this part, with or without accents on either side."""
+    key = names.folded(store.name_key(part))
+    name: sa.ColumnElement[str] = PRODUCT.c.name_key
+    for accented, plain in names.hiding(key).items():
+        name = sa.func.replace(name, accented, plain)
+    return name.contains(key, autoescape=True)
 
 
 def product_name(connection: sa.Connection, centre_id: str, product_id: str) -> str:
