@@ -402,9 +402,16 @@ class Control(NamedTuple):
     ending: tuple[Step, ...] = ()
 
 
+TOLD: tuple[Step, ...] = (("say", list(KEYS)), ("relay", TELLER.name, None))
+READ: tuple[Step, ...] = tuple(
+    step for n in (0, 1, 0, 1) for step in (("fetch", n, 99), ("give", n, None))
+)
+DROPPED = (*TOLD, *READ, *TOLD, ("fetch", 0, 99), ("drop", 0), ("fetch", 1, 99), ("drop", 1), *TOLD)
+"""All was read; of the next facts nobody has more than the positions behind them; more come."""
+
 CONTROLS = {
     "era": Control(_no_era, (*CALM, "wipe"), 51),
-    "gap": Control(_no_gap, (*CALM, "drop")),
+    "gap": Control(_no_gap, CALM, ending=DROPPED),
     "place": Control(_no_place, (*CALM, "backup", "restore"), 203),
     "look": Control(_no_look, (*CALM, "backup"), 6, ending=(("restore", HEARER.name, None, True),)),
     "waiting": Control(_no_waiting, (*CALM, "add_partition", "assign")),
