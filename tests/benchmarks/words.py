@@ -39,7 +39,11 @@ BOUNDS: dict[str, str] = {
         "more of all partitions. "
         "The look at the log that an idle relay takes every 30 s, some 20 ms, waits for three "
         "quiet seconds, and a transaction of the consumer takes 200 events at most on SQLite: "
-        "whoever sells meanwhile waits for one of them."
+        "whoever sells meanwhile waits for one of them. Sales count only while the catch-up or the "
+        "rebuild goes on, which is some fifty to a hundred: the slowest is the one that meets the "
+        "swap of the read models, a transaction that reads the last records from the bus while it "
+        "holds the store. Backups are of a store that has grown; on PostgreSQL, whose server does "
+        "their work beside the sales, it was not looked into which of it a sale waits for."
     ),
     "b": (
         "Processor time of one thread. A profile of SQLite: nearly half of it is the policy, of "
