@@ -4,7 +4,6 @@ comes second sees what the first has done."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from identity.commands import accounts
 from identity.commands.accounts import Change
 from identity.domain.accounts import HOUSE
 from messaging import Transaction
-from messaging.testing import Bench
+from messaging.testing import Bench, Beside
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.refusals import Invalid
-from runtime.testing import eventually, fresh_store
+from runtime.testing import fresh_store
 
 from .identity_house import ANNA, NORTH, all_checks, bench_on, somebody
 
@@ -67,36 +66,6 @@ def _moved(tx: Transaction) -> None:
 
 MADE = pytest.mark.parametrize(("make", "left"), [(_new, {CARLO}), (_moved, set())])
 REFUSED = pytest.mark.parametrize("make", [_new, _moved])
-
-
-class Beside:
-    """Something that begins while another transaction is not committed yet, which goes on when this
-    is done or waits."""
-
-    def __init__(self, bench: Bench, work: Callable[[], Any]) -> None:
-        self._bench = bench
-        self._work = work
-        self._pool = ThreadPoolExecutor(1)
-        self._begun: Future[Any] | None = None
-
-    def begin(self) -> None:
-        begun = self._begun = self._pool.submit(self._work)
-        eventually(lambda: begun.done() or self._waits(), why="neither done nor waiting")
-
-    def result(self) -> Any:
-        """What came of it, once the other is committed."""
-        assert self._begun is not None
-        try:
-            return self._begun.result(30)
-        finally:
-            self._pool.shutdown()
-
-    def _waits(self) -> bool:
-        waiting = sa.text(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
-        return bool(self._bench.read(lambda connection: connection.scalar(waiting)))
 
 
 def addresses(bench: Bench) -> set[str | None]:

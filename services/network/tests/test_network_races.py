@@ -4,7 +4,6 @@ comes second sees what the first has done."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from contracts.cards import HouseholdErased
-from messaging.testing import Bench
+from messaging.testing import Bench, Beside
 from network import commands, store
 from network.app import SERVICE
 from network.models import NewReferral
 from runtime.clock import FixedClock
 from runtime.ids import Ids, SequenceIds
 from runtime.refusals import Refusal
-from runtime.testing import eventually, fresh_store
+from runtime.testing import fresh_store
 
 from .network_cases import CENTRE, NOW, SECRET, STAFF, prepare, registered, rows, withdrawn
 
@@ -63,36 +62,6 @@ def asking(household: str = "h2", **more: Any) -> Callable[[Any], str]:
 def erased() -> HouseholdErased:
     at = NOW + timedelta(days=1)
     return HouseholdErased(household_id="h2", centre_id=CENTRE, erased_at=at)
-
-
-class Beside:
-    """Something that begins while another transaction is not committed yet, which goes on when this
-    is done or waits."""
-
-    def __init__(self, bench: Bench, work: Callable[[], Any]) -> None:
-        self._bench = bench
-        self._work = work
-        self._pool = ThreadPoolExecutor(1)
-        self._begun: Future[Any] | None = None
-
-    def begin(self) -> None:
-        begun = self._begun = self._pool.submit(self._work)
-        eventually(lambda: begun.done() or self._waits(), why="neither done nor waiting")
-
-    def result(self) -> Any:
-        """What came of it, once the other is committed."""
-        assert self._begun is not None
-        try:
-            return self._begun.result(30)
-        finally:
-            self._pool.shutdown()
-
-    def _waits(self) -> bool:
-        waiting = sa.text(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
-        return bool(self._bench.read(lambda connection: connection.scalar(waiting)))
 
 
 def before_commit(bench: Bench, then: Callable[[], None]) -> Any:

@@ -7,6 +7,7 @@ otherwise. What the service emits lies in its outbox and is read from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -28,7 +29,7 @@ from runtime.clock import Clock
 from runtime.ids import Ids
 from runtime.scheduler import JobRunner
 from runtime.store import Store
-from runtime.testing import furnish
+from runtime.testing import eventually, furnish
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -227,6 +228,37 @@ class Bench:
         )
         found = [one for differs in of_each.values() for one in differs]
         assert not found, "\n".join(map(str, found[:10]))
+
+
+class Beside:
+    """Something that begins while another transaction is not committed yet, which goes on when this
+    is done or waits for a lock. On PostgreSQL: SQLite has one writer."""
+
+    def __init__(self, bench: Bench, work: Callable[[], Any]) -> None:
+        self._bench = bench
+        self._work = work
+        self._pool = ThreadPoolExecutor(1)
+        self._begun: Future[Any] | None = None
+
+    def begin(self) -> None:
+        """Begin, and come back when it is done or waits."""
+        begun = self._begun = self._pool.submit(self._work)
+        eventually(lambda: begun.done() or self._waits(), why="neither done nor waiting")
+
+    def result(self) -> Any:
+        """What came of it, once the other is committed."""
+        assert self._begun is not None
+        try:
+            return self._begun.result(30)
+        finally:
+            self._pool.shutdown()
+
+    def _waits(self) -> bool:
+        waiting = sa.text(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(self._bench.read(lambda connection: connection.scalar(waiting)))
 
 
 def count_as_sent(connection: sa.Connection) -> int:
