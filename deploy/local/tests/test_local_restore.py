@@ -7,7 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,10 +208,20 @@ def recover(target: Target, *names: str) -> None:
 
 def marked(target: Target) -> set[str]:
     """The services that do not open."""
+    return _with(target, restoring.read)
+
+
+def recovered(target: Target) -> set[str]:
+    """The services that have all back."""
+    return _with(target, restoring.recovered)
+
+
+def _with(target: Target, note: Callable[[sa.Connection], object | None]) -> set[str]:
+    """The services whose stores have this note of a restore."""
     found = set()
     for name, url in target.urls.items():
         store = Store(url)
-        if store.read_now(restoring.read) is not None:
+        if store.read_now(note) is not None:
             found.add(name)
         store.close_now()
     return found
@@ -251,6 +261,16 @@ def test_one_store_restored_within_an_unfinished_restore_ends_with_the_others(
     assert "early" not in text
     assert first.stamp in text
     assert second.stamp in text
+
+
+def test_what_was_recovered_in_an_earlier_restore_counts_no_more(
+    house: Target, tmp_path: Path
+) -> None:
+    """A backup that was made in the middle of a restore brings along what that one noted."""
+    put(house, everything(house, tmp_path / "b"))
+    recover(house, *SERVICES)
+    put(house, everything(house, tmp_path / "in the middle"))
+    assert recovered(house) == set()
 
 
 def test_a_report_names_the_old_stores_that_there_are(folder: Folder, tmp_path: Path) -> None:

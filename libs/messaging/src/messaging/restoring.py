@@ -62,7 +62,9 @@ class Recovered:
 
 
 def mark(connection: sa.Connection, restoring: Restoring) -> None:
-    """From now on the store's service does not open."""
+    """From now on the store's service does not open. What was recovered under another mark, such as
+    that of a backup made in the middle of a restore, counts no more."""
+    lift(connection)
     told = asdict(restoring) | {"taken_at": restoring.taken_at.isoformat()}
     write_meta(connection, MARK, json.dumps(told))
 

@@ -222,8 +222,7 @@ def _is_at_work(url: str) -> bool:
 
 
 def _mark(url: str, taken_at: datetime, *, new_secrets: bool) -> bool:
-    """False when the store has that mark already. What was recovered under another one, such as
-    that of a backup made in the middle of a restore, counts no more."""
+    """False when the store has that mark already."""
     from messaging import restoring
     from messaging.marks import last_row
     from messaging.tables import write_meta
@@ -240,7 +239,6 @@ def _mark(url: str, taken_at: datetime, *, new_secrets: bool) -> bool:
         )
 
         def write(connection: sa.Connection) -> None:
-            restoring.lift(connection)
             restoring.mark(connection, made)
             write_meta(connection, LIFE, str(uuid.uuid4()))
 
