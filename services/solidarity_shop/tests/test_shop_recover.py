@@ -314,13 +314,57 @@ def test_a_closing_of_the_backup_takes_nothing_more(shop_bench: Shop, restored: 
     bread = shop_bench.product(100, on_hand=30)
     day(shop_bench, bread.id)()
     absorb(restored, told_since(shop_bench.bench), range(3))
-    last = shop_bench.bench.read(lambda c: c.scalar(sa.select(sa.func.max(tables.outbox.c.row))))
+    last = told_until_now(shop_bench.bench)
     shop_bench.clock.set(shop_bench.clock.now() - timedelta(seconds=1))
     late = shop_bench.sell((bread.id, 1), cash=100)
     absorb(restored, told_since(shop_bench.bench, last), range(3))
     found = taken_by_closings(restored)
     assert found == taken_by_closings(shop_bench.bench)
     assert found["sale.id"][late.id] is None
+
+
+def told_until_now(source: Bench) -> int:
+    """The last row of the outbox: what a backup of this moment knows."""
+    return int(source.read(lambda c: c.scalar(sa.select(sa.func.max(tables.outbox.c.row)))) or 0)
+
+
+def put_back(source: Bench, target: Bench) -> None:
+    """The backup of this moment, with the baskets that no event tells."""
+    absorb(target, told_since(source), range(3))
+    for table in (store.basket, store.basket_line):
+        rows = source.read(lambda c, t=table: c.execute(sa.select(t)).mappings().all())
+        target.store.write_now(lambda c, t=table, r=rows: c.execute(sa.insert(t), list(r)))
+
+
+@pytest.mark.parametrize("points", [0, 10])
+def test_a_basket_that_was_sold_since_the_backup_swallows_nothing_that_is_scanned_next(
+    shop_bench: Shop, restored: Bench, points: int
+) -> None:
+    bread, milk = shop_bench.product(100, on_hand=9), shop_bench.product(50, on_hand=9)
+    shop_bench.card(points=10, number="100000000007")
+    scan = partial(commands.scan, till_id="till-1", centre="centre-1")
+    pay = partial(
+        commands.sell_basket,
+        till_id="till-1",
+        centre="centre-1",
+        tendered_cents=None,
+        override_reason="",
+    )
+    shop_bench.run(partial(scan, code="100000000007"))
+    shop_bench.run(partial(scan, code=bread.barcode))
+    put_back(shop_bench.bench, restored)
+    since = told_until_now(shop_bench.bench)
+    first = shop_bench.run(partial(pay, points=points, shown_cents=100))
+    absorb(restored, told_since(shop_bench.bench, since), range(3))
+
+    assert restored.run(partial(scan, code=milk.barcode), actor="volunteer").total_cents == 50
+    second = restored.run(partial(pay, points=0, shown_cents=50), actor="volunteer")
+    assert second.id != first.id
+    assert [(line.product_id, line.quantity) for line in second.lines] == [(milk.id, 1)]
+    on_hand = [
+        restored.read(lambda c, p=p: queries.product_of(c, p.id)).on_hand for p in (bread, milk)
+    ]
+    assert on_hand == [8, 8]
 
 
 def test_a_sale_of_which_the_bus_knew_some_stock_alone_moves_that_no_more(

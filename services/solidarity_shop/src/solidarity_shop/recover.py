@@ -120,6 +120,7 @@ def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
 
 def waiting_sale(tx: Transaction, received: Received[shop.PointsPaymentRequested]) -> None:
     event = received.event
+    _drop_basket(tx, event.sale_id)
     value = queries.point_value(tx.connection, received.centre, event.requested_at)
     told = bool(event.till_id)
     if told:
@@ -147,6 +148,7 @@ def waiting_sale(tx: Transaction, received: Received[shop.PointsPaymentRequested
 
 def completed_sale(tx: Transaction, received: Received[shop.SaleCompleted]) -> None:
     event = received.event
+    _drop_basket(tx, event.sale_id)
     _till(tx, event.till_id, event.centre_id)
     told = {
         "till_id": event.till_id,
@@ -292,6 +294,12 @@ def _closed_already(
         .where(table.c.id == row_id, table.c.closing_id.is_(None))
         .values(closing_id=tx.connection.scalar(first))
     )
+
+
+def _drop_basket(tx: Transaction, sale_id: str) -> None:
+    """What the backup still has in the basket was sold. It would carry the id of a sale that is
+    there, which answers for whatever is scanned into it next."""
+    tx.connection.execute(sa.delete(store.basket).where(store.basket.c.sale_id == sale_id))
 
 
 def _lines(
