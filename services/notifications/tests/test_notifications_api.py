@@ -408,7 +408,7 @@ async def test_the_running_application_hands_over(
                     centre_id=CENTRE,
                     household_id="house-1",
                     person_id="maria",
-                    happened_at=world.now,
+                    told_at=world.now,
                     data={"title": intent.title, "starts_at": intent.starts_at.isoformat()},
                 ),
             )

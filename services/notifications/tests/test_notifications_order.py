@@ -263,3 +263,18 @@ def test_a_fact_that_comes_late_does_not_undo_what_is_newer(
     (call,) = world.rows(store.delivery, channel="call")
     assert (call.state, call.why) == ("created", "")
     assert world.faults() == []
+
+
+@pytest.mark.parametrize("back", [timedelta(seconds=3), timedelta(days=1)])
+def test_a_cancellation_is_told_also_when_the_clock_has_stepped_back(
+    world: World, back: timedelta, clock: FixedClock
+) -> None:
+    """Facts of a session carry a stamp that never goes back; the time of an event may."""
+    world.household()
+    confirmed = world.confirmed(**SAME)
+    world.bench.deliver(confirmed)
+    clock.advance(-back)
+    world.bench.deliver(world.cancelled(reason="session_cancelled", at=confirmed.at, **SAME))
+    assert of_kind(world, "signup_confirmed").why == Why.OVERTAKEN
+    assert of_kind(world, "session_cancelled").state == "created"
+    assert world.faults() == []

@@ -121,7 +121,7 @@ def household_registered(tx: Transaction, received: Received[HouseholdRegistered
             centre_id=event.centre_id,
             household_id=event.household_id,
             person_id=event.holder_id,
-            happened_at=received.time,
+            told_at=received.time,
         ),
     )
 
@@ -170,17 +170,18 @@ def _about_sign_up(
             centre_id=event.centre_id,
             household_id=event.household_id,
             person_id=event.person_id,
-            happened_at=received.time,
+            told_at=received.time,
             data={"title": event.title[:200], "starts_at": event.starts_at.isoformat(), **more},
             useful_until=useful_until,
             about=event.signup_id,
+            happened_at=event.at,
         ),
     )
 
 
 def _overtakes(tx: Transaction, received: Received[Any], event: SignUpFact) -> None:
     """Nobody is told any more what the sign-up was before."""
-    commands.overtake(tx, event.signup_id, intent=received.id, happened_at=received.time)
+    commands.overtake(tx, event.signup_id, intent=received.id, happened_at=event.at)
 
 
 def _about_referral(
@@ -212,7 +213,7 @@ def _to_holder(
             centre_id=home.centre_id,
             household_id=household_id,
             person_id=home.holder_id,
-            happened_at=received.time,
+            told_at=received.time,
             data=data,
         ),
     )

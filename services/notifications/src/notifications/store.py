@@ -65,7 +65,8 @@ message = sa.Table(
 )
 """What somebody is told. ``intent`` is the event that it tells of, ``data`` what its sentences
 need (no names); ``state`` is that of its outermost channel without calls. ``about`` is the sign-up
-that it is of, ``happened_at`` the time of its fact: a later one of the sign-up overtakes it."""
+that it is of, ``happened_at`` the stamp of its fact, which never goes back within a session (the
+clock may): a later one of the sign-up overtakes it."""
 
 delivery = sa.Table(
     "delivery",

@@ -25,18 +25,23 @@ from runtime.refusals import N_, NotFound, Refusal
 
 @dataclass(frozen=True)
 class News:
-    """What somebody is to be told. ``data``: what the sentences need, without names."""
+    """What somebody is to be told. ``data``: what the sentences need, without names.
+
+    ``told_at`` is the time of the event. ``about`` is the sign-up that it is of, if any, and
+    ``happened_at`` the stamp that the sign-up's fact carries itself: what happened later to the
+    same sign-up overtakes it.
+    """
 
     intent: str
     kind: Kind
     centre_id: str
     household_id: str
     person_id: str
-    happened_at: datetime
+    told_at: datetime
     data: Mapping[str, Any] = field(default_factory=dict)
     useful_until: datetime | None = None
     about: str | None = None
-    """The sign-up that it is of: what is told later of the same overtakes it."""
+    happened_at: datetime | None = None
 
 
 def message_id(intent: str, person_id: str) -> str:
@@ -53,9 +58,9 @@ def tell(tx: Transaction, news: News) -> str | None:
     if _known(tx.connection, made) or is_erased(tx.connection, news.person_id):
         return None
     why, _ = way(tx.connection, news.kind, news.person_id, news.household_id)
-    if tx.now - news.happened_at > domain.TOO_OLD:
+    if tx.now - news.told_at > domain.TOO_OLD:
         why = Why.OLD
-    elif news.about and _is_overtaken(tx.connection, news.about, news.happened_at):
+    elif _is_overtaken(tx.connection, news):
         why = Why.OVERTAKEN
     waits = why in (Why.NOTHING, Why.CONTACT)
     message = SimpleNamespace(
@@ -235,10 +240,12 @@ def _known(connection: sa.Connection, message_id: str) -> bool:
     return found is not None
 
 
-def _is_overtaken(connection: sa.Connection, about: str, happened_at: datetime) -> bool:
-    """Whether something later was told of this sign-up: a fact may come late, tried once more."""
+def _is_overtaken(connection: sa.Connection, news: News) -> bool:
+    """Whether something later was told of its sign-up: a fact may come late, tried once more."""
+    if news.about is None:
+        return False
     message = store.message.c
-    later = sa.exists().where(message.about == about, message.happened_at > happened_at)
+    later = sa.exists().where(message.about == news.about, message.happened_at > news.happened_at)
     return bool(connection.scalar(sa.select(later)))
 
 
