@@ -154,6 +154,18 @@ def stayed(page: Page) -> bool:
     return bool(page.evaluate("window.stayed === true"))
 
 
+def behind(page: Page, hidden: bool = True) -> None:
+    """Another tab comes before this one, or goes. A browser without a screen takes all of its tabs
+    for seen: what one with a screen says to a page is played here."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 def tab_to(page: Page, wanted: Locator, *, at_most: int = 40) -> None:
     """Goes to an element by the keyboard alone."""
     for _ in range(at_most):

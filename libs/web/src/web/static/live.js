@@ -2,6 +2,8 @@
 // that something changed, and once when the stream opens: what changed before that was not heard.
 // Without streams it asks every 20 s, and so does a part of a public page, which names none
 // (data-live=""); without this file the page is as good as when it was loaded.
+// Only a page that is looked at listens: over http:// a browser opens six connections to a house, so
+// six pages behind others would leave none for the next one.
 (function () {
   "use strict";
 
@@ -24,7 +26,7 @@
   }
 
   function refresh() {
-    if (busy || document.hidden) { again = true; return; }
+    if (busy) { again = true; return; }
     busy = true;
     fetch(here, { credentials: "same-origin", headers: { "X-Live": "1" } })
       .then(function (answer) {
@@ -43,7 +45,7 @@
       .catch(function () {})
       .then(function () {
         busy = false;
-        if (again && !document.hidden) { again = false; refresh(); }
+        if (again) { again = false; refresh(); }
       });
   }
 
@@ -54,7 +56,8 @@
 
   // A stream that was refused does not come back by itself.
   function listen() {
-    each(function (name) {
+    if (document.hidden) return;
+    if (window.EventSource) each(function (name) {
       if (!name || sources[name] && sources[name].readyState !== EventSource.CLOSED) return;
       var source = new EventSource(prefix + "/live/" + encodeURIComponent(name));
       source.addEventListener("open", function (event) {
@@ -66,6 +69,7 @@
       source.addEventListener("error", poll);
       sources[name] = source;
     });
+    poll();
   }
 
   var polling = 0;
@@ -73,23 +77,24 @@
     var on = false;
     each(function (name) { on = on || !sources[name] || sources[name].readyState !== 1; });
     if (on && !polling) polling = window.setInterval(ask, 20000);
-    if (!on && polling) { window.clearInterval(polling); polling = 0; }
+    if (!on) rest();
   }
 
-  function ask() {
-    refresh();
-    if (window.EventSource) listen();
+  function rest() { window.clearInterval(polling); polling = 0; }
+
+  function ask() { refresh(); listen(); }
+
+  function leave() {
+    each(function (name) { if (sources[name]) sources[name].close(); });
+    rest();
   }
 
   document.addEventListener("visibilitychange", function () {
-    if (!document.hidden && again) { again = false; refresh(); }
+    if (document.hidden) leave(); else ask();
   });
-  window.addEventListener("pagehide", function () {
-    each(function (name) { if (sources[name]) sources[name].close(); });
-  });
+  window.addEventListener("pagehide", leave);
   window.addEventListener("pageshow", function (event) {
     if (event.persisted) ask();
   });
-  if (window.EventSource) listen();
-  poll();
+  listen();
 })();

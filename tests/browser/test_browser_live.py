@@ -1,0 +1,70 @@
+"""Live parts of pages: who looks at them hears what changes, and loses nothing by what does not."""
+
+from __future__ import annotations
+
+import pytest
+from house import House
+from playwright.sync_api import Page, expect
+from window import SOON, Windows, behind, stayed, stays
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.browser,
+    pytest.mark.xdist_group("house"),
+    pytest.mark.timeout(300),
+]
+
+AT_ONCE = 6
+"""Connections that a browser opens to one host over HTTP/1.1 (RFC 9112 names no number; Chromium,
+Firefox and Safari hold to this one)."""
+
+
+def with_a_sign_up(house: House) -> str:
+    """The page of a session that somebody is signed up for."""
+    session = house.session(capacity=5)
+    sign_up(house, session, "Amina")
+    return f"/activities/sessions/{session}"
+
+
+def sign_up(house: House, session: str, name: str) -> None:
+    family = house.household({"given_name": name, "family_name": "Prova"})
+    body = {"person_id": family["members"][0]["id"]}
+    house.post(f"/activities/api/sessions/{session}/sign-ups", body, by="educator")
+
+
+def listening(page: Page, path: str) -> None:
+    """Goes there, until the stream of the page is open."""
+    with page.expect_response("**/live/*"):
+        page.goto(path)
+
+
+def test_as_many_tabs_as_there_are_connections_leave_one_for_the_next(
+    house: House, visit: Windows
+) -> None:
+    path = with_a_sign_up(house)
+    first = visit("/identity/", by="educator")
+    page = first
+    for _ in range(AT_ONCE):
+        listening(page, path)
+        behind(page)
+        page = first.context.new_page()
+    listening(page, path)
+    expect(page.get_by_role("row", name="Amina")).to_be_visible()
+
+
+def test_who_comes_back_to_a_tab_sees_what_changed_meanwhile_and_what_changes_then(
+    house: House, visit: Windows
+) -> None:
+    path = with_a_sign_up(house)
+    session = path.rpartition("/")[2]
+    page = visit("/identity/", by="educator")
+    listening(page, path)
+    stays(page)
+    behind(page)
+    sign_up(house, session, "Samir")
+    with page.expect_response("**/live/*"):
+        behind(page, hidden=False)
+    expect(page.get_by_role("row", name="Samir")).to_be_visible()
+    sign_up(house, session, "Fatou")
+    expect(page.get_by_role("row", name="Fatou")).to_be_visible(timeout=SOON)
+    assert stayed(page)
