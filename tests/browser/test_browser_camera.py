@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from counter import Till, bread, scan
+from counter import Till, bread, give_points, scan
 from house import House
 from playwright.sync_api import Browser, Page, Route, expect
-from window import PHONE, Windows
+from window import PHONE, SOON, Windows, stayed, stays
 
 pytestmark = [
     pytest.mark.kafka,
@@ -42,6 +42,26 @@ def test_the_camera_of_a_tablet_is_a_scanner(visit: Windows, house: House, till:
     page.context.grant_permissions(["camera"])
     with page.expect_navigation():
         page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#basket-title ~ ul")).to_contain_text(name)
+
+
+def test_the_camera_is_a_scanner_in_a_part_that_came_later(
+    visit: Windows, house: House, till: Till
+) -> None:
+    """The page of a sale that waits for its points offers none; when it is paid it does."""
+    (barcode, name), family = bread(house), house.household()
+    give_points(house, family, 50)
+    page = at_the_camera(visit, till, barcode)
+    page.context.grant_permissions(["camera"])
+    scan(page, family["card"]["token"])
+    scan(page, barcode)
+    page.get_by_role("button", name="Pay with 35 points").click()
+    stays(page)
+    camera = page.get_by_role("button", name="Use the camera")
+    expect(camera).to_be_visible(timeout=SOON)
+    assert stayed(page)
+    with page.expect_navigation():
+        camera.click()
     expect(page.locator("#basket-title ~ ul")).to_contain_text(name)
 
 

@@ -18,6 +18,16 @@ AT_ONCE = 6
 """Connections that a browser opens to one host over HTTP/1.1 (RFC 9112 names no number; Chromium,
 Firefox and Safari hold to this one)."""
 
+READ = """() => {
+    const parse = DOMParser.prototype.parseFromString;
+    DOMParser.prototype.parseFromString = function (...given) {
+        document.documentElement.setAttribute("data-read", "");
+        return parse.apply(this, given);
+    };
+}"""
+"""Says when a page looked for its parts in an answer; what it exchanges it does in the same
+breath."""
+
 
 def with_a_sign_up(house: House) -> str:
     """The page of a session that somebody is signed up for."""
@@ -68,3 +78,19 @@ def test_who_comes_back_to_a_tab_sees_what_changed_meanwhile_and_what_changes_th
     sign_up(house, session, "Fatou")
     expect(page.get_by_role("row", name="Fatou")).to_be_visible(timeout=SOON)
     assert stayed(page)
+
+
+def test_a_part_of_which_nothing_changed_keeps_what_has_the_focus(
+    house: House, visit: Windows
+) -> None:
+    """Its forms have other one-time values in each answer."""
+    page = visit("/identity/", by="educator")
+    listening(page, with_a_sign_up(house))
+    button = page.locator("#state form button").first
+    button.focus()
+    kept = button.element_handle()
+    page.evaluate(READ)
+    behind(page)
+    behind(page, hidden=False)
+    expect(page.locator("html[data-read]")).to_have_count(1)
+    assert kept.evaluate("one => one === document.activeElement")

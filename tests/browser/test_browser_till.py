@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from counter import Till, bread, scan
+from counter import Till, bread, give_points, scan
 from house import PASSWORD, House
 from playwright.sync_api import expect
 from window import PHONE, SOON, Windows, stayed, stays, tab_to
@@ -22,12 +22,6 @@ pytestmark = [
 @pytest.fixture
 def family(house: House) -> dict[str, Any]:
     return house.household()
-
-
-def give_points(house: House, family: dict[str, Any], points: int) -> None:
-    path = f"/cards/api/households/{family['id']}/points/adjustments"
-    house.post(path, {"points": points, "reason": "dotazione"}, by="coordinator")
-    house.quiet()
 
 
 def test_a_sale_in_cash_shows_the_change_and_a_receipt(

@@ -248,46 +248,56 @@
     });
   });
 
-  // ---- a camera instead of a scanner, where the browser itself reads codes
+  // ---- a camera instead of a scanner, where the browser itself reads codes: the sheets show its
+  // button then, also in a part of the page that comes later
 
-  if ("BarcodeDetector" in window && navigator.mediaDevices) all("[data-camera]").forEach(function (button) {
+  if ("BarcodeDetector" in window && navigator.mediaDevices) root.setAttribute("data-reads-codes", "");
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-camera]");
+    if (button) read(document.getElementById(button.getAttribute("data-camera")));
+  });
+
+  function read(field) {
     var dialog = document.getElementById("camera");
     var video = dialog.querySelector("video");
     var away = dialog.querySelector("[data-away]");
     var stream = null;
+    var over = false;
 
     function missing(gone) { video.hidden = gone; away.hidden = !gone; }
 
     function end() {
+      over = true;
       if (stream) stream.getTracks().forEach(function (track) { track.stop(); });
-      stream = video.srcObject = null;
     }
 
-    function failed() { end(); missing(true); }
+    function failed() {
+      if (!over) missing(true);
+      end();
+    }
 
     function look(detector) {
-      if (stream) detector.detect(video).then(function (codes) {
-        if (!stream) return;
+      if (!over) detector.detect(video).then(function (codes) {
+        if (over) return;
         if (!codes.length) { window.setTimeout(look, 150, detector); return; }
-        var field = document.getElementById(button.getAttribute("data-camera"));
         field.value = codes[0].rawValue;
         dialog.close();
         field.form.requestSubmit();
       }).catch(failed);
     }
 
-    button.hidden = false;
-    dialog.addEventListener("close", end);
-    button.addEventListener("click", function () {
-      missing(false);
-      dialog.showModal();
-      navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(function (given) {
-        stream = video.srcObject = given;
-        if (!dialog.open) { end(); return; }
-        return video.play().then(function () { look(new window.BarcodeDetector()); });
-      }).catch(failed);
-    });
-  });
+    missing(false);
+    video.srcObject = null;
+    dialog.addEventListener("close", end, { once: true });
+    dialog.showModal();
+    navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(function (given) {
+      stream = given;
+      if (over) { end(); return; }
+      video.srcObject = given;
+      return video.play().then(function () { look(new window.BarcodeDetector()); });
+    }).catch(failed);
+  }
 
   // ---- toasts
 

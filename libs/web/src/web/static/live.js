@@ -15,15 +15,18 @@
   var busy = false;
   var again = false;
 
-  function edited(part) {
-    return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+  function used(part) {
+    var typing = part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+    return typing || part.querySelector("dialog[open]");
   }
 
-  // Two parts that differ only in the one-time values of their forms say the same: what is on the
-  // page stays, with the focus and the button that is being pressed.
+  // What the server says of a part, without the one-time values of its forms. While that is the same
+  // the part stays, with the focus and the button that is being pressed; what a script or a finger
+  // did to it since is no other word of the server's.
   function said(part) {
-    return part.innerHTML.replace(/(name="_nonce" value=")[^"]*/g, "$1");
+    return part.innerHTML.replace(/(name="_(?:nonce|csrf)" value=")[^"]*/g, "$1");
   }
+  parts.forEach(function (part) { part.shown = said(part); });
 
   function refresh() {
     if (busy) { again = true; return; }
@@ -38,7 +41,8 @@
         var fresh = new DOMParser().parseFromString(text, "text/html");
         parts.forEach(function (part) {
           var found = fresh.getElementById(part.id);
-          if (!found || edited(part) || said(found) === said(part)) return;
+          if (!found || used(part) || said(found) === part.shown) return;
+          part.shown = said(found);
           part.replaceChildren.apply(part, Array.prototype.slice.call(document.importNode(found, true).childNodes));
         });
       })
