@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import machine, report
 from benchmarks.figures import Figure
-from benchmarks.place import Place
+from benchmarks.place import FOLDER, Place
 from runtime import logging
 from web import serve
 
@@ -32,7 +32,6 @@ PARTS = {
     "i": "pages",
     "j": "felt",
 }
-RESULTS = Path("build/benchmarks")
 PAGE = Path("docs/benchmarks.md")
 PART_WITHIN = float(os.environ.get("BENCH_WITHIN", "900"))
 """Seconds; a part that takes longer is broken off with what it has."""
@@ -58,9 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"SCALE must be a number above 0, not {given.scale!r}")
     if scale is not None and not 0 < scale <= 10:
         parser.error(f"SCALE must be a number above 0 and at most 10, not {given.scale!r}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if (kind := machine.file_system(FOLDER)) in machine.IN_MEMORY:
+        parser.error(f"{FOLDER} lies in memory ({kind}), and the figures are those of a disk")
     logging.configure("benchmarks", level="CRITICAL", stream=sys.stderr)
     sys.setswitchinterval(serve.SWITCH)  # as services have it, for what runs in this process
-    RESULTS.mkdir(parents=True, exist_ok=True)
     broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:
         said = {letter: _module(letter).__doc__ or "" for letter in PARTS}
@@ -100,12 +101,12 @@ def _part(letter: str, scale: float | None, rounds: int) -> bool:
         "load_before": round(load, 1),
         "stolen_s": round(machine.steal() - stolen, 1),
         "scale": scale,
-        "machine": machine.described(),
+        "machine": machine.described(FOLDER),
         "broke_off": bool(broke),
         "figures": [figure.as_json() for figure in figures],
     }
     if figures:
-        (RESULTS / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        (FOLDER / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return not broke
 
 
@@ -120,9 +121,9 @@ def _limit(module: ModuleType, scale: float | None) -> float:
 
 def _known() -> dict[str, dict[str, Any]]:
     return {
-        letter: json.loads((RESULTS / f"{letter}.json").read_text("utf-8"))
+        letter: json.loads((FOLDER / f"{letter}.json").read_text("utf-8"))
         for letter in PARTS
-        if (RESULTS / f"{letter}.json").exists()
+        if (FOLDER / f"{letter}.json").exists()
     }
 
 

@@ -18,15 +18,18 @@ from benchmarks.figures import percentile
 
 LIBRARIES = ("faststream", "aiokafka", "sqlalchemy", "psycopg", "fastapi", "uvicorn", "pydantic")
 FSYNCS = 300
+IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+"""File systems whose fsync does nothing: what is committed there was never on a disk."""
 
 
-def described() -> dict[str, Any]:
-    """Processor, memory, disk, system and versions."""
-    fsync = fsync_times()
+def described(folder: Path) -> dict[str, Any]:
+    """Processor, memory, the disk of the stores' folder, system and versions."""
+    fsync = fsync_times(folder)
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "file_system": file_system(folder),
         "fsync_ms_p50": round(percentile(fsync, 0.5) * 1000, 3),
         "fsync_ms_p99": round(percentile(fsync, 0.99) * 1000, 3),
         "kernel": platform.release().split("-")[0],
@@ -36,17 +39,22 @@ def described() -> dict[str, Any]:
     }
 
 
-def fsync_times() -> list[float]:
+def file_system(folder: Path) -> str:
+    """Of the mount on which a folder lies: ``ext4``, ``tmpfs``; "" where nobody says so."""
+    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    there = folder.resolve()
+    return next((mounts[one] for one in (there, *there.parents) if one in mounts), "")
+
+
+def fsync_times(folder: Path) -> list[float]:
     """Seconds that an ``fdatasync`` of one page takes in the folder where the stores will be."""
     times = []
-    with tempfile.TemporaryDirectory() as folder:
-        descriptor = os.open(Path(folder) / "page", os.O_CREAT | os.O_WRONLY, 0o600)
+    with tempfile.TemporaryFile(dir=folder) as page:
         for _ in range(FSYNCS):
-            os.write(descriptor, b"\0" * 4096)
+            os.write(page.fileno(), b"\0" * 4096)
             begun = time.perf_counter()
-            os.fdatasync(descriptor)
+            os.fdatasync(page.fileno())
             times.append(time.perf_counter() - begun)
-        os.close(descriptor)
     return times
 
 

@@ -1,4 +1,4 @@
-"""Where a run happens: a temporary folder, fresh stores, a Kafka and a PostgreSQL of its own."""
+"""Where a run happens: a folder on the disk, fresh stores, a Kafka and a PostgreSQL of its own."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ from vicinato.secrets import Secrets
 from vicinato.testing.brokers import OwnKafka
 from web.serve import spare_the_collector
 
+FOLDER = Path("build/benchmarks")
+"""Figures, and stores while they are measured: below the checkout, where the disk is, for on many
+machines the folder for temporary files lies in memory."""
 KAFKA_WITHIN = 120.0
 """Seconds until a broker answers, on a machine that is busy with other things."""
 
@@ -53,7 +56,9 @@ class Place:
         """What a part has measured so far: it stays when a later line of it breaks."""
         self._stack = ExitStack()
         self.folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vicinato-bench-"))
+            self._stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER.resolve())
+            )
         )
         self._kafka: OwnKafka | None = None
         self._postgresql: str | None = None

@@ -13,6 +13,7 @@ NAMES = {
     "processor": "processor",
     "cores": "cores",
     "memory_gb": "memory (GB)",
+    "file_system": "file system of the stores",
     "fsync_ms_p50": "`fdatasync` of a page, p50 (ms)",
     "fsync_ms_p99": "`fdatasync` of a page, p99 (ms)",
     "kernel": "Linux",

@@ -7,13 +7,14 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import facts, figures, grown, report
+from benchmarks import facts, figures, grown, machine, report
 from cards.app import SERVICE as CARDS
 from messaging import Service
 from runtime import migrations
@@ -89,6 +90,24 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(arguments: list[str], sen
     )
     assert done.returncode == 2
     assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(
+    machine.file_system(Path("/dev/shm")) not in machine.IN_MEMORY, reason="no folder in memory"
+)
+def test_a_store_in_memory_is_no_disk() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as checkout:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "--only", "d"],
+            env={"PYTHONPATH": str(TESTS)},
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "build/benchmarks lies in memory (tmpfs)" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -14,8 +14,9 @@ Where a figure is a ratio, the baseline and ours took turns (A B A B) in one run
 and on copies of the same store: the speed of a shared machine changes by half within an hour, so a
 number by itself says little and the ratio of a pair says something. The median of the pairs counts;
 the smallest and the largest stand beside it. Commits are on the disk in all of them
-(`synchronous=FULL`, `synchronous_commit=on`, Kafka with an fsync for each append). The baselines
-are in `tests/benchmarks`, to be read and made better.
+(`synchronous=FULL`, `synchronous_commit=on`, Kafka with an fsync for each append): all stores lie
+below `build/benchmarks`, and where that is a folder in memory nothing is taken. The baselines are
+in `tests/benchmarks`, to be read and made better.
 
 Each part says when it was taken. One that was not taken again stands as it was, maybe from another
 machine of this kind; its ratios can be compared, its times less.
