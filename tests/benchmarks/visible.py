@@ -68,15 +68,12 @@ async def run(place: Place) -> list[Figure]:
         kafka = place.new_kafka(f"kafka-{engine}")
         async with house(place, engine, kafka) as running:
             often = await _sold(running, OFTEN, place.scale * SECONDS)
-            seldom = None
-            if engine == "sqlite":
-                seldom = await _sold(running, SELDOM, place.scale * SELDOM_SECONDS)
+            seldom = await _sold(running, SELDOM, place.scale * SELDOM_SECONDS)
         kafka.kill()
         limits = {"sqlite": (50, 30), "postgresql": (80, None)}[engine]
-        figures += _lines(f"{engine}, {OFTEN:g} sales/s", often, *limits)
-        figures[-1].details["stages_ms"] = _stages(often, running.times)
-        if seldom is not None:
-            figures += _lines(f"{engine}, {SELDOM:g} sales/s", seldom, *limits)
+        for rate, sold in ((OFTEN, often), (SELDOM, seldom)):
+            figures += _lines(f"{engine}, {rate:g} sales/s", sold, *limits)
+            figures[-1].details["stages_ms"] = _stages(sold, running.times)
     for engine in place.engines:
         figures += await _while_busy(place, engine)
     figures += await _slow_disk(place)
