@@ -106,7 +106,8 @@ def _part(letter: str, scale: float | None, rounds: int) -> bool:
         "figures": [figure.as_json() for figure in figures],
     }
     if figures:
-        (FOLDER / f"{letter}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        told = json.dumps(result, indent=1, allow_nan=False)
+        (FOLDER / f"{letter}.json").write_text(told, encoding="utf-8")
     return not broke
 
 

@@ -13,7 +13,7 @@ from typing import Any
 class Figure:
     """One line of the report. ``ratios`` holds that of every pair when the figure is a ratio.
 
-    ``reached`` is None where nothing was asked for.
+    ``reached`` is None where nothing was asked for, or nothing was there to be measured.
     """
 
     name: str
@@ -25,7 +25,20 @@ class Figure:
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON knows it: what is no number is null."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case list():
+            return [_plain(one) for one in value]
+    return value
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -40,7 +53,8 @@ def at_most(name: str, value: float, unit: str, limit: float | None, **details: 
     """A figure that should be small."""
     if limit is None:
         return Figure(name, value, unit, details=details)
-    return Figure(name, value, unit, f"at most {limit:g} {unit}", value <= limit, details=details)
+    reached = None if math.isnan(value) else value <= limit
+    return Figure(name, value, unit, f"at most {limit:g} {unit}", reached, details=details)
 
 
 def ratio(name: str, pairs: Sequence[tuple[float, float]], least: float | None) -> Figure:

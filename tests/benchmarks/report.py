@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ NAMES = {
     "sqlite": "SQLite",
 }
 
+SAID = {True: ": reached", False: ": NOT REACHED", None: ""}
+
 
 def line(figure: Figure) -> str:
     """One figure for the terminal."""
@@ -28,15 +31,15 @@ def line(figure: Figure) -> str:
     if figure.ratios:
         words += f" ({number(min(figure.ratios))} to {number(max(figure.ratios))})"
     if figure.target:
-        words += f"; {figure.target}: {'reached' if figure.reached else 'NOT REACHED'}"
+        words += f"; {figure.target}{SAID[figure.reached]}"
     for name, value in figure.details.items():
         words += f"\n      {name}: {_told(value)}"
     return words
 
 
-def number(value: float) -> str:
-    """Three digits that count."""
-    if value != value:
+def number(value: float | None) -> str:
+    """Three digits that count; JSON has null for what is no number."""
+    if value is None or math.isnan(value):
         return "none"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
@@ -121,7 +124,7 @@ def _part(how: str, result: dict[str, Any]) -> str:
 
 
 def _told(value: Any) -> str:
-    if isinstance(value, float):
+    if isinstance(value, float | None):
         return number(value)
     if isinstance(value, list):
         return ", ".join(_told(one) for one in value)

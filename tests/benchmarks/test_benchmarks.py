@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 import sqlite3
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import facts, figures, grown, machine, report
+from benchmarks import facts, figures, grown, machine, report, till
 from cards.app import SERVICE as CARDS
 from messaging import Service
 from runtime import migrations
@@ -36,6 +38,36 @@ def test_of_pairs_the_median_counts() -> None:
     assert figure.value == 0.5
     assert figure.reached is False
     assert figure.ratios == [0.5, 0.7, 0.1]
+
+
+def test_what_was_not_measured_has_no_verdict() -> None:
+    nothing = figures.at_most("sale, p99", figures.percentile([], 0.99), "ms", 30)
+    assert nothing.reached is None
+    assert report.line(nothing) == "sale, p99: none ms; at most 30 ms"
+    assert nothing.as_json()["value"] is None
+    details = figures.at_most("sale", 1.0, "ms", 30, answered_ms=till.milliseconds([])).as_json()
+    assert details["details"]["answered_ms"] == {"p50": None, "p99": None, "max": None, "count": 0}
+
+
+async def test_a_sale_that_never_becomes_visible_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
+                writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    file = tmp_path / "cards.db"
+    with contextlib.closing(sqlite3.connect(file)) as ledger:
+        ledger.execute("CREATE TABLE transfer (cause TEXT)")
+    monkeypatch.setattr(till, "LAST_SEEN_WITHIN", 0.0)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as shop:
+        port = shop.sockets[0].getsockname()[1]
+        with till.Watch(f"sqlite:///{file}") as watch, pytest.raises(RuntimeError) as ended:
+            await till.sell(port, 200, 0.1, households=10, watch=watch, warm_up=0.0)
+    assert "never became visible" in str(ended.value)
 
 
 def test_the_page_says_how_it_is_taken_and_what_was_not_reached() -> None:

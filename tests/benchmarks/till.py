@@ -25,7 +25,8 @@ from web.testing import token
 
 PATH = f"/shop/api/tills/{facts.TILL}/sales"
 LOOK_EVERY = 0.002
-LAST_SEEN_WITHIN = 10.0
+LAST_SEEN_WITHIN = 30.0
+"""Seconds after the last answer."""
 
 
 def till_token() -> str:
@@ -47,7 +48,7 @@ def sale_body(sale_id: str, household: int, product: int) -> bytes:
 
 @dataclass
 class Sale:
-    """Moments of a sale, in seconds of the machine's clock; 0: it did not come to that."""
+    """Moments of a sale, in seconds of the machine's clock; 0: not yet, or nobody looked."""
 
     id: str
     due: float
@@ -65,15 +66,15 @@ class Sold:
 
     def answered(self) -> list[float]:
         """Seconds from when a sale was due to its answer."""
-        return [sale.acknowledged - sale.due for sale in self.sales if sale.acknowledged]
+        return [sale.acknowledged - sale.due for sale in self.sales]
 
     def visible_after_answer(self) -> list[float]:
         """Seconds from the answer to the row in the ledger."""
-        return [max(0.0, s.seen - s.acknowledged) for s in self.sales if s.seen and s.acknowledged]
+        return [max(0.0, sale.seen - sale.acknowledged) for sale in self.sales]
 
     def visible_after_due(self) -> list[float]:
         """Seconds from when a sale was due to the row in the ledger."""
-        return [sale.seen - sale.due for sale in self.sales if sale.seen]
+        return [sale.seen - sale.due for sale in self.sales]
 
 
 class Watch:
@@ -102,11 +103,12 @@ class Watch:
         """This sale is on its way."""
         self._open[f"credit:sale:{sale.id}"] = sale
 
-    def wait(self, within: float) -> None:
-        """Until the last of them was seen, or this long."""
+    def wait(self, within: float) -> int:
+        """Until the last of them was seen, or this long; how many were not."""
         until = time.time() + within
         while self._open and time.time() < until:
             time.sleep(LOOK_EVERY)
+        return len(self._open)
 
     def _run(self) -> None:
         address = sa.make_url(self._url)
@@ -157,7 +159,8 @@ async def sell(
     due, whatever became of those before it, and counted from then. Those of the warm-up are not
     counted. Their ids are made as the till's page makes them.
 
-    Raises RuntimeError when a sale was refused: what is left then would be the time of others.
+    Raises RuntimeError when a sale was refused, or was not seen long after the last was answered:
+    what is left then would be the time of others.
     """
     dice, ids = random.Random(seed), SystemIds()
     lines = Lines(port, till_token())
@@ -187,7 +190,9 @@ async def sell(
     await asyncio.gather(*sent)
     sold.generator_cpu = (own_cpu() - cpu) / (time.time() - start)
     if watch is not None:
-        await asyncio.to_thread(watch.wait, LAST_SEEN_WITHIN)
+        unseen = await asyncio.to_thread(watch.wait, LAST_SEEN_WITHIN)
+        if unseen:
+            raise RuntimeError(f"{unseen} of {len(sent)} sales never became visible")
     lines.close()
     return sold
 
