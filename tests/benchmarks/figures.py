@@ -49,6 +49,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
+def left_out(name: str, reason: object) -> Figure:
+    """A line that cannot be taken on this machine, and why."""
+    return Figure(f"{name}: left out, {reason}", math.nan, "")
+
+
 def at_most(name: str, value: float, unit: str, limit: float | None, **details: Any) -> Figure:
     """A figure that should be small."""
     if limit is None:

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
+from benchmarks import slow_disk
 from benchmarks.figures import Figure
 from messaging import Service
 from messaging.bus import Bus
@@ -33,8 +33,6 @@ FOLDER = Path("build/benchmarks")
 machines the folder for temporary files lies in memory."""
 KAFKA_WITHIN = 120.0
 """Seconds until a broker answers, on a machine that is busy with other things."""
-
-_SHIM = Path(__file__).parent / "slow_disk.c"
 
 _OF_THE_SERVER = ("shared_buffers", "max_connections", "log_min_duration_statement")
 
@@ -90,16 +88,10 @@ class Place:
             return ("sqlite",)
         return ("sqlite", "postgresql")
 
-    async def slow_disk(self) -> dict[str, str] | None:
-        """With which variables of its environment a process waits 5 ms more for each fsync; None
-        where there is no C compiler."""
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            return None
-        library = self.folder / "slow_disk.so"
-        words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SHIM), "-ldl"]
-        await asyncio.to_thread(subprocess.run, words, check=True)
-        return {"LD_PRELOAD": str(library)}
+    async def slow_disk(self) -> dict[str, str]:
+        """With which variables of its environment a process waits 5 ms more for each fsync. Raises
+        NoSlowDisk."""
+        return await asyncio.to_thread(slow_disk.variables, self.folder)
 
     # Kafka
 

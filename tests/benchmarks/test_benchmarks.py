@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import facts, figures, grown, machine, report, till
+from benchmarks import facts, figures, grown, machine, report, slow_disk, till
 from cards.app import SERVICE as CARDS
 from messaging import Service
 from runtime import migrations
@@ -141,6 +142,29 @@ def test_a_store_in_memory_is_no_disk() -> None:
     assert done.returncode == 2
     assert "build/benchmarks lies in memory (tmpfs)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_slow_disk_is_slower(tmp_path: Path) -> None:
+    assert slow_disk.fastest(tmp_path, slow_disk.variables(tmp_path)) >= slow_disk.MORE
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [
+        ("exit 1", "has no headers"),
+        ('while [ "$1" != -o ]; do shift; done; : > "$2"', "is not loaded here"),
+    ],
+    ids=["without headers", "of a library that is not loaded"],
+)
+def test_a_disk_that_is_not_slower_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, reason: str
+) -> None:
+    (tmp_path / "cc").write_text(f"#!/bin/sh\n{compiler}\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(slow_disk.NoSlowDisk, match=reason):
+        slow_disk.variables(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ from typing import Any
 import httpx
 
 from benchmarks import facts, grown
-from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.figures import Figure, at_most, left_out, percentile
 from benchmarks.place import Place
 from benchmarks.served import Served, served
+from benchmarks.slow_disk import NoSlowDisk
 from benchmarks.till import Sold, Watch, milliseconds, sell
 from cards.app import SERVICE as CARDS
 from messaging.bus import Bus
@@ -179,9 +180,10 @@ def _p50_p99(values: Sequence[float]) -> str:
 
 async def _slow_disk(place: Place) -> list[Figure]:
     name = "sqlite, 5 ms more for each fsync"
-    extra = await place.slow_disk()
-    if extra is None:
-        return [Figure(f"{name}: left out, there is no C compiler here", float("nan"), "ms")]
+    try:
+        extra = await place.slow_disk()
+    except NoSlowDisk as reason:
+        return [left_out(name, reason)]
     kafka = place.new_kafka("kafka-slow", environment=extra)
     async with house(place, "sqlite", kafka, extra=extra) as running:
         sold = await _sold(running, OFTEN, place.scale * SECONDS * 0.75)
