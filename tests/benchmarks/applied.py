@@ -10,18 +10,24 @@ its outbox. The same log of sales, on a fresh store each time, is applied by
   writer thread, and there hand-written SQL on the bare driver, one transaction for each event;
 * **bare SQL**: the rows that ours wrote, made before, written back set by set with the bare driver
   in transactions of 500 events, with the look-ups but without any thought.
+
+On SQLite ours and the per-event handler once more on a disk that takes 5 ms more for each fsync, as
+that of an old PC does, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import bare, facts, plain
-from benchmarks.figures import Figure, ratio
+from benchmarks.figures import Figure, left_out, ratio
 from benchmarks.place import Place, as_if_begun
+from benchmarks.slow_disk import NoSlowDisk
 from cards.app import SERVICE
 from messaging.attempt import Outcome
 from messaging.bus import Bus
@@ -29,15 +35,19 @@ from messaging.consumer import MAX_RECORDS, Subscription
 from messaging.envelope import Record, decode
 from messaging.settle import MOST, Settler
 from messaging.turn import Turn
+from runtime import logging
 from runtime.clock import SystemClock
 from runtime.ids import SystemIds
 from runtime.store import Store
+from web.serve import SWITCH
 
 TOPIC = "shop.events"
 EVENTS = 20_000
 HOUSEHOLDS = 2_000
 PER_EVENT_SHARE = 8
 """The per-event handler is slow: it gets an eighth of the events."""
+SLOW_SHARE = 4
+"""On a slow disk a quarter of those."""
 WITHIN = 120.0
 
 
@@ -52,14 +62,13 @@ async def run(place: Place) -> list[Figure]:
     records = await facts.all_records(place.bus("cards"), TOPIC)
     for engine in place.engines:
         await _engine(place, engine, records)
+    place.figures.append(await _slow_disk(place, len(records)))
     return place.figures
 
 
 async def _engine(place: Place, engine: str, records: Sequence[Record]) -> None:
     template = place.new_store(SERVICE, engine)
-    store = Store(template)
-    facts.fill_cards(store, HOUSEHOLDS)
-    store.close_now()
+    facts.into(template, lambda store: facts.fill_cards(store, HOUSEHOLDS))
     bus, count = place.bus("cards"), len(records)
     few = max(200, count // PER_EVENT_SHARE)
 
@@ -88,6 +97,39 @@ async def _engine(place: Place, engine: str, records: Sequence[Record]) -> None:
         place.figures.append(ratio(f"{engine}: {name}", pairs, least))
     place.drop(done)
     place.drop(template)
+
+
+async def _slow_disk(place: Place, count: int) -> Figure:
+    name = "sqlite, 5 ms more for each fsync: of the kindest per-event handler"
+    try:
+        slow = await place.slow_disk()
+    except NoSlowDisk as reason:
+        return left_out(name, reason)
+    template = place.new_store(SERVICE, "sqlite")
+    facts.into(template, lambda store: facts.fill_cards(store, HOUSEHOLDS))
+    few = max(100, count // PER_EVENT_SHARE // SLOW_SHARE)
+
+    async def rate(who: str, events: int) -> float:
+        url = place.copy(template)
+        found = await _elsewhere(who, url, place.bus("cards"), events, slow)
+        place.drop(url)
+        return found
+
+    pairs = [(await rate("per_event", few), await rate("ours", count)) for _ in range(place.rounds)]
+    return ratio(name, pairs, None)
+
+
+async def _elsewhere(who: str, url: str, bus: Bus, count: int, more: Mapping[str, str]) -> float:
+    """Events per second of one of ``WHO`` in a process with `more` in its environment."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.applied", who, url, str(count), bus.address, bus.user),
+        env={**os.environ, **more, "BENCH_PASSWORD": bus.password},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{who} did not apply {count} events")
+    return float(said)
 
 
 async def ours(url: str, bus: Bus, count: int) -> float:
@@ -148,3 +190,18 @@ def _without_a_bus(url: str, records: Sequence[Record]) -> float:
     rate = len(records) / (time.perf_counter() - begun)
     store.close_now()
     return rate
+
+
+WHO = {"ours": ours, "per_event": plain.applied}
+
+
+async def _alone(who: str, url: str, count: str, address: str, user: str) -> None:
+    with as_if_begun():
+        rate = await WHO[who](url, Bus(address, user, os.environ["BENCH_PASSWORD"]), int(count))
+    sys.stdout.write(f"{rate}\n")
+
+
+if __name__ == "__main__":
+    logging.configure("benchmarks", level="CRITICAL", stream=sys.stderr)
+    sys.setswitchinterval(SWITCH)
+    asyncio.run(_alone(*sys.argv[1:]))
