@@ -69,20 +69,32 @@ def test_a_call_of_before_ends_when_it_is_of_no_use_any_more(empty_url: str) -> 
     migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata, "0002")
     database = Store(empty_url)
 
-    def ends() -> dict[str, Any]:
-        delivery = store.delivery.c
-        query = sa.select(delivery.channel, delivery.next_attempt)
-        return {
-            row.channel: row.next_attempt
-            for row in database.read_now(lambda c: c.execute(query).all())
-        }
+    database.write_now(told_before)
+    migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata)
+    assert not database.read_now(lambda c: commands.anything_due(c, AT))
+    assert database.read_now(lambda c: commands.anything_due(c, UNTIL))
+    database.close_now()
 
-    never = {"in_app": None, "email": None}
+
+def test_no_courier_of_the_version_before_takes_a_call(empty_url: str) -> None:
+    """It takes for an e-mail whatever has a next attempt; only revision 0003 gave one to calls."""
+    migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata, "0002")
+    database = Store(empty_url)
+    attempts = sa.select(store.delivery.c.channel, store.delivery.c.next_attempt)
+
+    def next_attempts() -> dict[str, Any]:
+        rows = database.read_now(lambda c: c.execute(attempts).all())
+        return {row.channel: row.next_attempt for row in rows}
+
+    none = {"in_app": None, "email": None, "call": None}
     database.write_now(told_before)
     for _ in range(2):
+        migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata, "0003")
+        assert next_attempts() == none | {"call": UNTIL}
         migrations.upgrade(empty_url, SERVICE.package, SERVICE.metadata)
-        assert ends() == {**never, "call": UNTIL}
-        assert database.read_now(lambda c: commands.anything_due(c, UNTIL))
+        assert next_attempts() == none
+        migrations.downgrade(empty_url, SERVICE.package, SERVICE.metadata, "0003")
+        assert next_attempts() == none | {"call": UNTIL}
         migrations.downgrade(empty_url, SERVICE.package, SERVICE.metadata, "0002")
-        assert ends() == {**never, "call": None}
+        assert next_attempts() == none
     database.close_now()

@@ -164,6 +164,7 @@ async def test_a_call_that_is_of_no_use_any_more_ends(
     world.household(email="")
     world.bench.deliver(world.offered())
     assert to_call(world) == ["Spazio compiti"]
+    assert world.delivery("call").next_attempt is None  # couriers of before would take it
     assert world.faults() == []
     clock.advance(timedelta(hours=48))
     assert to_call(world) == []

@@ -44,18 +44,12 @@ def once(connection: sa.Connection) -> Sequence[Difference]:
 
 
 def nothing_forgotten(connection: sa.Connection) -> Sequence[Difference]:
-    """Every e-mail that is open has a next attempt or a lease, every other one neither; a call may
-    have an end while it is open."""
+    """Every e-mail that is open has a next attempt or a lease, every other delivery neither:
+    couriers take what has a next attempt."""
     waiting = _delivery.state.in_([State.CREATED.value, State.TEMPORARY_FAILURE.value])
-    email = _delivery.channel == Channel.EMAIL.value
-    call = _delivery.channel == Channel.CALL.value
-    to_be_made = sa.and_(call, _delivery.state == State.CREATED.value)
+    to_leave = sa.and_(_delivery.channel == Channel.EMAIL.value, waiting)
     wrong = sa.or_(
-        sa.and_(email, waiting, _delivery.next_attempt.is_(None)),
-        sa.and_(
-            sa.not_(sa.or_(sa.and_(email, waiting), to_be_made)),
-            _delivery.next_attempt.is_not(None),
-        ),
+        to_leave != _delivery.next_attempt.is_not(None),
         (_delivery.state == State.SENDING.value) != _delivery.lease_until.is_not(None),
     )
     return [
@@ -145,9 +139,7 @@ def oldest_created(connection: sa.Connection) -> float:
     """
     oldest = connection.scalar(
         sa.select(sa.func.min(_delivery.next_attempt)).where(
-            _delivery.next_attempt.is_not(None),
-            _delivery.channel == Channel.EMAIL.value,
-            _delivery.state == State.CREATED.value,
+            _delivery.next_attempt.is_not(None), _delivery.state == State.CREATED.value
         )
     )
     return 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())

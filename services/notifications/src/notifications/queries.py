@@ -160,8 +160,7 @@ def deliveries(connection: sa.Connection, message_id: str) -> list[DeliveryView]
             why=row.why,
             tries=row.tries,
             created_at=row.created_at,
-            # That of a call is the moment at which it ends, which is no try.
-            next_attempt=None if row.channel == Channel.CALL else row.next_attempt,
+            next_attempt=row.next_attempt,
             ended_at=row.ended_at,
             attempts=attempts.get(row.id, []),
         )

@@ -1,8 +1,8 @@
 """Tables of notifications, and what is read of them by more than one command.
 
 That one intent reaches one recipient by one channel at most once (I4) is a unique key. A delivery
-has a ``next_attempt`` exactly while something is still to be done by itself (a call: the moment at
-which it is of no use any more), and a lease while the mail server is asked. ``person_contact``,
+has a ``next_attempt`` exactly while it is an e-mail that is to leave, and a lease while the mail
+server is asked; a call ends with the use of its message. ``person_contact``,
 ``household_seen`` and ``centre_seen`` are read models.
 
 Locks are taken in this order: delivery, then its message.

@@ -97,6 +97,7 @@ class Courier:
         lost = await self._store.transact(lambda tx: commands.lose_expired(tx, mine=mine))
         if lost:
             log.warning("notifications.answers_lost", count=lost)
+        await self._store.transact(commands.end_calls)
         tasks = [asyncio.create_task(self._several(), name="post") for _ in range(AT_ONCE)]
         try:
             await asyncio.wait(tasks)

@@ -1,6 +1,6 @@
 """What can be asked of notifications: plain functions over a transaction; they never commit."""
 
-from notifications.commands.calls import call_done
+from notifications.commands.calls import call_done, end_calls
 from notifications.commands.hand_over import HandOver, anything_due, finish, lose_expired, take
 from notifications.commands.messages import News, forget_person, mark_read, send_again, tell
 from notifications.commands.overtaken import overtake
@@ -11,6 +11,7 @@ __all__ = [
     "News",
     "anything_due",
     "call_done",
+    "end_calls",
     "finish",
     "forget_household",
     "forget_person",

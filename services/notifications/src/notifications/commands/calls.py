@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from contracts.notifications import Channel
 from messaging import Transaction
 from notifications import store
 from notifications.commands import messages, states
-from notifications.domain.delivery import State
+from notifications.domain.delivery import State, Why
 from runtime.refusals import N_, NotFound, Refusal
 
 
@@ -39,12 +41,32 @@ def call_done(tx: Transaction, call_id: str, *, reached: bool, centre_id: str = 
     tx.connection.execute(
         sa.update(store.delivery)
         .where(store.delivery.c.id == row.id)
-        .values(
-            state=state.value,
-            next_attempt=None,
-            ended_at=tx.now,
-            tries=1,
-            done_by=tx.actor[:64],
-        )
+        .values(state=state.value, ended_at=tx.now, tries=1, done_by=tx.actor[:64])
     )
     states.tell(tx, message, Channel.CALL, state)
+
+
+def over(now: datetime) -> sa.Select[str]:
+    """Ids of calls that nobody made and that are of no use any more."""
+    delivery = store.delivery.c
+    return (
+        sa.select(delivery.id)
+        .join(store.message, store.message.c.id == delivery.message_id)
+        .where(
+            delivery.channel == Channel.CALL.value,
+            delivery.state == State.CREATED.value,
+            store.message.c.useful_until <= now,
+        )
+    )
+
+
+def end_calls(tx: Transaction) -> int:
+    """Calls that are of no use any more leave the list, 200 at once; how many."""
+    ids = tx.connection.scalars(
+        over(tx.now)
+        .order_by(store.delivery.c.id)
+        .limit(200)
+        .with_for_update(skip_locked=True, of=store.delivery)
+    ).all()
+    states.no_calls(tx, ids, Why.LATE)
+    return len(ids)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from contracts.notifications import Channel, ContactUnreachable
 from messaging import Transaction
 from notifications import store
-from notifications.commands import messages, states
+from notifications.commands import calls, messages, states
 from notifications.domain import delivery as domain
 from notifications.domain.delivery import Answer, State, Why
 from runtime.store import upsert
@@ -51,15 +51,17 @@ class Taken(Enum):
 
 
 def anything_due(connection: sa.Connection, now: datetime) -> bool:
-    """Whether some e-mail or the end of a call is due, or some lease is over; cheap."""
+    """Whether some e-mail is due, some lease over, or some call of no use any more; cheap."""
     delivery = store.delivery.c
-    due = sa.select(delivery.id).where(delivery.next_attempt <= now).limit(1)
-    over = sa.select(delivery.id).where(delivery.lease_until <= now).limit(1)
-    return connection.scalar(due) is not None or connection.scalar(over) is not None
+    due = sa.select(delivery.id).where(delivery.next_attempt <= now)
+    lost = sa.select(delivery.id).where(delivery.lease_until <= now)
+    return any(
+        connection.scalar(some.limit(1)) is not None for some in (due, lost, calls.over(now))
+    )
 
 
 def take(tx: Transaction, *, lease_for: timedelta, mail_server: bool = True) -> HandOver | Taken:
-    """Look at the delivery that is due first: lease an e-mail, or move it to where it belongs.
+    """Look at the e-mail that is due first: lease it, or move it to where it belongs.
 
     What is due together leaves in the order in which it was made, to one person one by one.
     One delivery in each transaction, so that no lease outlives a process that had not begun it.
@@ -74,9 +76,6 @@ def take(tx: Transaction, *, lease_for: timedelta, mail_server: bool = True) -> 
     ).one_or_none()
     if row is None:
         return Taken.NOTHING_DUE
-    if row.channel == Channel.CALL:
-        states.no_call(tx, row, Why.LATE)
-        return Taken.MOVED
     message = messages.message_row(tx.connection, row.message_id)
     assert message is not None, "a delivery has a message"
     tx.correlation = message.correlation or tx.correlation

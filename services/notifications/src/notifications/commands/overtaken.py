@@ -39,7 +39,7 @@ def overtake(tx: Transaction, about: str, *, intent: str, happened_at: datetime)
     ).all()
     for row in rows:
         if row.channel == Channel.CALL:
-            states.no_call(tx, row, Why.OVERTAKEN)
+            states.no_calls(tx, [row.id], Why.OVERTAKEN)
         elif row.state != State.SENDING:
             message = messages.message_row(tx.connection, row.message_id)
             assert message is not None, "a delivery has a message"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -91,24 +92,16 @@ def call(tx: Transaction, message: sa.Row[Any] | Any) -> None:
     insert_ignore(
         tx.connection,
         store.delivery,
-        [
-            delivery_row(
-                message,
-                Channel.CALL,
-                State.CREATED,
-                now=tx.now,
-                next_attempt=message.useful_until,
-            )
-        ],
+        [delivery_row(message, Channel.CALL, State.CREATED, now=tx.now)],
     )
 
 
-def no_call(tx: Transaction, row: sa.Row[Any], why: Why) -> None:
-    """Nobody needs to call any more. The caller has locked the delivery."""
+def no_calls(tx: Transaction, ids: Collection[str], why: Why) -> None:
+    """Nobody needs to make these calls any more. The caller has locked the deliveries."""
     tx.connection.execute(
         sa.update(store.delivery)
-        .where(store.delivery.c.id == row.id)
-        .values(state=State.NOT_SENT.value, why=why.value, next_attempt=None, ended_at=tx.now)
+        .where(store.delivery.c.id.in_(ids))
+        .values(state=State.NOT_SENT.value, why=why.value, ended_at=tx.now)
     )
 
 
