@@ -61,13 +61,30 @@ def test_breaking_changes_are_found() -> None:
             del new["$defs"]["SaleLine"]["properties"]["quantity"]
         elif change == "moved":
             new["x-topic"] = "elsewhere"
+        elif change == "default changed":
+            new["properties"]["points"]["default"] = 1
+        elif change == "default gone":
+            del new["properties"]["points"]["default"]
         elif change == "grown":
             new["properties"]["extra"] = {"type": "string", "default": ""}
         return list(breaks(old, new))
 
     for change in ("removed", "retyped", "required", "nested", "moved"):
         assert changed(change), change
+    for change in ("default changed", "default gone"):
+        assert changed(change), change
     assert not changed("grown")
+
+
+def test_a_new_value_breaks_as_one_that_is_gone() -> None:
+    """Who does not know it reads no event with it, and would not try again when it knows it."""
+    old = schema(contracts.shop.StockMoved)
+    known = old["$defs"]["StockReason"]["enum"]
+    for values in (known[1:], [*known, "lent"]):
+        new = copy.deepcopy(old)
+        new["$defs"]["StockReason"]["enum"] = values
+        assert list(breaks(old, new))
+    assert not list(breaks(old, copy.deepcopy(old)))
 
 
 def test_unknown_fields_are_ignored_and_events_do_not_change() -> None:

@@ -60,11 +60,13 @@ def _object_breaks(old: dict[str, Any], new: dict[str, Any], where: str) -> Iter
             yield f"{where}{name} was removed"
         elif _type(field) != _type(now[name]):
             yield f"{where}{name} changed its type"
+        elif "default" in field and now[name].get("default", ...) != field["default"]:
+            yield f"{where}{name} changed its default, by which events without it are read"
     for name in now.keys() - was.keys():
         if "default" not in now[name]:
             yield f"{where}{name} is new and required"
-    if missing := set(old.get("enum", ())) - set(new.get("enum", ())):
-        yield f"{where}values are gone: {', '.join(sorted(missing))}"
+    if changed := set(old.get("enum", ())) ^ set(new.get("enum", ())):
+        yield f"{where}values came or went: {', '.join(sorted(changed))}"
 
 
 def _type(field: Any) -> Any:
