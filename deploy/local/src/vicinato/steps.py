@@ -101,7 +101,7 @@ def stores(order: dict[str, Any]) -> dict[str, Any]:
 def demonstration(order: dict[str, Any]) -> list[dict[str, str]]:
     """Loads the demonstration centre through the public HTTP API; returns its sign-ins."""
     module = importlib.import_module("vicinato.demo")
-    sign_ins: list[dict[str, str]] = module.load(order["address"], order["administrator"])
+    sign_ins: list[dict[str, str]] = module.load(**order)
     return sign_ins
 
 

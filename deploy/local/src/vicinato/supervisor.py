@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vicinato import programs, steps
+from vicinato import first_start, programs, steps
 from vicinato.child import Backoff, Child, NotReadyError, Program, State
 from vicinato.folder import Folder
 from vicinato.logs import rotate
@@ -123,7 +123,6 @@ class House:
         self.settings = settings
         self.folder = folder
         self.supervisor = Supervisor(folder, settings.address, tell)
-        self.fresh = False
 
     async def open(self) -> None:
         """Returns when every part is ready. Raises CommandError when one is not in time."""
@@ -135,7 +134,7 @@ class House:
             below.append(programs.postgresql(settings, folder))
         started = self.supervisor.start(*below)
         try:
-            self.fresh = await self._stores()
+            first_start.decide(settings, folder, fresh=await self._stores())
             above = [programs.service(name, settings, folder) for name in SERVICES]
             started += self.supervisor.start(*above)
             started += self.supervisor.start(programs.front_door(settings, folder))

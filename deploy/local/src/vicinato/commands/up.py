@@ -244,7 +244,7 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
         screen.ready()
         await _finish_restore(folder, screen)
         try:
-            if first_start.is_to_load(wanted, folder, fresh=house.fresh):
+            if first_start.is_to_load(folder):
                 screen.say("loading the demonstration centre ...")
                 await first_start.load_demonstration(wanted, folder)
         except steps.StepError as error:

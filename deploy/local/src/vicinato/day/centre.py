@@ -1,7 +1,8 @@
 """Setting a centre up from a folder: the house, its people, shop, activities and network.
 
-Used by the played day and by the demonstration centre. Every request names its row as
-Idempotency-Key, so that a set-up that was broken off can be begun again.
+Used by the played day and by the demonstration centre. Every request names what it makes as
+Idempotency-Key: a set-up that was broken off can be begun again, with the same content and
+passwords.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Centre:
     tick: Tick = lambda _what: None
     most: int | None = None
     """Of households: only so many of the folder are registered."""
+    password_of: Callable[[str], str] = lambda _name: readable_password()
+    """Of an account, by its name."""
     centre_id: str = ""
     sign_ins: list[dict[str, str]] = field(default_factory=list)
     households: dict[str, Household] = field(default_factory=dict)
@@ -127,7 +130,7 @@ class Centre:
     async def account(self, name: str, roles: list[str], **links: str) -> None:
         """Somebody who can sign in, and a token of theirs under the name of their first role."""
         email = f"{name}@{DOMAIN}"
-        password = readable_password()
+        password = self.password_of(name)
         await self.api.post(
             "/identity/api/accounts",
             {
@@ -139,7 +142,7 @@ class Centre:
                 **links,
             },
             by=ADMIN,
-            key=f"account/{name}/{password}",
+            key=f"account/{name}",
         )
         self.sign_ins.append({"role": roles[0], "email": email, "password": password})
         await self.api.sign_in(name if links else roles[0], email, password)
