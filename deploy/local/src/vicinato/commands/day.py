@@ -118,10 +118,9 @@ def _bar(console: Console) -> Progress:
 def _rows(given: Input) -> int:
     """How many rows there are to play, roughly: members of a household are one."""
     count = 0
-    for path in given.folder.glob("*.csv"):
-        with path.open(encoding="utf-8-sig") as lines:
-            rows = [line.split(",", 1)[0] for line in lines][1:]
-        count += len(set(rows)) if path.stem == "households" else len(rows)
+    for name, table in given.tables.items():
+        firsts = [row[table.columns[0]] for _, row in table.rows]
+        count += len(set(firsts) if name == "households.csv" else firsts)
     return count
 
 

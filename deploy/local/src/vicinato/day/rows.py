@@ -6,11 +6,12 @@ A row that is wrong is noted with file, line and reason, and the others go on.
 from __future__ import annotations
 
 import csv
+import io
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
@@ -18,6 +19,9 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 M = TypeVar("M", bound="Line")
+
+MOST_DIGITS = 12
+"""Of an amount of money in cents."""
 
 
 class InputError(Exception):
@@ -49,8 +53,10 @@ def _cents(text: Any) -> Any:
     if isinstance(text, str):
         try:
             cents = Decimal(text.replace(",", ".")) * 100
-        except InvalidOperation as error:
+        except ArithmeticError as error:
             raise ValueError(f"{text!r} is no amount of money") from error
+        if not cents.is_finite() or cents.adjusted() >= MOST_DIGITS:
+            raise ValueError(f"{text!r} is no amount of money")
         if cents != cents.to_integral_value():
             raise ValueError(f"{text!r} has fractions of a cent")
         return int(cents)
@@ -246,17 +252,38 @@ class Centre(BaseModel):
         return datetime.combine(self.day, time(8), ZoneInfo(self.time_zone))
 
 
+@dataclass(frozen=True)
+class Table:
+    """A CSV file as it is: its columns, and each row with the line on which it ends."""
+
+    columns: list[str]
+    rows: list[tuple[int, dict[str | Any, str | Any]]]
+
+    @classmethod
+    def open(cls, path: Path) -> Table:
+        """Raises InputError when it is no CSV in UTF-8."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as UTF-8") from error
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        try:
+            return cls(list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader])
+        except csv.Error as error:
+            raise InputError(f"{path.name}:{reader.reader.line_num}: {error}") from error
+
+
 @dataclass
 class Input:
-    """A folder that was read."""
+    """A folder that was read. `tables` are its CSV files by their names."""
 
-    folder: Path
     centre: Centre
+    tables: dict[str, Table]
     wrong: list[Wrong] = field(default_factory=list)
 
     @classmethod
     def open(cls, folder: Path) -> Input:
-        """Raises InputError when it is no folder of a day."""
+        """Raises InputError when it is no folder of a day, or a file in it cannot be read."""
         path = folder / "centre.toml"
         try:
             told = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -265,41 +292,34 @@ class Input:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
         try:
-            return cls(folder, Centre.model_validate(told))
+            centre = Centre.model_validate(told)
         except ValidationError as error:
             raise InputError(f"{path}: {_said(error)}") from error
+        return cls(centre, {file.name: Table.open(file) for file in folder.glob("*.csv")})
 
     def read(self, name: str, model: type[M]) -> list[Row[M]]:
         """All rows of a file that can be read; the others are noted. A missing file has none.
 
-        Raises InputError when the file is no CSV with the columns of `model`.
+        Raises InputError when it has not the columns of `model`.
         """
         return list(self._read(name, model))
 
     def _read(self, name: str, model: type[M]) -> Iterator[Row[M]]:
-        path = self.folder / name
-        if not path.exists():
+        table = self.tables.get(name)
+        if table is None:
             return
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read as UTF-8") from error
-        reader = csv.DictReader(text.splitlines(), strict=True)
-        unknown = set(reader.fieldnames or ()) - set(model.model_fields)
-        if unknown or not reader.fieldnames:
+        unknown = set(table.columns) - set(model.model_fields)
+        if unknown or not table.columns:
             raise InputError(f"{name}: unknown columns {', '.join(sorted(unknown)) or '(empty)'}")
-        try:
-            for values in reader:
-                if None in values or None in values.values():
-                    self.note(name, reader.line_num, "another number of columns than the heading")
-                    continue
-                given = {k: v.strip() for k, v in values.items() if v.strip() != ""}
-                try:
-                    yield Row(name, reader.line_num, model.model_validate(given))
-                except ValidationError as error:
-                    self.note(name, reader.line_num, _said(error))
-        except csv.Error as error:
-            raise InputError(f"{name}:{reader.line_num}: {error}") from error
+        for line, values in table.rows:
+            if None in values or None in values.values():
+                self.note(name, line, "another number of columns than the heading")
+                continue
+            given = {k: v.strip() for k, v in values.items() if v.strip() != ""}
+            try:
+                yield Row(name, line, model.model_validate(given))
+            except ValidationError as error:
+                self.note(name, line, _said(error))
 
     def note(self, file: str, line: int, reason: str) -> None:
         """A row that could not be played."""
