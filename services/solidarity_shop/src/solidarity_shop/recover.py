@@ -60,12 +60,15 @@ def point_value(tx: Transaction, received: Received[shop.PointValueSet]) -> None
 
 def product(tx: Transaction, received: Received[shop.ProductChanged]) -> None:
     event = received.event
+    here = store.row_of(tx.connection, store.product, event.product_id)
+    if here is not None and here["changed_at"] > event.changed_at:
+        return
     values = {
         "centre_id": event.centre_id,
         "producer_id": event.producer_id or None,
         "name": event.name,
         "name_key": store.name_key(event.name),
-        "barcode": event.barcode or None,
+        "barcode": _barcode(tx, event),
         "category": event.category,
         "price_cents": event.price_cents,
         "minimum": event.minimum,
@@ -75,14 +78,27 @@ def product(tx: Transaction, received: Received[shop.ProductChanged]) -> None:
     if not store.insert_once(
         tx.connection, store.product, {"id": event.product_id, "on_hand": 0, **values}
     ):
-        tx.connection.execute(
-            sa.update(store.product)
-            .where(
-                store.product.c.id == event.product_id,
-                store.product.c.changed_at <= event.changed_at,
-            )
-            .values(**values)
-        )
+        mine = store.product.c.id == event.product_id
+        tx.connection.execute(sa.update(store.product).where(mine).values(**values))
+
+
+def _barcode(tx: Transaction, event: shop.ProductChanged) -> str | None:
+    """The barcode of a product, taken from one that had it before; None when another has it since.
+
+    Each tells its own barcode, and what one had for a while may be read before the other lets it
+    go: another key.
+    """
+    if not event.barcode:
+        return None
+    other = sa.and_(
+        store.product.c.centre_id == event.centre_id,
+        store.product.c.barcode == event.barcode,
+        store.product.c.id != event.product_id,
+    )
+    before = store.product.c.changed_at <= event.changed_at
+    tx.connection.execute(sa.update(store.product).where(other, before).values(barcode=None))
+    taken = tx.connection.scalar(sa.select(sa.exists().where(other)))
+    return None if taken else event.barcode
 
 
 def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
