@@ -15,6 +15,7 @@ from chaos.checks import Excused, facts, people, points
 from chaos.checks.calendar import nothing_early
 from chaos.checks.told import read
 from contracts import Event, activities, cards, network, shop
+from messaging import Difference
 from messaging.catalogue import services
 from runtime.testing import ENGINES, fresh_store
 from vicinato.verify.snapshot import snapshot
@@ -392,6 +393,21 @@ def test_an_excuse_is_of_one_store_and_one_kind_of_fact(
 ) -> None:
     stores[where].exec_driver_sql(fault)
     assert said in wrong(stores, excused)
+
+
+def test_goods_without_their_sale_are_excused_where_a_restore_has_forgotten_just_that() -> None:
+    excused = forgotten(shop.SaleCompleted, sale_id="cash", payment_id="")
+    excused.add("f", shop.SaleRefunded.ce_type(), {"refund_id": "back"}, 1.0)
+    excused.add("g", shop.SaleCompleted.ce_type(), {"sale_id": "mixed", "payment_id": "p1"}, 1.0)
+
+    def named(check: str, subject: str) -> Difference:
+        return Difference(check, subject, "its sale", "-1 of x without it")
+
+    assert excused.difference(named("stock.origin", "cash"))
+    assert excused.difference(named("stock.origin", "back"))
+    assert not excused.difference(named("stock.origin", "other"))
+    assert not excused.difference(named("stock.origin", "mixed")), "cards was asked: it is known"
+    assert not excused.difference(named("sale.stock", "cash"))
 
 
 def test_a_sign_up_that_was_refused_is_there_only_where_a_restore_has_forgotten_the_first_answer(

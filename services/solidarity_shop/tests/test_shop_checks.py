@@ -46,6 +46,9 @@ def test_every_rule_that_is_broken_is_named(busy: Shop) -> None:
         "stock.below_zero": sa.update(store.movement)
         .where(store.movement.c.reason == "sale", store.movement.c.quantity < 0)
         .values(on_hand=-3),
+        "stock.origin": sa.update(store.movement)
+        .where(store.movement.c.reason == "refund")
+        .values(origin="nobody"),
         "sale.payments": sa.update(store.sale).where(store.sale.c.id == "mixed").values(points=9),
         "sale.payment_id": sa.update(store.sale)
         .where(store.sale.c.id == "mixed")

@@ -420,6 +420,8 @@ def test_a_sale_of_which_the_bus_knew_some_stock_alone_moves_that_no_more(
         return not of_the_sale or getattr(event, "product_id", "") == bread.id
 
     absorb(restored, [i for i in told_since(shop_bench.bench) if reached_the_bus(i)], range(3))
+    (alone,) = [found for check in CHECKS for found in restored.read(check.run)]
+    assert (alone.check, alone.subject) == ("stock.origin", new.id)
     again = restored.run(lambda tx: commands.sell(tx, new, centre="centre-1"))
     assert (again.state, again.total_cents) == ("completed", 200)
     on_hand = {

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from contracts import Event, activities, cards, network, shop
+from messaging import Difference
 
 
 class What(StrEnum):
@@ -119,3 +120,10 @@ class Excused:
         """Whether what a client was told then may have been forgotten since."""
         forgotten_at = self.facts.get((what, subject))
         return forgotten_at is not None and told_at <= forgotten_at
+
+    def difference(self, found: Difference) -> bool:
+        """Whether `verify` names goods whose sale or refund may have been forgotten: of one
+        transaction, they had reached the bus and it had not."""
+        return found.check == "stock.origin" and any(
+            self.ever(what, found.subject) for what in (What.SALE, What.REFUND)
+        )

@@ -23,7 +23,12 @@ Rule = Callable[[sa.Connection], Sequence[Difference]]
 
 
 def stock(connection: sa.Connection) -> list[Difference]:
-    """On hand is the sum of the movements; below zero only by an override with its reason."""
+    """On hand is the sum of the movements; below zero only by an override with its reason; what a
+    sale or a refund moved is of one that is there."""
+    return [*_on_hand(connection), *_below_zero(connection), *_alone(connection)]
+
+
+def _on_hand(connection: sa.Connection) -> Iterator[Difference]:
     summed = (
         sa.select(MOVEMENT.c.product_id, sa.func.sum(MOVEMENT.c.quantity).label("quantity"))
         .group_by(MOVEMENT.c.product_id)
@@ -36,20 +41,38 @@ def stock(connection: sa.Connection) -> list[Difference]:
         .where(PRODUCT.c.on_hand != total)
         .limit(LIMIT)
     )
-    found = [
-        Difference("stock.sum", product_id, f"{int(expected)} on hand", f"{on_hand} on hand")
-        for product_id, on_hand, expected in wrong
-    ]
+    for product_id, on_hand, expected in wrong:
+        yield Difference("stock.sum", product_id, f"{int(expected)} on hand", f"{on_hand} on hand")
+
+
+def _below_zero(connection: sa.Connection) -> Iterator[Difference]:
     bare = connection.execute(
         sa.select(MOVEMENT.c.id, MOVEMENT.c.on_hand)
         .where(MOVEMENT.c.on_hand < 0, MOVEMENT.c.quantity < 0, MOVEMENT.c.override_reason == "")
         .limit(LIMIT)
     )
-    found += [
-        Difference("stock.below_zero", movement_id, "an override with its reason", f"{on_hand}")
-        for movement_id, on_hand in bare
-    ]
-    return found
+    for movement_id, on_hand in bare:
+        yield Difference(
+            "stock.below_zero", movement_id, "an override with its reason", f"{on_hand}"
+        )
+
+
+def _alone(connection: sa.Connection) -> Iterator[Difference]:
+    """After a restore: the goods had reached the bus, their sale or refund had not."""
+    reason, moved = MOVEMENT.c.reason, sa.func.sum(MOVEMENT.c.quantity)
+    alone = connection.execute(
+        sa.select(MOVEMENT.c.origin, reason, MOVEMENT.c.product_id, moved)
+        .outerjoin(SALE, sa.and_(reason == "sale", SALE.c.id == MOVEMENT.c.origin))
+        .outerjoin(REFUND, sa.and_(reason == "refund", REFUND.c.id == MOVEMENT.c.origin))
+        .where(reason.in_(["sale", "refund"]), SALE.c.id.is_(None), REFUND.c.id.is_(None))
+        .group_by(MOVEMENT.c.origin, reason, MOVEMENT.c.product_id)
+        .having(moved != 0)
+        .limit(LIMIT)
+    )
+    for origin, kind, product_id, quantity in alone:
+        yield Difference(
+            "stock.origin", origin, f"its {kind}", f"{int(quantity):+} of {product_id} without it"
+        )
 
 
 def sales(connection: sa.Connection) -> list[Difference]:
