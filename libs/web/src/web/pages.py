@@ -74,7 +74,9 @@ class Pages:
 
 @cache
 def static(name: str) -> str:
-    """The address of a file of the house; another content has another one, kept for a year."""
+    """The address of a file of the house; another content has another one, asked for at once. How
+    long an answer is kept is for the front door to say.
+    """
     content = (STATIC / name).read_bytes()
     return f"/static/{name}?v={sha256(content).hexdigest()[:12]}"
 
