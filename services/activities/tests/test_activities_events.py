@@ -320,6 +320,11 @@ def test_verify_names_what_does_not_hold(world: Any) -> None:
     assert f"activities.offer_due: {bruno.id}" in broken(
         sa.delete(job).where(job.c.subject == bruno.id)
     )
+    of_the_job = sa.update(job).where(job.c.subject == bruno.id)
+    in_a_month = of_the_job.values(due=world.clock.now() + timedelta(days=30))
+    assert f"activities.offer_due: {bruno.id}" in broken(in_a_month)
+    assert broken(in_a_month.values(tries=1)) == "", "tried, and again later"
+    assert f"activities.offer_due: {bruno.id}" in broken(of_the_job.values(state="dead", tries=6))
     assert f"activities.offer_deadline: {bruno.id}" in broken(
         of_bruno.values(answer_by=world.clock.now() + timedelta(days=30))
     )

@@ -13,9 +13,7 @@ from activities.commands.sessions import OFFER_EXPIRY
 from activities.domain.audit import Stay, passed_over
 from activities.domain.waiting_list import LIVE, TAKEN, Policy, State
 from messaging import Check, Difference
-from messaging.tables import metadata_with_messaging
-
-_JOB = metadata_with_messaging().tables["job"]
+from runtime.scheduler import JOB, WAITING
 
 
 def capacity(connection: sa.Connection) -> list[Difference]:
@@ -59,18 +57,24 @@ def one_live(connection: sa.Connection) -> list[Difference]:
 
 
 def offers_due(connection: sa.Connection) -> list[Difference]:
-    """Every offer has its due row, at its deadline, and no deadline is beyond the beginning."""
+    """Every offer has its due row, at its deadline (later only when it is tried again) and not
+    given up, and no deadline is beyond the beginning."""
     rows = connection.execute(
         sa.select(
-            store.sign_up.c.id, store.sign_up.c.answer_by, store.session.c.starts_at, _JOB.c.due
+            store.sign_up.c.id,
+            store.sign_up.c.answer_by,
+            store.session.c.starts_at,
+            JOB.c.due,
+            JOB.c.tries,
+            JOB.c.state,
         )
         .join(store.session, store.session.c.id == store.sign_up.c.session_id)
         .outerjoin(
-            _JOB,
+            JOB,
             sa.and_(
-                _JOB.c.name == OFFER_EXPIRY,
-                _JOB.c.period == "",
-                _JOB.c.subject == store.sign_up.c.id,
+                JOB.c.name == OFFER_EXPIRY,
+                JOB.c.period == "",
+                JOB.c.subject == store.sign_up.c.id,
             ),
         )
         .where(store.sign_up.c.state == str(State.OFFERED))
@@ -78,8 +82,16 @@ def offers_due(connection: sa.Connection) -> list[Difference]:
     found = []
     for row in rows:
         if row.due is None:
+            wrong = "no due row"
+        elif row.state != WAITING:
+            wrong = str(row.state)
+        elif not row.tries and row.due != row.answer_by:
+            wrong = f"due at {row.due}"
+        else:
+            wrong = ""
+        if wrong:
             found.append(
-                Difference("activities.offer_due", row.id, f"due at {row.answer_by}", "no due row")
+                Difference("activities.offer_due", row.id, f"due at {row.answer_by}", wrong)
             )
         if row.answer_by is None or row.answer_by > row.starts_at:
             found.append(
