@@ -206,12 +206,25 @@ def scenario(world: Any) -> None:
     world.advance(hours=48)
     world.register(session_id, ["carla", "anna"])
     world.register(session_id, ["carla"])
+    swap_places(world)
     gone = world.session(1)
     world.sign_up(gone, "anna")
     world.bench.run(lambda tx: commands.cancel_session(tx, world.staff, gone, "neve"))
     open_ = world.session(1)
     (first, _) = world.sign_up(open_, "anna", "bruno")
     world.cancel(first.id)
+
+
+def swap_places(world: Any) -> None:
+    """Both were absent all the time, with a place or without: of each mark no fact tells that."""
+    session_id = world.session(2, starts_in=timedelta(hours=1))
+    (bruno,) = world.sign_up(session_id, "bruno")
+    world.register(session_id, ["anna"])
+    assert world.register(session_id).absent == 1, "a walk-in taken off again is not absent"
+    world.cancel(bruno.id)
+    assert world.register(session_id).absent == 0
+    world.sign_up(session_id, "anna")
+    assert world.register(session_id).absent == 1
 
 
 def test_a_restored_store_gets_its_state_back_from_its_own_facts(

@@ -143,6 +143,8 @@ def attendance_recorded(tx: Transaction, received: Received[AttendanceRecorded])
 
 
 def register_taken(tx: Transaction, received: Received[RegisterTaken]) -> None:
+    """Who was expected is seen by the sign-ups of now, as when it was taken: no fact tells it of a
+    mark of which nothing else changed."""
     event = received.event
     _session(
         tx,
@@ -151,6 +153,16 @@ def register_taken(tx: Transaction, received: Received[RegisterTaken]) -> None:
         register_present=event.present,
         register_absent=event.absent,
         register_taken_at=event.taken_at,
+    )
+    has_a_place = sa.exists().where(
+        store.sign_up.c.session_id == store.attendance.c.session_id,
+        store.sign_up.c.person_id == store.attendance.c.person_id,
+        store.sign_up.c.state == str(State.CONFIRMED),
+    )
+    tx.connection.execute(
+        sa.update(store.attendance)
+        .where(store.attendance.c.session_id == event.session_id)
+        .values(expected=has_a_place)
     )
 
 
