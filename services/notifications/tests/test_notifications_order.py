@@ -13,7 +13,7 @@ from contracts.notifications import MessageFailed
 from notifications import commands, queries, store
 from notifications.commands.hand_over import HandOver, Taken
 from notifications.domain.delivery import Answer, Why
-from notifications.queries import CallView
+from notifications.queries import CallView, Filter, Sight
 from runtime.clock import FixedClock
 from runtime.refusals import Refusal
 from web import Page, Paging
@@ -46,6 +46,19 @@ def take(world: World) -> Any:
 
 def finish(world: World, leased: HandOver, answer: Answer) -> None:
     world.bench.run(lambda tx: commands.finish(tx, leased, answer))
+
+
+def leave(world: World) -> str:
+    """The title of the next e-mail, which the mail server takes."""
+    leased = take(world)
+    finish(world, leased, Answer.TAKEN)
+    return str(leased.data["title"])
+
+
+def inbox(world: World) -> list[str]:
+    """Titles of messages, newest first."""
+    page = world.bench.read(lambda c: queries.messages(c, Sight(), Filter(), Paging()))
+    return [one.data["title"] for one in page.items]
 
 
 def of_kind(world: World, kind: str, channel: str = "email") -> Any:
@@ -84,6 +97,21 @@ async def test_what_waited_for_the_morning_leaves_in_the_order_in_which_it_was_m
     assert [mail["Subject"] for mail in mail_server.mails] == [
         f"The place is confirmed: {title}" for title in titles
     ]
+    assert world.faults() == []
+
+
+def test_what_was_heard_together_leaves_in_the_order_of_its_facts(
+    world: World, clock: FixedClock
+) -> None:
+    world.household()
+    clock.set(at(NIGHT))
+    titles = [f"Number {number}" for number in range(8)]
+    first, *others = (world.bench.record(world.confirmed(title=title)) for title in titles)
+    world.bench.settle(others)  # they wait for the one before them
+    world.bench.settle([first, *others])
+    assert inbox(world) == titles[::-1]
+    clock.set(at(MORNING))
+    assert [leave(world) for _ in titles] == titles
     assert world.faults() == []
 
 

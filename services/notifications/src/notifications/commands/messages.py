@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +21,8 @@ from notifications.domain.preferences import refused
 from notifications.domain.quiet_hours import leaves_at
 from runtime.ids import derived
 from runtime.refusals import N_, NotFound, Refusal
+
+_MADE = "messages.made"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def tell(tx: Transaction, news: News) -> str | None:
     elif _is_overtaken(tx.connection, news):
         why = Why.OVERTAKEN
     waits = why in (Why.NOTHING, Why.CONTACT)
+    made_at = _made_at(tx)
     message = SimpleNamespace(
         id=made,
         intent=news.intent,
@@ -74,14 +77,14 @@ def tell(tx: Transaction, news: News) -> str | None:
         useful_until=news.useful_until,
         state=domain.of_message(State.CREATED if waits else None).value,
         correlation=tx.correlation,
-        created_at=tx.now,
+        created_at=made_at,
         about=news.about,
         happened_at=news.happened_at,
     )
     tx.collect(store.message, vars(message))
     tx.collect(
         store.delivery,
-        states.delivery_row(message, Channel.IN_APP, State.DELIVERED, now=tx.now),
+        states.delivery_row(message, Channel.IN_APP, State.DELIVERED, now=made_at),
     )
     states.tell(tx, message, Channel.IN_APP, State.DELIVERED)
     live.inbox_changed(tx, news.household_id)
@@ -98,7 +101,7 @@ def tell(tx: Transaction, news: News) -> str | None:
                 message,
                 Channel.EMAIL,
                 State.CREATED,
-                now=tx.now,
+                now=made_at,
                 why=why,
                 due_at=due_at,
                 next_attempt=look_at,
@@ -108,7 +111,7 @@ def tell(tx: Transaction, news: News) -> str | None:
     else:
         tx.collect(
             store.delivery,
-            states.delivery_row(message, Channel.EMAIL, State.NOT_SENT, now=tx.now, why=why),
+            states.delivery_row(message, Channel.EMAIL, State.NOT_SENT, now=made_at, why=why),
         )
         if rule_of(news.kind).needs_call and why not in (Why.OLD, Why.OVERTAKEN):
             states.call(tx, message)
@@ -233,6 +236,13 @@ def unknown() -> NotFound:
     return NotFound(
         "message.unknown", N_("There is no such message."), N_("Go back to the list of messages.")
     )
+
+
+def _made_at(tx: Transaction) -> datetime:
+    """Now, and a microsecond later for each message that the transaction has made: one settles many
+    facts, and their messages leave in the order in which they were made."""
+    number = tx.memo[_MADE] = tx.memo.get(_MADE, -1) + 1
+    return tx.now + timedelta(microseconds=number)
 
 
 def _known(connection: sa.Connection, message_id: str) -> bool:
