@@ -217,6 +217,24 @@ def test_calls_stand_by_how_soon_they_are_of_no_use(world: World, clock: FixedCl
     assert [one.message.data["title"] for one in rest.items] == ["last"]
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_failed_email_that_is_of_no_use_any_more_is_not_sent_again(
+    world: World, late: bool, clock: FixedClock
+) -> None:
+    """It would stand as delivered without having left."""
+    world.household()
+    world.bench.deliver(world.offered(**SAME))
+    finish(world, take(world), Answer.NEVER)
+    clock.advance(timedelta(hours=48 if late else 1))
+    if not late:
+        world.bench.deliver(world.cancelled(reason="offer_declined", **SAME))
+    (message,) = world.messages()
+    with pytest.raises(Refusal, match=r"message\.of_no_use"):
+        world.bench.run(lambda tx: commands.send_again(tx, message.id))
+    assert world.messages()[0].state == "permanent_failure"
+    assert world.faults() == []
+
+
 # overtaken
 
 
@@ -253,7 +271,7 @@ def test_a_later_fact_of_the_sign_up_ends_the_call(
     (ended,) = world.rows(store.delivery, id=call.id)
     assert (ended.state, ended.why, ended.ended_at) == ("not_sent", Why.OVERTAKEN, clock.now())
     assert sorted(kinds_to_call(world)) == sorted(["signup_offered", *to_be_made])
-    with pytest.raises(Refusal, match=r"call\.done"):
+    with pytest.raises(Refusal, match=r"call\.not_needed"):
         world.bench.run(lambda tx: commands.call_done(tx, call.id, reached=True))
     assert world.faults() == []
 

@@ -305,6 +305,19 @@ async def test_a_refusal_stays_on_the_page(one: Client, sqlite_world: World) -> 
     assert "Only an e-mail that failed can be sent again." in page
 
 
+async def test_a_failed_email_of_no_use_is_not_offered_again(
+    one: Client, sqlite_world: World
+) -> None:
+    sqlite_world.household()
+    message_id = failed(sqlite_world)
+    one.sign_in(token(Role.COORDINATOR, centre=CENTRE))
+    page = await one.page(f"/notifications/messages/{message_id}")
+    assert "send-again" in page.html
+    sqlite_world.clock.advance(timedelta(hours=49))
+    page = await one.page(f"/notifications/messages/{message_id}")
+    assert "send-again" not in page.html
+
+
 async def test_a_lost_answer_says_what_to_do(one: Client, sqlite_world: World) -> None:
     sqlite_world.household()
     message_id = failed(sqlite_world, Answer.LOST)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from contracts.notifications import Channel
 from notifications import commands, queries, store, texts, words
 from notifications.access import CALL, SEND, own_sight, sight_of
-from notifications.domain.delivery import FAILED, State
+from notifications.domain.delivery import FAILED, State, of_no_use
 from notifications.domain.kinds import OPTIONAL, Kind, rule_of
 from notifications.domain.preferences import Preferences
 from notifications.live import INBOX
@@ -236,6 +236,7 @@ async def _message(call: Call, message_id: str, form: Form[ReadForm]) -> Respons
         deliveries=deliveries,
         form=form,
         may_send=call.caller.has(*SEND)
+        and not of_no_use(found.useful_until, call.parts.clock.now())
         and any(one.channel == Channel.EMAIL and one.state in FAILED for one in deliveries),
         lost=any(one.state == State.UNKNOWN for one in deliveries),
         kind_names=texts.KIND_NAMES,

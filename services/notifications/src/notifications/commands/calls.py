@@ -19,7 +19,8 @@ def call_done(tx: Transaction, call_id: str, *, reached: bool, centre_id: str = 
 
     Raises:
         NotFound: there is no such call in this centre ("" is the foundation).
-        Refusal: ``call.done`` when somebody was faster.
+        Refusal: ``call.done`` when somebody was faster; ``call.not_needed`` when it ended by
+            itself.
     """
     row = tx.connection.execute(
         sa.select(store.delivery)
@@ -29,6 +30,12 @@ def call_done(tx: Transaction, call_id: str, *, reached: bool, centre_id: str = 
     if row is None or centre_id not in ("", row.centre_id):
         raise NotFound(
             "call.unknown", N_("There is no such call."), N_("Go back to the list of calls.")
+        )
+    if row.state == State.NOT_SENT:
+        raise Refusal(
+            "call.not_needed",
+            N_("This call is not needed any more: there is newer news, or it is too late."),
+            N_("Go on with the next one."),
         )
     if row.state != State.CREATED:
         raise Refusal(

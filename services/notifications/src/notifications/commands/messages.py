@@ -180,7 +180,8 @@ def send_again(tx: Transaction, message_id: str, *, centre_id: str = "") -> None
 
     Raises:
         NotFound: there is none in this centre.
-        Refusal: ``message.outcome_unknown`` when it may have arrived (I4); ``message.not_failed``.
+        Refusal: ``message.outcome_unknown`` when it may have arrived (I4); ``message.not_failed``;
+            ``message.of_no_use`` when it is too late to tell.
     """
     row = tx.connection.execute(
         sa.select(store.delivery)
@@ -204,6 +205,12 @@ def send_again(tx: Transaction, message_id: str, *, centre_id: str = "") -> None
             "message.not_failed",
             N_("Only an e-mail that failed can be sent again."),
             N_("Look at how the message stands now."),
+        )
+    if domain.of_no_use(message.useful_until, tx.now):
+        raise Refusal(
+            "message.of_no_use",
+            N_("This e-mail is of no use any more: there is newer news, or it is too late."),
+            N_("Call the person, or tell them at the desk."),
         )
     leaves = may_leave(tx.connection, message, tx.now)
     states.move(tx, row, message, State.CREATED, tries=0, next_attempt=leaves, due_at=leaves)
