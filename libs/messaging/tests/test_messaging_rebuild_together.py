@@ -16,6 +16,7 @@ from messaging import Projection
 from messaging.engine import Engine
 from messaging.envelope import Item, Record
 from messaging.filling import Filler
+from messaging.put_away import put_away
 from messaging.rebuild import Progress, rebuild
 from messaging.testing import Bench
 from runtime.clock import FixedClock
@@ -204,6 +205,26 @@ async def test_where_one_is_at_fault_the_others_are_rebuilt(
     await eventually_async(lambda: again.done, within=20, why="it was mended")
     assert titles(bench) == {"a": "12"}
     assert schema(bench) == before
+    await engine.stop()
+
+
+async def test_what_a_killed_process_had_put_away_goes_at_the_next_start(
+    bench: Bench, store_url: str, clock: FixedClock, ids: SequenceIds
+) -> None:
+    def tables(connection: sa.Connection) -> list[str]:
+        return sorted(sa.inspect(connection).get_table_names())
+
+    def leave(connection: sa.Connection) -> None:
+        connection.execute(sa.text("CREATE TABLE left_over (id INT PRIMARY KEY)"))
+        put_away(connection, "left_over")
+
+    before = await bench.store.read(tables)
+    await bench.store.write(leave)
+    engine = Engine(
+        SERVICE, bench.store, Settings(service="network", database_url=store_url), clock, ids
+    )
+    await engine.rebuilds.what_must(BenchBus(bench))  # type: ignore[arg-type]
+    assert await bench.store.read(tables) == before
     await engine.stop()
 
 

@@ -2,13 +2,12 @@
 
 The shadow is filled up to the live places while the old model answers and others settle, here and
 in other replicas. When it stands near them, the rest of the log is read into memory, and one
-transaction locks the live places, reads the few records that they have passed since, applies what
-they have passed, and swaps the tables. Nothing pauses but for that transaction. A log that is made
-anew meanwhile is seen before the swap: what was seen of it first is looked for again behind each
-reading, and a log that is gone never comes back. The live side may
-be behind the log as long as it likes, but for what fits into memory. Killed at any point it goes
-on at the next start: where the shadow stands is in the store, and the projections count as building
-until the swap.
+transaction locks the live places, applies what they have passed, and swaps the tables. Nothing
+pauses but for that transaction; what the old tables held goes after it, piece by piece. A log that
+is made anew meanwhile is seen before the swap: what was seen of it first is looked for again behind
+each reading, and a log that is gone never comes back. The live side may be behind the log as long
+as it likes, but for what fits into memory. Killed at any point it goes on at the next start: where
+the shadow stands is in the store, and the projections count as building until the swap.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from contracts import COMPACTED
+from messaging import put_away
 from messaging.envelope import Item
 from messaging.filling import (
     Filler,
@@ -41,8 +41,13 @@ from runtime.store import Store, insert_ignore
 GIVE_UP = 5
 """Tries of a rebuild that fails by its own fault; one that waits for bus or store never ends."""
 
-NEAR = 1_000
-"""Records that are left for the transaction of the swap: it holds the store for some 0.1 s."""
+NEAR = 250
+"""Records that are left for the transaction of the swap, which holds the store for some 20 ms."""
+
+NEARER = 5
+"""How often what the live side has passed since is read before the transaction of the swap, which
+is then done with what it has read and lets the store go meanwhile. Where traffic never pauses some
+has always come since, and that transaction reads it itself, the last time."""
 
 MOST = 20_000
 """Records that are read into memory, some 30 MB: what the live side has not passed yet. Some of it
@@ -77,6 +82,14 @@ class TakenOver(Exception):  # noqa: N818 - it names what happened
     """Other processes rebuild all of these projections now."""
 
 
+class Passed(Exception):  # noqa: N818 - it names what happened
+    """The live side is behind what was read: where it is."""
+
+    def __init__(self, live: Mapping[Partition, Place]) -> None:
+        super().__init__()
+        self.live = live
+
+
 class AnotherLog(Exception):  # noqa: N818 - it names what happened
     """A log was made anew between two looks."""
 
@@ -109,6 +122,7 @@ async def rebuild(
     await store.write(work.begin)
     while not await work.round():  # noqa: ASYNC110 - the live side may be in another process
         await asyncio.sleep(WAIT)
+    await put_away.empty(store)
 
 
 def live_places(
@@ -179,6 +193,27 @@ class Rebuild:
         await fill_with(self._store, self._filler, passed, write=self._own)
         last = self._filler.reached | {name: place_of(item) for name, item in _by_partition(tail)}
         tail = [item for item in tail if not _has_passed(live, item)]
+        try:
+            swapped = await self._swap(tail, ends, last)
+        except (TimeoutError, AnotherLog):
+            return False
+        if swapped:
+            for progress in self._left.values():
+                progress.done = True
+        return swapped
+
+    async def _swap(
+        self, tail: list[Item], ends: dict[Partition, int], last: dict[Partition, Place]
+    ) -> bool:
+        """Swap; whether it could be. What the live side has passed since the rest was read is read
+        meanwhile, and in the end by the transaction itself."""
+        for _ in range(NEARER):
+            try:
+                return await self._store.write(partial(self._finish, tail=tail, ends=ends))
+            except Passed as passed:
+                found = await self._passed(passed.live, ends, last)
+                tail += found
+                last |= {name: place_of(item) for name, item in _by_partition(found)}
         loop = asyncio.get_running_loop()
 
         def more(live: Mapping[Partition, Place]) -> list[Item]:
@@ -188,16 +223,7 @@ class Rebuild:
             finally:
                 reading.cancel()
 
-        try:
-            swapped = await self._store.write(
-                partial(self._finish, tail=tail, ends=ends, more=more)
-            )
-        except (TimeoutError, AnotherLog):
-            return False
-        if swapped:
-            for progress in self._left.values():
-                progress.done = True
-        return swapped
+        return await self._store.write(partial(self._finish, tail=tail, ends=ends, more=more))
 
     async def _look(self, there: Mapping[Partition, int]) -> list[Partition]:
         """Begin again in the logs that are not those that were read from: which these are."""
@@ -227,8 +253,8 @@ class Rebuild:
         ends: dict[Partition, int],
         last: Mapping[Partition, Place],
     ) -> list[Item]:
-        """The records between `ends`, which is moved, and the live places; read from the `last`
-        one on that was seen, in the same go: the store waits.
+        """The records between `ends`, which is moved, and the live places, with what is there
+        behind them; read from the `last` one on that was seen, in the same go: the store may wait.
 
         Raises:
             AnotherLog: that one is not there any more.
@@ -236,9 +262,9 @@ class Rebuild:
         there = await self._source.ends(self.topics)
         begin = {name: ends.get(name, 0) for name in there}
         further = {
-            name: at.offset + 1
+            name: there[name]
             for name, at in live.items()
-            if name in there and at.offset >= begin[name]
+            if name in there and begin[name] <= at.offset < there[name]
         }
         ends |= further
         starts = {name: last[name].offset if name in last else begin[name] for name in further}
@@ -294,13 +320,19 @@ class Rebuild:
         connection: sa.Connection,
         tail: list[Item],
         ends: Mapping[Partition, int],
-        more: Callable[[Mapping[Partition, Place]], list[Item]],
+        more: Callable[[Mapping[Partition, Place]], list[Item]] | None = None,
     ) -> bool:
         """With the live places locked nothing is settled: what they have passed is applied, and
-        what lies behind them and was settled before the log was read again. Then the swap."""
+        what lies behind them and was settled before the log was read again. Then the swap.
+
+        Raises:
+            Passed: they are behind what was read, and nobody gives `more`.
+        """
         self._check_owner(connection)
         live = live_places(connection, self.topics, lock=True)
         if any(at.offset >= ends.get(name, 0) for name, at in live.items()):
+            if more is None:
+                raise Passed(live)
             tail = [*tail, *more(live)]
         if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):
             return False

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from messaging import rebuild
+from messaging import put_away, rebuild
 from messaging.bus import Bus, BusAway
 from messaging.outcome import live_projections
 from messaging.reactions import Projection
@@ -82,7 +82,9 @@ class Rebuilds:
             self._spawn(partial(self._together, bus, wanted), f"rebuild {names}")
 
     async def what_must(self, bus: Bus) -> None:
-        """Build what this build of the service wants anew, or what was broken; until it is done."""
+        """Build what this build of the service wants anew, or what was broken; until it is done.
+        What an earlier process has put away and left goes first."""
+        await put_away.empty(self._store)
         live = await self._store.read(partial(live_projections, service=self._service))
         wanted: dict[Projection, Progress] = {}
         for read_model in self._service.all_projections:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from messaging.outcome import Partition, Place
+from messaging.put_away import put_away, rename_index
 from messaging.reactions import Projection
 from messaging.tables import meta, place, projection, read_meta, set_aside, write_meta
 
@@ -43,7 +44,9 @@ class Shadow:
         interrupted. What another set of projections has left of these is thrown away."""
         left = {p: read_meta(connection, _note(p)) for p in self.of}
         if set(left.values()) != {self.name}:
-            self.drop(connection)
+            for table in self.metadata.tables:
+                put_away(connection, table)
+            _drop_places(connection, self.name)
             for read_model in self.of:
                 write_meta(connection, _note(read_model), self.name)
             for other in sorted({name for name in left.values() if name} - {self.name}):
@@ -58,10 +61,6 @@ class Shadow:
                 for constraint in table.constraints:
                     if isinstance(constraint, sa.UniqueConstraint) and constraint.name:
                         constraint.name = _other_name(str(constraint.name), table.name)
-        else:
-            # A swap makes them anew there, from the whole table, and nobody asks by them before.
-            for table in self.tables.values():
-                table.indexes = {index for index in table.indexes if index.unique}
         self.metadata.create_all(connection)
 
     def drop(self, connection: sa.Connection) -> None:
@@ -120,9 +119,8 @@ def _drop_notes_unless_used(connection: sa.Connection, name: str) -> None:
         meta.c.name.like("rebuild.%.shadow"), meta.c.value == sa.bindparam("wanted")
     )
     if not connection.scalar(sa.select(used), {"wanted": name}):
-        metadata = sa.MetaData()
-        _notes(name, metadata)
-        metadata.drop_all(connection)
+        for table in _notes(name, sa.MetaData()):
+            put_away(connection, table.name)
         _drop_places(connection, name)
 
 
@@ -180,17 +178,11 @@ def _lock(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
 
 
 def _swap_table(connection: sa.Connection, table: sa.Table, copy: sa.Table) -> None:
-    sqlite = connection.dialect.name == "sqlite"
-    table.drop(connection)
+    put_away(connection, table.name)
     connection.execute(sa.text(f'ALTER TABLE "{copy.name}" RENAME TO "{table.name}"'))
     for index in table.indexes:
-        other = _other_name(str(index.name), copy.name)
-        if sqlite:
-            connection.execute(sa.text(f'DROP INDEX IF EXISTS "{other}"'))
-            index.create(connection)
-        else:
-            connection.execute(sa.text(f'ALTER INDEX "{other}" RENAME TO "{index.name}"'))
-    if not sqlite:
+        rename_index(connection, _other_name(str(index.name), copy.name), str(index.name))
+    if connection.dialect.name == "postgresql":
         _rename_constraints(connection, table, copy)
 
 
