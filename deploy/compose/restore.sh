@@ -18,24 +18,9 @@ new_secrets=
 folder=$(cd "$1" && pwd)
 shift
 cd "$(dirname "$0")"
-services="identity cards shop activities notifications network"
+. ./databases.sh
 chosen=${*:-$services}
 stamp=$(date -u +%Y%m%d%H%M%S)
-
-# In the container of PostgreSQL, as its administrator: a script, then its arguments.
-in_postgresql() {
-	script=$1
-	shift
-	docker compose exec -T postgresql sh -c \
-		"export PGPASSWORD=\$(cat /run/secrets/store-admin) PGHOST=127.0.0.1 PGUSER=postgres; $script" sh "$@"
-}
-
-# One of the two scripts at a time, until the exchange; as in backup.sh.
-exec 9<.
-flock --nonblock 9 || {
-	echo "backup.sh or restore.sh is at work here. Nothing was changed; try again when it has ended." >&2
-	exit 1
-}
 (cd "$folder" && sha256sum --check --quiet sums)
 only=
 for service in $chosen; do
@@ -80,7 +65,7 @@ for service in $chosen; do
 	echo "ALTER DATABASE vicinato_${service}_restoring RENAME TO vicinato_$service;"
 done | in_postgresql 'exec psql --quiet --set=ON_ERROR_STOP=1 --single-transaction'
 trap - EXIT HUP INT TERM
-exec 9<&-
+exec 9<&- # a backup may be taken again
 echo "The old databases lie aside (vicinato_SERVICE_aside_$stamp)."
 
 docker compose up -d --wait

@@ -314,10 +314,10 @@ def test_a_service_that_is_not_in_it_is_refused(host: Host, backup: Taken) -> No
 
 
 def test_the_scripts_name_the_services_jobs_and_secrets_that_there_are() -> None:
-    for script in ("backup.sh", "restore.sh"):
+    (named,) = re.findall(r'^services="(.*)"$', (FOLDER / "databases.sh").read_text(), re.MULTILINE)
+    assert sorted(named.split()) == sorted(SERVICES)
+    for script in ("databases.sh", "backup.sh", "restore.sh"):
         text = (FOLDER / script).read_text()
-        (named,) = re.findall(r'^services="(.*)"$', text, re.MULTILINE)
-        assert sorted(named.split()) == sorted(SERVICES)
         for name in re.findall(r"docker compose (?:run --rm|exec -T) (\w+)", text):
             assert name in COMPOSE["services"]
         for secret in re.findall(r"/run/secrets/([\w-]+)", text):
