@@ -58,7 +58,7 @@ docker compose run --rm migrate \
 
 echo "If this ends before its report, it goes on with these two:"
 echo "docker compose up -d --wait"
-echo "docker compose run --rm verify vicinato restored open --aside $stamp"
+echo "docker compose run --rm verify vicinato restored open"
 # All of them or none.
 for service in $chosen; do
 	echo "ALTER DATABASE vicinato_$service RENAME TO vicinato_${service}_aside_$stamp;"
@@ -69,4 +69,4 @@ exec 9<&- # a backup may be taken again
 echo "The old databases lie aside (vicinato_SERVICE_aside_$stamp)."
 
 docker compose up -d --wait
-docker compose run --rm verify vicinato restored open --aside "$stamp"
+docker compose run --rm verify vicinato restored open

@@ -26,6 +26,7 @@ from messaging.tables import outbox
 from runtime.store import Store
 from vicinato import settings
 from vicinato.backup.server import database_running
+from vicinato.backup.staging import Target
 from vicinato.databases import create, migrate
 from vicinato.folder import Folder
 from vicinato.paths import deploy_folder
@@ -106,6 +107,11 @@ class Host:
     def url(self, service: str, more: str = "") -> str:
         secret = (self.secrets / f"store-{service}").read_text().strip()
         return url_on(self.server, service, secret) + more
+
+    @property
+    def target(self) -> Target:
+        """Where its stores are, for the jobs."""
+        return Target(Folder(self.folder / "run"), {n: self.url(n) for n in SERVICES}, self.server)
 
     def script(
         self,

@@ -17,6 +17,11 @@ import psycopg
 import pytest
 import yaml
 
+from messaging import restoring
+from messaging.tables import write_meta
+from runtime.store import Store
+from vicinato.backup import finish
+from vicinato.commands import restored
 from vicinato.databases import create
 from vicinato.paths import deploy_folder
 from vicinato.settings import SERVICES
@@ -122,6 +127,8 @@ def test_a_backup_after_which_somebody_does_not_go_on_is_there_and_says_so(
     assert gone_on(host.calls) == set(SERVICES)
 
 
+OPEN = ["run", "--rm", "verify", "vicinato", "restored", "open"]
+START = ["up", "-d", "--wait"]
 READY = {f"vicinato_{name}_restoring" for name in ("cards", "shop")}
 
 
@@ -185,9 +192,7 @@ def test_what_was_told_since_the_backup_lies_aside_and_the_stores_are_marked(
         assert mark.last_row == 1
         assert not mark.new_machine
     assert ready(host) == set()
-    assert host.calls[-1] == [
-        *("run", "--rm", "verify", "vicinato", "restored", "open", "--aside", stamp),
-    ]
+    assert host.calls[-1] == OPEN
     _marked_before_their_services_can_find_them(host.calls)
     _nobody_elses(host)
 
@@ -261,14 +266,44 @@ def test_a_restore_that_is_broken_off_leaves_nothing_and_changes_nothing(
 def test_a_restore_whose_services_do_not_start_has_said_how_it_goes_on(
     host: Host, backup: Taken
 ) -> None:
-    before = host.databases("%\\_aside\\_%")
-    start = ["up", "-d", "--wait"]
-    done = host.script("restore.sh", str(backup.folder), failing=[start])
+    done = host.script("restore.sh", str(backup.folder), failing=[START])
     assert done.returncode != 0
-    assert host.calls[-1] == start
-    (stamp,) = {n.rpartition("_")[2] for n in host.databases("%\\_aside\\_%") - before}
-    verify = f"docker compose run --rm verify vicinato restored open --aside {stamp}\n"
+    assert host.calls[-1] == START
+    verify = f"docker compose {' '.join(OPEN)}\n"
     assert f"docker compose up -d --wait\n{verify}" in done.stdout
+
+
+def test_what_did_not_come_back_is_told_also_when_a_restore_is_repeated(
+    host: Host, backup: Taken
+) -> None:
+    """Of all databases, then of one: neither's services have opened before the next, and the
+    report is of all three."""
+    opened(host)
+    lost = {name: host.tell(name) for name in ("shop", "cards")}
+    for chosen in ([], [], ["shop"]):
+        host.script("restore.sh", str(backup.folder), *chosen, failing=[START])
+    text = opened(host)
+    for name, fact in lost.items():
+        assert f"{name}: t {fact}" in text
+    assert "cannot be read" not in text
+    host.script("restore.sh", str(backup.folder))
+    assert lost["cards"] not in opened(host), "it was told once"
+
+
+def opened(host: Host) -> str:
+    """The report, once the services have recovered."""
+    marks = restored._marks(host.target.urls)
+    for name in marks:
+        store = Store(host.url(name), readers=1)
+        store.write_now(lambda c: write_meta(c, restoring.READY, "yes"))
+        store.close_now()
+    if not marks:
+        return ""
+    lines: list[str] = []
+    journal = restored._journal(host.target, marks)
+    done = finish.opened(host.target, journal, None, tell=lines.extend, stopped=lambda: True)
+    assert done is not None, "they have not recovered"
+    return "\n".join(lines)
 
 
 @pytest.fixture

@@ -162,12 +162,12 @@ def test_services_that_do_not_recover_are_named_and_stay_closed(
     assert host.mark("cards") is not None
 
 
-def test_stores_of_two_moments_are_told_apart() -> None:
+def test_stores_of_two_moments_are_told_apart(host: Host, house: Store) -> None:
     earlier = TAKEN - timedelta(days=1)
     marks = {
         "cards": restoring.Restoring("a", TAKEN, 1),
         "shop": restoring.Restoring("b", earlier, 1, new_machine=True),
     }
-    latest = restored._journal(marks, "stamp").latest()
+    latest = restored._journal(host.target, marks).latest()
     assert {name: one.taken_at for name, one in latest.items()} == {"cards": TAKEN, "shop": earlier}
     assert {name for name, one in latest.items() if one.new_machine} == {"shop"}

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from messaging.restoring import Restoring
-    from vicinato.backup.staging import Journal
+    from vicinato.backup.staging import Journal, Target
 
 OPENED_WITHIN = 3600
 
@@ -97,22 +99,15 @@ def mark(
 
 
 def open_(
-    aside: Annotated[
-        str,
-        typer.Option(
-            help="The old databases are NAME_aside_STAMP: what they knew and did not come back is"
-            " named.",
-            metavar="STAMP",
-        ),
-    ] = "",
     within: Annotated[
         int, typer.Option(min=1, help="Seconds that the services may take to recover.")
     ] = OPENED_WITHIN,
 ) -> int:
     """Wait until the services of marked stores have recovered, verify everything, and open them.
 
-    Tells what came back and what did not. Ends with 1 when something does not hold; they are open
-    all the same. Without a marked store it does nothing.
+    Tells what came back, and what the old databases knew and did not, where such lie beside them as
+    NAME_aside_STAMP. Ends with 1 when something does not hold; they are open all the same. Without
+    a marked store it does nothing.
     """
     from messaging.bus import BusAway
     from vicinato.backup.finish import opened
@@ -133,7 +128,7 @@ def open_(
     try:
         done = opened(
             target,
-            _journal(marks, aside),
+            _journal(target, marks),
             administrators_bus(wanted, folder),
             tell=lambda lines: show(console, lines),
             say=lambda what: print(what, flush=True),
@@ -275,24 +270,57 @@ def _marks(urls: Mapping[str, str]) -> dict[str, Restoring]:
     return found
 
 
-def _journal(marks: Mapping[str, Restoring], stamp: str) -> Journal:
-    """What is put back, as `vicinato restore` would have written it down; each moment apart."""
+def _journal(target: Target, marks: Mapping[str, Restoring]) -> Journal:
+    """What is put back, as `vicinato restore` would have written it down; each time apart."""
     from vicinato.backup.staging import Journal
 
-    puts = []
-    for moment in sorted({one.taken_at for one in marks.values()}):
-        of_it = {name: one for name, one in marks.items() if one.taken_at == moment}
-        made = Journal(
+    services: dict[tuple[str, datetime], list[str]] = defaultdict(list)
+    for name, mark in marks.items():
+        for put in _not_told(target, name, mark):
+            services[put].append(name)
+    puts = [
+        Journal(
             phase="put",
             backup="",
             taken_at=moment,
             product="",
             stamp=stamp,
-            services=list(of_it),
-            new_machine=any(one.new_machine for one in of_it.values()),
+            services=names,
+            new_machine=any(marks[name].new_machine for name in names),
         )
-        puts.append(made)
+        for (stamp, moment), names in sorted(services.items())
+    ]
     return puts[-1].model_copy(update={"unfinished": puts[:-1]})
+
+
+def _not_told(target: Target, service: str, mark: Restoring) -> list[tuple[str, datetime]]:
+    """The times that a store was put back since its service was open, the last first: the stamp of
+    the old database, "" where there is none any more, and the moment of the backup.
+
+    An old database that has a mark itself was put back, and laid aside before it opened.
+    """
+    found, last = [], mark
+    for stamp in _stamps(target, service):
+        found.append((stamp, last.taken_at))
+        before = _marks({service: target.aside(service, stamp)})
+        if not before:
+            return found
+        last = before[service]
+    return [*found, ("", last.taken_at)]
+
+
+def _stamps(target: Target, service: str) -> list[str]:
+    """Of the old databases of a service that lie aside, the last first."""
+    import psycopg
+
+    prefix = urlsplit(target.aside(service, "")).path.removeprefix("/")
+    with psycopg.connect(target.urls[service], connect_timeout=10) as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname::text, %s)"
+            " ORDER BY datname DESC",
+            (prefix,),
+        ).fetchall()
+    return [str(name).removeprefix(prefix) for (name,) in rows]
 
 
 def _not_recovered(urls: Mapping[str, str], names: Iterable[str]) -> list[str]:
