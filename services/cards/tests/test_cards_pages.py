@@ -262,7 +262,7 @@ async def test_members_change(client: Client) -> None:
         assert text in page
     assert "Luca" not in page
     assert "+393331234567" not in page
-    assert "the old passwords open nothing any more" in page
+    assert "Where it still says “can sign in”, wait, or disable it meanwhile." in page
     assert f"/identity/accounts?household={here}" in dict(page.links).values()
     page = await client.page(f"/cards/households/{here}/change")
     page = await page.form("change").submit(action="save", zone="via Satta")
