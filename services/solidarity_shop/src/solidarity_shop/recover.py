@@ -103,6 +103,8 @@ def _barcode(tx: Transaction, event: shop.ProductChanged) -> str | None:
 
 def movement(tx: Transaction, received: Received[shop.StockMoved]) -> None:
     event = received.event
+    if event.reason is shop.StockReason.SALE:
+        _drop_basket(tx, event.origin)
     new = store.insert_once(
         tx.connection,
         store.movement,
@@ -314,7 +316,7 @@ def _closed_already(
 
 def _drop_basket(tx: Transaction, sale_id: str) -> None:
     """What the backup still has in the basket was sold. It would carry the id of a sale that is
-    there, which answers for whatever is scanned into it next."""
+    there, or of which goods have moved, and that answers for whatever is scanned into it next."""
     tx.connection.execute(sa.delete(store.basket).where(store.basket.c.sale_id == sale_id))
 
 
