@@ -2,8 +2,8 @@
 
 Rows are those that years of work leave: households with a person, words to find it by and a card;
 transfers with their entries, buckets, the sale and the timeline in cards; sales with their line and
-movement in the shop; inboxes and sent outboxes in both. Ids that follow from others (movements of
-sales, what cards tells of them) have no order, as in real stores: new ones fall among them. Sizes
+movement in the shop; inboxes and sent outboxes in both. Ids have the order that real ones have:
+those of events and transfers that of time, those of movements, which follow from sales, none. Sizes
 at scale 1: 100,000 households, 5,000,000 ledger entries and 1,000,000 sales.
 """
 
@@ -214,7 +214,11 @@ def _cards(size: Size, sql: _Words) -> Sequence[str]:
         "INSERT INTO timeline (event_id, household_id, at, kind, facts)"
         f" SELECT {sql.name('00000000-told-', 'n', 12)}, {home}, {sql.moment('n')},"
         f" 'shop.sale.completed', {sql.json(_FACTS)} FROM {sql.numbers(moved)} ORDER BY n",
-        _outbox(sql, "cards.events", "cards.points.credited.v1", home, moved, sql.no_order()),
+        _outbox(
+            sql,
+            *("cards.events", "cards.points.credited.v1", home, moved),
+            sql.name("00000000-told-8", "n", 12),
+        ),
         *_SENT,
     ]
 

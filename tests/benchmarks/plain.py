@@ -31,7 +31,7 @@ from cards.domain.earning import earned_by_money, expiry_of
 from contracts.cards import CreditReason, PointsCredited, PointsMoved
 from contracts.shop import SaleCompleted
 from messaging.bus import Bus
-from runtime.ids import derived
+from runtime.ids import following
 
 ZONE = ZoneInfo("Europe/Rome")
 WITHIN = 120.0
@@ -216,7 +216,7 @@ def _sqlite(path: str) -> Apply:
                 " WHERE seen_at <= excluded.seen_at",
                 (sale.till_id, sale.centre_id, text(sale.sold_at)),
             )
-            told = derived(event_id, PointsCredited.ce_type(), sale.household_id)
+            told = following(event_id, PointsCredited.ce_type(), sale.household_id)
             execute(
                 "INSERT INTO outbox (id, topic, key, previous, cause, type, headers, body, at)"
                 " VALUES (?, 'cards.events', ?, (SELECT id FROM outbox WHERE topic = 'cards.events'"
@@ -280,7 +280,7 @@ def _postgresql(url: str) -> Apply:
                 raise LookupError(sale.household_id)
             (available,) = bucket.fetchone() or (0,)
             previous = last.fetchone()
-            told = derived(event_id, PointsCredited.ce_type(), sale.household_id)
+            told = following(event_id, PointsCredited.ce_type(), sale.household_id)
             execute = connection.execute
             execute(
                 "INSERT INTO transfer VALUES (%s, %s, %s, 'sale', %s, %s, '', 'system', %s)",

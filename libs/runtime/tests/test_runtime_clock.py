@@ -21,7 +21,7 @@ from runtime.clock import (
     SteadyClock,
     SystemClock,
 )
-from runtime.ids import SequenceIds, SystemIds, derived
+from runtime.ids import SequenceIds, SystemIds, derived, following
 
 START = datetime(2026, 11, 16, 9, tzinfo=UTC)
 NO_CONNECTION = cast(sa.Connection, None)
@@ -203,6 +203,31 @@ def test_a_derived_id_follows_from_its_parts() -> None:
     assert derived("a", "b") == derived("a", "b")
     assert len({derived("a", "b"), derived("b", "a"), derived("ab"), derived("a", "b", "")}) == 4
     assert derived("a") == "6487f73d-91d7-52e7-b68c-26331911655d", "for ever"
+
+
+def test_what_follows_begins_with_the_time_of_its_cause() -> None:
+    cause = "019ad3c5-7c2e-7a31-9d52-0c4f6b1e8a77"
+    first = following(cause, "a", "b")
+    assert first == following(cause, "a", "b") == "019ad3c5-7c2e-826f-b7ba-030e1017b27e", "for ever"
+    assert (uuid.UUID(first).version, uuid.UUID(first).variant) == (8, uuid.RFC_4122)
+    later = "019ad3c5-7c2e-7a31-9d52-0c4f6b1e8a78"
+    causes = (cause, first, later)
+    assert len({following(one, *parts) for one in causes for parts in (("a",), ("b",))}) == 6
+    assert all(following(one).startswith("019ad3c5-7c2e-8") for one in causes)
+
+
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=3))
+def test_what_follows_from_many_is_as_different_as_they_are(parts: list[str]) -> None:
+    ids = SequenceIds()
+    found = [following(ids.new(), *parts) for _ in range(50)]
+    assert found == sorted(found)
+    assert len(set(found)) == 50
+    assert {uuid.UUID(one).version for one in found} == {8}
+
+
+@pytest.mark.parametrize("cause", ["sale-1", "", "6487f73d-91d7-52e7-b68c-26331911655d"])
+def test_without_a_time_it_is_derived(cause: str) -> None:
+    assert following(cause, "a") == derived(cause, "a")
 
 
 def steady(machine: Machine) -> SteadyClock:

@@ -17,7 +17,7 @@ from contracts import Event
 from messaging import outbox
 from messaging.envelope import MAX_BODY, Received, body_of, headers_for
 from runtime import scheduler, telemetry
-from runtime.ids import Ids, derived
+from runtime.ids import Ids, following
 from runtime.refusals import N_, TooLarge
 from runtime.store import insert, together
 
@@ -88,7 +88,7 @@ class Transaction:
         if event.TOPIC not in self.service.topics:
             raise ValueError(f"{self.service.name} does not write {event.TOPIC}")
         cause = self.cause.id if self.cause else None
-        event_id = derived(cause, event.ce_type(), event.key) if cause else self.ids.new()
+        event_id = following(cause, event.ce_type(), event.key) if cause else self.ids.new()
         if event_id in self._drafts:
             raise EmittedTwice(f"{event.ce_type()} of {event.key} because of {cause}")
         body = body_of(event)

@@ -1,4 +1,5 @@
-"""Ids are text of 36 characters: UUIDv7 for what is made here, UUIDv5 for what follows from it.
+"""Ids are text of 36 characters: UUIDv7 for what is made here, UUIDv5 for what follows from it, and
+UUIDv8 for what follows from it and is written in masses.
 
 UUIDs in time order are inserted some 5 times faster than random ones, and sort as they were made.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import uuid
 from typing import Protocol
@@ -74,6 +76,20 @@ def derived(*parts: str) -> str:
     return _text(f"{number:032x}")
 
 
+def following(cause: str, *parts: str) -> str:
+    """The id that follows from something that has an id with a time, and from these parts: the same
+    give the same id. It begins with that time (a UUIDv8, RFC 9562 section 5.8), so that it is
+    inserted beside what was made then; `derived` where `cause` has none.
+    """
+    if not _WITH_TIME.match(cause):
+        return derived(cause, *parts)
+    encoded = _encode((cause, *parts)).encode()
+    digest = hashlib.sha1(_NAMESPACE + encoded, usedforsecurity=False).hexdigest()
+    return f"{cause[:13]}-8{digest[:3]}-{_VARIANT[digest[3]]}{digest[4:7]}-{digest[7:19]}"
+
+
+_WITH_TIME = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _NAMESPACE = NAMESPACE.bytes
 
