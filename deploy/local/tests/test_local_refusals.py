@@ -49,6 +49,8 @@ def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> 
         ("PORT", "70000", "PORT"),
         ("KAFKA", "somewhere", "KAFKA"),
         ("KAFKA", "host:9092", "KAFKA_ADMIN_USER"),
+        ("KAFKA_ADMIN_SECRET_FILE", "/nowhere", "KAFKA_ADMIN_SECRET_FILE: no file /nowhere"),
+        ("DATABASE_SECRET_FILE", "/", "DATABASE_SECRET_FILE: no file / that can be read"),
         ("DATABASE", "mysql://x", "DATABASE"),
         ("DEMO", "perhaps", "DEMO"),
         ("VICINATO_SMPT_HOST", "x", "VICINATO_SMPT_HOST"),

@@ -89,10 +89,10 @@ class Settings(BaseSettings):
             raise ValueError("must be sqlite, postgres or postgresql://…")
         return value
 
-    @field_validator("database_secret_file", "sign_in_file")
+    @field_validator("database_secret_file", "sign_in_file", "kafka_admin_secret_file")
     @classmethod
     def _can_be_read(cls, value: Path | None) -> Path | None:
-        if value is not None and not os.access(value, os.R_OK):
+        if value is not None and not (os.access(value, os.R_OK) and value.is_file()):
             raise ValueError(f"no file {value} that can be read")
         return value
 
@@ -103,8 +103,6 @@ class Settings(BaseSettings):
                 "KAFKA=host:port also needs KAFKA_ADMIN_USER and KAFKA_ADMIN_SECRET_FILE,"
                 " to make topics, users and rights there"
             )
-        if self.kafka_admin_secret_file and not self.kafka_admin_secret_file.is_file():
-            raise ValueError(f"KAFKA_ADMIN_SECRET_FILE: no file {self.kafka_admin_secret_file}")
         return self
 
     @property
