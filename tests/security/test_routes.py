@@ -1,5 +1,5 @@
 """Every route of every service asks who it is and what role: the routes are read from the
-applications, the rules from ``routes.rules``. What belongs to whom is in ``test_whose.py``."""
+applications, the rules from ``routes.rules``. What belongs to whom is in ``test_two_roles.py``."""
 
 from __future__ import annotations
 
