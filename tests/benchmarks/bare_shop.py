@@ -3,23 +3,26 @@
 FastAPI on uvicorn with uvloop and httptools, with the collector and the turns of threads set as in
 our services; a pydantic body; nobody is asked who they are, nothing is checked, logged or counted.
 The rows are those of a sale of ours, value by value (sale, line, movement, stock, two events in the
-outbox, chained to the last of their key), written by hand-made SQL on the bare driver, one
-transaction for each sale, in one writer thread on SQLite and in two on PostgreSQL, there in a
-pipeline. What must be asked for them is asked: the product, and whose the card is.
+outbox, chained to the last of their key), written by hand-made SQL on the bare driver. On SQLite
+all sales that wait go into one transaction of one writer thread; on PostgreSQL each is a
+transaction, in a pipeline, of one of two. What must be asked for them is asked: the product, and
+whose the card is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg
@@ -82,7 +85,7 @@ _OUTBOX = "id, topic, key, previous, cause, type, headers, body, at"
 
 _IDS = SystemIds(SystemClock())
 
-Write = Callable[[str, SaleIn], SaleOut]
+Write = Callable[[str, SaleIn], Awaitable[SaleOut]]
 
 
 class _Rows:
@@ -208,33 +211,79 @@ def _sqlite(path: str) -> Write:
 
     def write(till: str, sale: SaleIn) -> SaleOut:
         product_id = sale.lines[0].product_id
+        product = execute(
+            "SELECT name, category, price_cents, on_hand FROM product WHERE id = ?",
+            (product_id,),
+        ).fetchone()
+        card = execute(_CARD.format("?"), (sale.card.number,)).fetchone()
+        rows = _Rows(till, sale, product, card, moment, json_text)
+        execute(f"INSERT INTO sale ({_SALE}) VALUES ({marks(_SALE)})", rows.sale)
+        execute(f"INSERT INTO sale_line ({_LINE}) VALUES ({marks(_LINE)})", rows.line)
+        execute(f"INSERT INTO movement ({_MOVEMENT}) VALUES ({marks(_MOVEMENT)})", rows.movement)
+        execute("UPDATE product SET on_hand = ? WHERE id = ?", (rows.left, product_id))
+        for event in rows.events:
+            execute(insert_event, event)
+        return rows.out
+
+    def write_all(sales: Sequence[tuple[str, SaleIn]]) -> list[SaleOut]:
         execute("BEGIN IMMEDIATE")
         try:
-            product = execute(
-                "SELECT name, category, price_cents, on_hand FROM product WHERE id = ?",
-                (product_id,),
-            ).fetchone()
-            card = execute(_CARD.format("?"), (sale.card.number,)).fetchone()
-            rows = _Rows(till, sale, product, card, moment, json_text)
-            execute(f"INSERT INTO sale ({_SALE}) VALUES ({marks(_SALE)})", rows.sale)
-            execute(f"INSERT INTO sale_line ({_LINE}) VALUES ({marks(_LINE)})", rows.line)
-            execute(
-                f"INSERT INTO movement ({_MOVEMENT}) VALUES ({marks(_MOVEMENT)})", rows.movement
-            )
-            execute("UPDATE product SET on_hand = ? WHERE id = ?", (rows.left, product_id))
-            for event in rows.events:
-                execute(insert_event, event)
+            written = [write(till, sale) for till, sale in sales]
             execute("COMMIT")
         except BaseException:
             execute("ROLLBACK")
             raise
-        return rows.out
+        return written
 
-    return write
+    return Together(write_all).write
+
+
+class Together:
+    """Sales that wait at the same moment go into one transaction of one thread, and are answered
+    when it is on the disk. Where one cannot be written, each is tried by itself."""
+
+    def __init__(self, write_all: Callable[[Sequence[tuple[str, SaleIn]]], list[SaleOut]]) -> None:
+        self._write_all = write_all
+        self._waiting: SimpleQueue[tuple[tuple[str, SaleIn], asyncio.Future[SaleOut]]]
+        self._waiting = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    async def write(self, till: str, sale: SaleIn) -> SaleOut:
+        future: asyncio.Future[SaleOut] = asyncio.get_running_loop().create_future()
+        self._waiting.put(((till, sale), future))
+        return await future
+
+    def _run(self) -> None:
+        while True:
+            served = [self._waiting.get()]
+            with contextlib.suppress(Empty):
+                while True:
+                    served.append(self._waiting.get_nowait())
+            told = self._written([sale for sale, _ in served])
+            futures = [future for _, future in served]
+            futures[0].get_loop().call_soon_threadsafe(_tell, futures, told)
+
+    def _written(self, sales: Sequence[tuple[str, SaleIn]]) -> list[SaleOut | Exception]:
+        try:
+            return [*self._write_all(sales)]
+        except Exception as error:
+            if len(sales) == 1:
+                return [error]
+            return [told for sale in sales for told in self._written([sale])]
+
+
+def _tell(futures: list[asyncio.Future[SaleOut]], told: list[SaleOut | Exception]) -> None:
+    for future, one in zip(futures, told, strict=True):
+        if future.done():
+            continue  # who asked went away
+        if isinstance(one, Exception):
+            future.set_exception(one)
+        else:
+            future.set_result(one)
 
 
 def _postgresql(url: str) -> Write:
-    local = threading.local()
+    local, writers = threading.local(), ThreadPoolExecutor(2)
 
     def marks(columns: str) -> str:
         return ", ".join(["%s"] * (columns.count(",") + 1))
@@ -267,21 +316,28 @@ def _postgresql(url: str) -> Write:
                 execute(insert_event, event)
         return rows.out
 
-    return write
+    async def write_in_a_thread(till: str, sale: SaleIn) -> SaleOut:
+        return await asyncio.get_running_loop().run_in_executor(writers, write, till, sale)
+
+    return write_in_a_thread
+
+
+def writer(url: str) -> Write:
+    """What keeps a sale, by its engine."""
+    address = sa.make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return _sqlite(str(address.database))
+    return _postgresql(url)
 
 
 def build(url: str) -> FastAPI:
     """The application."""
-    address = sa.make_url(url)
-    if address.get_backend_name() == "sqlite":
-        write, writers = _sqlite(str(address.database)), ThreadPoolExecutor(1)
-    else:
-        write, writers = _postgresql(url), ThreadPoolExecutor(2)
+    write = writer(url)
     app = FastAPI(openapi_url=None)
 
     @app.post("/shop/api/tills/{till_id}/sales", status_code=201)
     async def sell(till_id: str, body: SaleIn) -> SaleOut:
-        return await asyncio.get_running_loop().run_in_executor(writers, write, till_id, body)
+        return await write(till_id, body)
 
     @app.get("/readyz")
     async def ready() -> dict[str, str]:

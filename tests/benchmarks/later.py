@@ -2,8 +2,8 @@
 
 Empty stores and grown ones take turns: sales answered and points visible at 50 sales/s (a), events
 applied per second (b), sales per second over HTTP (d), of households drawn from all that a store
-has. By default the grown ones have a tenth of 100,000 households, 5,000,000 ledger entries and
-1,000,000 past sales; `SCALE=10` is all of it.
+has; each has a broker of its own. By default the grown ones have a tenth of 100,000 households,
+5,000,000 ledger entries and 1,000,000 past sales; `SCALE=10` is all of it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 Eight tills send their next sale as soon as the last was answered, over connections that stay open.
 Ours is the shop as it runs, with everything that a request goes through (sign-in, checks, metrics,
 log lines, errors), once without a bus, which is the same work as the baseline's and the target, and
-once with relay and broker busy on the same cores. The baseline is `benchmarks.bare_shop`. On SQLite
-both once more on a disk that takes 5 ms more for each fsync, as that of an old PC does.
+once with a relay and a broker of its own busy on the same cores, which the baseline does without.
+The baseline is `benchmarks.bare_shop`: what its tills wait for together shares a commit on SQLite,
+as with ours. There both once more on a disk that takes 5 ms more for each fsync, as that of an old
+PC does.
 """
 
 from __future__ import annotations

@@ -11,13 +11,15 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import facts, figures, grown, machine, report, slow_disk, till
+from benchmarks import bare_shop, facts, figures, grown, machine, report, slow_disk, till
 from cards.app import SERVICE as CARDS
 from messaging import Service
 from runtime import migrations
@@ -165,6 +167,51 @@ def test_a_disk_that_is_not_slower_is_left_out(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(slow_disk.NoSlowDisk, match=reason):
         slow_disk.variables(tmp_path)
+
+
+def bare_sale(product: str = facts.product(1)) -> bare_shop.SaleIn:
+    return bare_shop.SaleIn(
+        id=str(uuid.uuid4()),
+        card=bare_shop.Card(number=facts.card_number(1)),
+        lines=[bare_shop.Line(product_id=product, quantity=1)],
+        payments=[bare_shop.Payment(method="cash", amount_cents=350)],
+    )
+
+
+async def test_the_bare_shop_loses_only_the_sale_that_it_cannot_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    migrations.upgrade(url, SHOP.package, SHOP.metadata)
+    facts.into(url, lambda store: facts.fill_shop(store, 2))
+    sales = [bare_sale(), bare_sale(), bare_sale("of nobody"), bare_sale()]
+    write = bare_shop.writer(url)
+    answers = await asyncio.gather(
+        *(write(facts.TILL, sale) for sale in sales), return_exceptions=True
+    )
+    kept = [one.id for one in answers if isinstance(one, bare_shop.SaleOut)]
+    assert kept == [sale.id for sale in sales if sale.lines[0].product_id != "of nobody"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        assert connection.execute("SELECT id FROM sale ORDER BY rowid").fetchall() == [
+            (one,) for one in kept
+        ]
+
+
+async def test_sales_of_the_bare_shop_that_wait_together_share_a_commit() -> None:
+    began, go_on = threading.Event(), threading.Event()
+    shared: list[int] = []
+
+    def write_all(sales: Sequence[tuple[str, bare_shop.SaleIn]]) -> list[bare_shop.SaleOut]:
+        shared.append(len(sales))
+        began.set()
+        go_on.wait(10)
+        return [bare_shop.SaleOut.model_construct(id=sale.id) for _, sale in sales]
+
+    together = bare_shop.Together(write_all)
+    first = asyncio.create_task(together.write(facts.TILL, bare_sale()))
+    await asyncio.to_thread(began.wait, 10)
+    others = [asyncio.create_task(together.write(facts.TILL, bare_sale())) for _ in range(8)]
+    asyncio.get_running_loop().call_soon(go_on.set)  # behind those that wait by then
+    await asyncio.gather(first, *others)
+    assert shared == [1, 8]
 
 
 @pytest.mark.parametrize(
