@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from cards import store as cards_store
 from cards.app import SERVICE as CARDS
 from contracts import Event
 from contracts.cards import CreditReason, HouseholdRegistered, PointsCredited, PointsMoved
-from contracts.shop import SaleCompleted, SaleLine
+from contracts.shop import SaleCompleted, SaleLine, SaleRefunded
 from messaging import Service, rebuild
 from messaging.bus import Bus
 from messaging.envelope import Record, body_of, headers_for, wire_headers
@@ -38,6 +38,8 @@ PER_EURO = 1
 VALID_DAYS = 365
 PRODUCTS = 200
 AT_ONCE = 2_000
+REFUNDED_BEHIND = 50
+"""Sales between a sale and its first refund, and from there to its second."""
 
 Message = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 
@@ -200,20 +202,28 @@ def into(url: str, fill: Callable[[Store], None]) -> None:
         store.close_now()
 
 
+_SETTLED = "SELECT coalesce(sum(record_offset + 1), 0) FROM place WHERE side = 'in' AND topic IN "
+_OF_THE_SHOP = "('shop.events')"
+_WITH_ITS_OWN = "('shop.events', 'cards.events')"
+
+
 def settled(url: str, *, own: bool = False) -> int:
     """How many records of the shop a store of cards has settled, by its places; with ``own`` also
     those that it told itself, which its timeline shows as well."""
     address = sa.make_url(url)
-    query = "SELECT coalesce(sum(record_offset + 1), 0) FROM place WHERE side = 'in'"
-    query += (
-        " AND topic IN ('shop.events', 'cards.events')" if own else " AND topic = 'shop.events'"
-    )
     if address.get_backend_name() == "sqlite":
+        query = _SETTLED + (_WITH_ITS_OWN if own else _OF_THE_SHOP)
         with contextlib.closing(sqlite3.connect(str(address.database), timeout=10)) as reader:
             return int(reader.execute(query).fetchone()[0])
     with psycopg.connect(url) as server:
-        found = server.execute(query).fetchone()
-        return int(found[0]) if found else 0
+        return settled_on(server, own=own)
+
+
+def settled_on(server: psycopg.Connection[tuple[Any, ...]], *, own: bool = False) -> int:
+    """`settled` of a PostgreSQL to which there is a connection."""
+    query = _SETTLED + (_WITH_ITS_OWN if own else _OF_THE_SHOP)
+    found = server.execute(query).fetchone()
+    return int(found[0]) if found else 0
 
 
 def sales(count: int, households: int, seed: int = 1) -> Iterable[SaleCompleted]:
@@ -229,16 +239,57 @@ def sales(count: int, households: int, seed: int = 1) -> Iterable[SaleCompleted]
             card_id="card",
             total_cents=350,
             money_cents=350,
-            lines=(
-                SaleLine(
-                    product_id=product(n % PRODUCTS),
-                    category="food",
-                    quantity=1,
-                    amount_cents=350,
-                ),
-            ),
+            lines=(_line(n, 350),),
             sold_at=now + timedelta(milliseconds=n),
         )
+
+
+def sales_with_refunds(count: int, households: int, seed: int = 1) -> Iterator[Event]:
+    """Three facts of each of `count` sales, some time behind each other: a sale of 5 to 9 €, then
+    1 € and 2 € of it given back. Each moves other points, so that their order shows."""
+    dice = random.Random(seed)
+    now = SystemClock().now()
+    for n in range(count + 2 * REFUNDED_BEHIND):
+        if n < count:
+            yield _sale(f"sale-{seed}-{n}", household(dice.randrange(households)), n, now)
+        for part, cents in ((1, 100), (2, 200)):
+            sold = n - part * REFUNDED_BEHIND
+            if 0 <= sold < count:
+                yield _refund(f"sale-{seed}-{sold}", part, cents, now + timedelta(hours=1))
+
+
+def _sale(sale_id: str, of: str, number: int, now: datetime) -> SaleCompleted:
+    cents = 500 + 100 * (number % 5)
+    return SaleCompleted(
+        sale_id=sale_id,
+        centre_id=CENTRE,
+        till_id=TILL,
+        household_id=of,
+        card_id="card",
+        total_cents=cents,
+        money_cents=cents,
+        lines=(_line(number, cents),),
+        sold_at=now,
+    )
+
+
+def _refund(sale_id: str, part: int, cents: int, now: datetime) -> SaleRefunded:
+    return SaleRefunded(
+        sale_id=sale_id,
+        refund_id=f"refund-{part}-{sale_id}",
+        centre_id=CENTRE,
+        till_id=TILL,
+        total_cents=cents,
+        money_cents=cents,
+        lines=(_line(part, cents),),
+        refunded_at=now,
+    )
+
+
+def _line(number: int, cents: int) -> SaleLine:
+    return SaleLine(
+        product_id=product(number % PRODUCTS), category="food", quantity=1, amount_cents=cents
+    )
 
 
 def registrations(households: int) -> Iterable[HouseholdRegistered]:

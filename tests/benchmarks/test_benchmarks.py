@@ -19,8 +19,20 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import bare_shop, facts, figures, grown, machine, report, slow_disk, till
+from benchmarks import (
+    bare_shop,
+    facts,
+    figures,
+    grown,
+    in_order,
+    machine,
+    replicas,
+    report,
+    slow_disk,
+    till,
+)
 from cards.app import SERVICE as CARDS
+from contracts.shop import SaleCompleted, SaleRefunded
 from messaging import Service
 from runtime import migrations
 from runtime.store import Store
@@ -71,6 +83,58 @@ async def test_a_sale_that_never_becomes_visible_ends_the_run(
         with till.Watch(f"sqlite:///{file}") as watch, pytest.raises(RuntimeError) as ended:
             await till.sell(port, 200, 0.1, households=10, watch=watch, warm_up=0.0)
     assert "never became visible" in str(ended.value)
+
+
+LOG = [("bread", "sold"), ("soap", "sold too"), ("bread", "refunded"), ("bread", "refunded too")]
+
+
+def test_effects_have_the_order_of_their_facts_key_by_key() -> None:
+    in_order.effects(LOG, ["sold too", "sold", "refunded", "refunded too"])
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [
+        ["sold", "sold too", "refunded too", "refunded"],
+        ["sold", "sold too", "refunded", "refunded too", "sold too"],
+        ["sold", "sold too", "refunded"],
+        ["sold", "sold too", "refunded", "refunded too", "of another"],
+    ],
+    ids=["out of order", "twice", "lost", "of no fact"],
+)
+def test_effects_of_other_facts_or_in_another_order_are_found(causes: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="the effects are those of"):
+        in_order.effects(LOG, causes)
+
+
+def test_a_chain_that_is_broken_or_told_twice_is_found() -> None:
+    whole = [("bread", "1", None), ("soap", "2", None), ("bread", "3", "1")]
+    assert in_order.chain(whole) == 3
+    for broken in (whole[1:], [*whole, whole[-1]], [whole[2], whole[0]]):
+        with pytest.raises(RuntimeError, match="is behind"):
+            in_order.chain(broken)
+
+
+def test_points_follow_from_those_before() -> None:
+    in_order.balances([("rossi", 5, 5), ("verdi", 3, 3), ("rossi", -2, 3)])
+    with pytest.raises(RuntimeError, match="3 points instead of 8"):
+        in_order.balances([("rossi", 5, 5), ("rossi", 3, 3)])
+
+
+def test_every_fact_of_a_sale_moves_other_points() -> None:
+    facts_of: dict[str, list[int]] = {}
+    for event in facts.sales_with_refunds(120, 10):
+        assert isinstance(event, SaleCompleted | SaleRefunded)
+        facts_of.setdefault(event.sale_id, []).append(event.money_cents)
+    assert len(facts_of) == 120
+    assert all(cents[1:] == [100, 200] for cents in facts_of.values())
+    assert {cents[0] for cents in facts_of.values()} == {500, 600, 700, 800, 900}
+
+
+def test_the_oldest_waits_since_it_was_there() -> None:
+    looks = [(0.5, 0), (1.5, 0), (2.5, 1), (3.5, 4)]
+    applied = replicas.Applied("", seen=looks)
+    assert list(applied.oldest_waited([1.0, 2.25, 3.0, 4.0])) == [0.5, 0.25, 0.0]
 
 
 def test_the_page_says_how_it_is_taken_and_what_was_not_reached() -> None:

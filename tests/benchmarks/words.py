@@ -117,7 +117,9 @@ BOUNDS: dict[str, str] = {
     "g": (
         "Two cores, which one replica, the database and the broker fill already: more replicas "
         "here only show that coordination costs little and that nothing is lost, twice or out of "
-        "order."
+        "order. When the last of a burst was applied a third of what it told had been sent and "
+        "read again; facts that come steadily carry that along, so half of the rate of a burst is "
+        "more than half of what can go on."
     ),
     "h": (
         "A consumer on SQLite: of the 110 µs that an event cost more in a store of 3 GB when it "
