@@ -108,11 +108,11 @@ BOUNDS: dict[str, str] = {
         "of tables and swapped in together: what was seen and what is to be looked up is asked "
         "once for each event, not once for each read model, which was half of the time. Python's "
         "garbage collector was a seventh, looking at the same batch of events again and again; it "
-        "waits for 20,000 new objects now. The swap changes names "
-        "alone: on SQLite, where it made the indexes and dropped the old tables, it held a store "
-        "of 2,500,000 timeline rows for some ten seconds. Deeper read-ahead was slower, "
-        "larger batches keep others from the event loop. The time for a million is multiplied "
-        "from this run's length, with what is the same for any length."
+        "waits for 20,000 new objects now. The swap changes names alone: on SQLite, where it made "
+        "the indexes and dropped the old tables, it held a store of 2,500,000 timeline rows for "
+        "some ten seconds. Deeper read-ahead was slower, larger batches keep others from the event "
+        "loop. What is the same for any length of the log is multiplied as well where the time for "
+        "a million is."
     ),
     "g": (
         "Two cores, which one replica, the database and the broker fill already: more replicas "
