@@ -64,17 +64,21 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(serve.SWITCH)  # as services have it, for what runs in this process
     broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:
-        said = {letter: _module(letter).__doc__ or "" for letter in PARTS}
         before = report.standing(PAGE.read_text("utf-8")) if PAGE.exists() else {}
-        PAGE.write_text(report.page(_known(), said, before), encoding="utf-8")
+        PAGE.write_text(report.page(_known(), said(), before), encoding="utf-8")
         sys.stdout.write(f"{PAGE} is written.\n")
     return 1 if broken else 0
 
 
+def said() -> dict[str, str]:
+    """How each part is taken, in its own words."""
+    return {letter: _module(letter).__doc__ or "" for letter in PARTS}
+
+
 def _part(letter: str, scale: float | None, rounds: int) -> bool:
     module = _module(letter)
-    said = (module.__doc__ or "").strip().splitlines()[0]
-    sys.stdout.write(f"{said}\n")
+    title = (module.__doc__ or "").strip().splitlines()[0]
+    sys.stdout.write(f"{title}\n")
     sys.stdout.flush()
     begun, stolen, load = time.monotonic(), machine.steal(), os.getloadavg()[0]
     broke = ""

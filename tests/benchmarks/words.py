@@ -100,6 +100,15 @@ BOUNDS: dict[str, str] = {
         "half of the writer's time. The last gave a quarter to a third more sales; before it 2.8 "
         "ms of processor were left for one, of 17 at first."
     ),
+    "e": (
+        "Half of the idle memory is the six services': they are forked from one process that has "
+        "loaded what they share, and pages that nobody wrote to since count once among them. A "
+        "quarter is the broker's, an eighth each that of the supervisor and of the front door, "
+        "which are programs of their own. Under sales every service takes some megabytes more, "
+        "those that do the work twice as much. A consumer that applies a long log takes some 40 MB "
+        "more for what was fetched ahead and its batches, and gives part of it back, so that the "
+        "line through a short log may go down."
+    ),
     "f": (
         "Processor time of one process, record by record, while the next records are fetched and "
         "decoded: fetching in the client library 20 µs, decoding 20 µs (a third of it the check of "
