@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import messaging.rebuild
 from messaging import Projection
-from messaging.envelope import Record, decode
+from messaging.envelope import Item, Record, decode
+from messaging.outcome import Partition
 from messaging.rebuild import NEARER, Progress, Rebuild, TakenOver
 from messaging.tables import inbox, place, projection
 from messaging.testing import Bench
@@ -111,6 +113,65 @@ async def test_it_ends_while_traffic_goes_on(bench: Bench, clock: FixedClock, pa
     assert len(tried) == (3 if pauses else NEARER + 1)
     assert bool(read_while_holding) is not pauses
     bench.rebuild_equals()
+
+
+async def test_little_is_left_for_the_transaction_of_the_swap(
+    bench: Bench, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much the live side has passed since: the store is let go while that is filled in."""
+    monkeypatch.setattr(messaging.rebuild, "NEAR", 2)
+    bench.deliver(created(clock, "0"))
+    work = await begun(bench)
+    finish, fill = work._finish, work._filler.fill
+    holding: list[bool] = []
+    at_once: list[int] = []
+
+    def in_the_transaction(connection: sa.Connection, **what: Any) -> bool:
+        holding.append(True)
+        try:
+            return finish(connection, **what)
+        finally:
+            holding.clear()
+
+    def counted(connection: sa.Connection, items: Sequence[Item]) -> None:
+        if holding:
+            at_once.append(len(items))
+        fill(connection, items)
+
+    look = work._look
+
+    async def looked(there: dict[Partition, int]) -> list[Partition]:
+        found = await look(there)
+        if bench.log[-1].offset < 5:
+            bench.deliver(*(created(clock, str(n)) for n in range(1, 8)), twice=False)
+        return found
+
+    work._finish = in_the_transaction  # type: ignore[method-assign]
+    work._filler.fill = counted  # type: ignore[method-assign]
+    work._look = looked  # type: ignore[assignment, method-assign]
+    assert await work.round()
+    assert titles(bench) == {"a": "01234567"}
+    assert at_once == [0]
+    bench.rebuild_equals()
+
+
+async def test_what_an_earlier_build_has_begun_without_indexes_is_swapped_in(
+    bench: Bench, clock: FixedClock
+) -> None:
+    bench.deliver(created(clock, "1"))
+    before = schema(bench)
+    await begun(bench)
+
+    def without(connection: sa.Connection) -> None:
+        for index in sa.inspect(connection).get_indexes("lines_rebuild"):
+            connection.execute(sa.text(f'DROP INDEX "{index["name"]}"'))
+
+    if bench.store.dialect == "sqlite":
+        bench.store.write_now(without)
+    bench.deliver(created(clock, "2"))
+    assert await (await begun(bench)).round()
+    assert titles(bench) == {"a": "12"}
+    assert schema(bench) == before
 
 
 async def test_what_is_tried_again_meanwhile_has_its_effect(

@@ -6,23 +6,25 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 import messaging.rebuild
-from messaging import Projection
+import messaging.rebuilds
+from messaging import Projection, put_away
 from messaging.engine import Engine
 from messaging.envelope import Item, Record
 from messaging.filling import Filler
-from messaging.put_away import put_away
 from messaging.rebuild import Progress, rebuild
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.failures import is_transient
 from runtime.ids import SequenceIds
 from runtime.settings import Settings
+from runtime.store import Store
 from runtime.testing import eventually_async
 
 from .rebuilding import (
@@ -216,7 +218,7 @@ async def test_what_a_killed_process_had_put_away_goes_at_the_next_start(
 
     def leave(connection: sa.Connection) -> None:
         connection.execute(sa.text("CREATE TABLE left_over (id INT PRIMARY KEY)"))
-        put_away(connection, "left_over")
+        put_away.put_away(connection, "left_over")
 
     before = await bench.store.read(tables)
     await bench.store.write(leave)
@@ -226,6 +228,36 @@ async def test_what_a_killed_process_had_put_away_goes_at_the_next_start(
     await engine.rebuilds.what_must(BenchBus(bench))  # type: ignore[arg-type]
     assert await bench.store.read(tables) == before
     await engine.stop()
+
+
+async def test_what_could_not_be_emptied_is_emptied_later(
+    bench: Bench,
+    store_url: str,
+    clock: FixedClock,
+    ids: SequenceIds,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rebuild doubles its tables, so the disk may be full in that moment."""
+    bench.deliver(created(clock, "1"))
+    before = await bench.store.read(lambda c: sorted(sa.inspect(c).get_table_names()))
+    tried: list[bool] = []
+
+    async def empty(store: Store) -> None:
+        tried.append(True)
+        if len(tried) == 1:
+            raise sa.exc.OperationalError("DELETE", {}, Exception("database or disk is full"))
+        await put_away.empty(store)
+
+    monkeypatch.setattr(messaging.rebuilds, "put_away", SimpleNamespace(empty=empty))
+    engine = Engine(
+        SERVICE, bench.store, Settings(service="network", database_url=store_url), clock, ids
+    )
+    engine.bus = BenchBus(bench)  # type: ignore[assignment]
+    engine.rebuilds.begin("lines", engine.bus)
+    await eventually_async(lambda: len(tried) == 2, within=20, why="it is tried again")
+    await engine.stop()
+    assert titles(bench) == {"a": "1"}
+    assert await bench.store.read(lambda c: sorted(sa.inspect(c).get_table_names())) == before
 
 
 async def test_a_swap_gives_way_to_a_reader_and_keeps_nobody_waiting(

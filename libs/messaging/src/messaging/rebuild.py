@@ -21,7 +21,6 @@ from functools import partial
 import sqlalchemy as sa
 
 from contracts import COMPACTED
-from messaging import put_away
 from messaging.envelope import Item
 from messaging.filling import (
     Filler,
@@ -42,12 +41,13 @@ GIVE_UP = 5
 """Tries of a rebuild that fails by its own fault; one that waits for bus or store never ends."""
 
 NEAR = 250
-"""Records that are left for the transaction of the swap, which holds the store for some 20 ms."""
+"""Records that the live side has passed and that are left for the transaction of the swap, at most:
+it holds the store for some 20 ms."""
 
 NEARER = 5
-"""How often what the live side has passed since is read before the transaction of the swap, which
-is then done with what it has read and lets the store go meanwhile. Where traffic never pauses some
-has always come since, and that transaction reads it itself, the last time."""
+"""How often what the live side has passed since is read and filled in before the transaction of the
+swap, which lets the store go meanwhile. Where traffic never pauses some has always come since, and
+that transaction reads it itself, the last time."""
 
 MOST = 20_000
 """Records that are read into memory, some 30 MB: what the live side has not passed yet. Some of it
@@ -122,7 +122,6 @@ async def rebuild(
     await store.write(work.begin)
     while not await work.round():  # noqa: ASYNC110 - the live side may be in another process
         await asyncio.sleep(WAIT)
-    await put_away.empty(store)
 
 
 def live_places(
@@ -189,13 +188,11 @@ class Rebuild:
         if await self._look(ends) or behind > MOST:
             return False
         live = await self._store.read(partial(live_places, topics=self.topics))
-        passed = [item for item in tail if _has_passed(live, item)]
-        await fill_with(self._store, self._filler, passed, write=self._own)
         last = self._filler.reached | {name: place_of(item) for name, item in _by_partition(tail)}
-        tail = [item for item in tail if not _has_passed(live, item)]
+        tail = await self._fill_what_is_passed(live, tail)
         try:
             swapped = await self._swap(tail, ends, last)
-        except (TimeoutError, AnotherLog):
+        except (TimeoutError, AnotherLog, Passed):
             return False
         if swapped:
             for progress in self._left.values():
@@ -212,8 +209,8 @@ class Rebuild:
                 return await self._store.write(partial(self._finish, tail=tail, ends=ends))
             except Passed as passed:
                 found = await self._passed(passed.live, ends, last)
-                tail += found
                 last |= {name: place_of(item) for name, item in _by_partition(found)}
+                tail = await self._fill_what_is_passed(passed.live, [*tail, *found])
         loop = asyncio.get_running_loop()
 
         def more(live: Mapping[Partition, Place]) -> list[Item]:
@@ -224,6 +221,14 @@ class Rebuild:
                 reading.cancel()
 
         return await self._store.write(partial(self._finish, tail=tail, ends=ends, more=more))
+
+    async def _fill_what_is_passed(
+        self, live: Mapping[Partition, Place], items: list[Item]
+    ) -> list[Item]:
+        """Fill with what the live side has passed; gives the rest."""
+        passed = [item for item in items if _has_passed(live, item)]
+        await fill_with(self._store, self._filler, passed, write=self._own)
+        return [item for item in items if not _has_passed(live, item)]
 
     async def _look(self, there: Mapping[Partition, int]) -> list[Partition]:
         """Begin again in the logs that are not those that were read from: which these are."""
@@ -266,6 +271,8 @@ class Rebuild:
             for name, at in live.items()
             if name in there and begin[name] <= at.offset < there[name]
         }
+        if not further:
+            return []
         ends |= further
         starts = {name: last[name].offset if name in last else begin[name] for name in further}
         found = await self._read(starts, further)
@@ -326,7 +333,8 @@ class Rebuild:
         what lies behind them and was settled before the log was read again. Then the swap.
 
         Raises:
-            Passed: they are behind what was read, and nobody gives `more`.
+            Passed: they are behind what was read, and nobody gives `more`; or it is too much that
+                they have passed.
         """
         self._check_owner(connection)
         live = live_places(connection, self.topics, lock=True)
@@ -334,12 +342,12 @@ class Rebuild:
             if more is None:
                 raise Passed(live)
             tail = [*tail, *more(live)]
+        if sum(_has_passed(live, item) for item in tail) > NEAR:
+            raise Passed(live)
         if not all(self._agrees(name, live.get(name), tail) for name, end in ends.items() if end):
             return False
         settled = recorded(connection, inbox.c.event_id, [i.id for i in tail])
         due = [i for i in tail if _has_passed(live, i) or i.id in settled]
-        if len(due) > NEAR + len(settled):
-            return False
         self._filler.fill(connection, due)
         self._filler.finish(connection)
         swap(connection, self._shadow, self._left)

@@ -19,7 +19,7 @@ from messaging.outcome import live_projections
 from messaging.reactions import Projection
 from messaging.rebuild import Progress, TakenOver
 from messaging.service import Service
-from runtime.failures import is_transient
+from runtime.failures import StoreClosed, is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import N_, NotFound, Refusal
@@ -84,7 +84,7 @@ class Rebuilds:
     async def what_must(self, bus: Bus) -> None:
         """Build what this build of the service wants anew, or what was broken; until it is done.
         What an earlier process has put away and left goes first."""
-        await put_away.empty(self._store)
+        await self._empty()
         live = await self._store.read(partial(live_projections, service=self._service))
         wanted: dict[Projection, Progress] = {}
         for read_model in self._service.all_projections:
@@ -102,6 +102,22 @@ class Rebuilds:
         for read_model, progress in wanted.items():
             if not progress.done:
                 await self._build(bus, {read_model: progress})
+        await self._empty()
+
+    async def _empty(self) -> None:
+        """Until nothing of what was put away is left: it may be of people who are erased later."""
+        failures = 0
+        while True:
+            try:
+                await put_away.empty(self._store)
+            except StoreClosed:
+                return
+            except Exception as error:
+                failures += 1
+                log.warning("projection.leftover_waits", error=error)
+                await asyncio.sleep(min(60.0, float(failures)))
+            else:
+                return
 
     async def _build(self, bus: Bus, wanted: Mapping[Projection, Progress]) -> None:
         """Until they are done, others do it, or it is in vain. Several are tried together until

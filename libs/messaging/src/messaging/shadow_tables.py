@@ -54,7 +54,7 @@ class Shadow:
         self.create(connection)
 
     def create(self, connection: sa.Connection) -> None:
-        """Make the tables that are not there."""
+        """Make the tables that are not there, and what an earlier build has left out of them."""
         if connection.dialect.name == "postgresql":
             # Names of unique constraints are of the whole schema there.
             for table in self.tables.values():
@@ -62,6 +62,9 @@ class Shadow:
                     if isinstance(constraint, sa.UniqueConstraint) and constraint.name:
                         constraint.name = _other_name(str(constraint.name), table.name)
         self.metadata.create_all(connection)
+        for table in self.tables.values():
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
 
     def drop(self, connection: sa.Connection) -> None:
         """Away with the tables and the places."""
