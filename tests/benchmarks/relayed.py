@@ -6,9 +6,9 @@ The outbox holds sales, written before. The same rows are taken to a topic like 
 * **a bare producer**: `aiokafka` with the same settings, from rows in memory, sent one by one in
   order as its documentation shows it, nothing read and nothing marked; and, for comparison, one
   that fills its batches itself, as the relay does;
-* **faststream-outbox** on the same PostgreSQL, body and headers as they are, relayed by its own
-  decorator's way to the same Kafka: once with one worker, which keeps the order as we do, and once
-  with many, as fast as it goes.
+* **faststream-outbox** on the same PostgreSQL, body and headers as they are, relayed to the same
+  Kafka by the decorators that it documents: once with one worker, which keeps the order as we do,
+  and once with many, as fast as it goes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks import facts
-from benchmarks.figures import Figure, ratio
+from benchmarks.figures import Figure, left_out, ratio
 from benchmarks.place import Place, as_if_begun
 from messaging import marks
 from messaging.bus import Bus
@@ -77,7 +77,7 @@ async def _rivals(place: Place, store: Store, bus: Bus, count: int) -> list[Figu
     try:
         from benchmarks.rival import rival
     except ImportError:
-        return [Figure("of faststream-outbox: it is not installed here", float("nan"), "x")]
+        return [left_out("postgresql: of faststream-outbox", "it is not installed here")]
     ordered, fast = [], []
     few = max(500, count // RIVALS_SHARE)
     url = place.new_store(SERVICE, "postgresql")

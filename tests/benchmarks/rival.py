@@ -1,7 +1,8 @@
 """`faststream-outbox`, set up as its documentation says for speed; the rival of (c).
 
-asyncpg (so that it is woken by NOTIFY), large fetches, rows deleted in batches, the handler does
-nothing but publish to Kafka and wait for the acknowledgement.
+asyncpg (so that it is woken by NOTIFY), large fetches, rows deleted in batches, relayed to Kafka by
+the decorators that it documents, which were as fast as publishing by hand or faster. A worker takes
+its next row when the one before is acknowledged: rows count when they are taken.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import warnings
 from typing import Any
 
 import sqlalchemy as sa
-from faststream.kafka import KafkaBroker
+from faststream.kafka import KafkaBroker, KafkaResponse
 from faststream.security import SASLScram512
 from faststream_outbox import OutboxBroker, make_outbox_table
 from faststream_outbox.annotations import OutboxMessage
@@ -43,6 +44,7 @@ async def rival(url: str, bus: Bus, count: int, *, workers: int) -> float:
         times: list[float] = []
         done = asyncio.Event()
 
+        @kafka.publisher(TOPIC)
         @broker.subscriber(
             "sales",
             max_workers=workers,
@@ -51,16 +53,15 @@ async def rival(url: str, bus: Bus, count: int, *, workers: int) -> float:
             max_fetch_interval=0.1,
             terminal_flush_batch_size=100,
         )
-        async def relay(message: OutboxMessage) -> None:
-            await kafka.publish(
-                message.body,  # as it lies there: decoded it would be a dictionary
-                topic=TOPIC,
-                key=message.headers["ce_subject"].encode(),
-                headers=dict(message.headers),
-            )
+        async def relay(message: OutboxMessage) -> KafkaResponse:
             times.append(time.perf_counter())
             if len(times) >= count:
                 done.set()
+            return KafkaResponse(
+                message.body,  # as it lies there: decoded it would be a dictionary
+                key=message.headers["ce_subject"].encode(),
+                headers=dict(message.headers),
+            )
 
         await kafka.start()
         async with engine.begin() as connection:
