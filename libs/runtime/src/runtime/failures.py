@@ -58,7 +58,7 @@ of the disk all the same (seen: `make chaos`)."""
 
 
 class StoreGone(Exception):  # noqa: N818 - named as the staff would
-    """The file of the store is not the one that was opened: removed, or another in its place."""
+    """A file of the store is not the one that was opened: removed, or another in its place."""
 
 
 class StoreClosed(Exception):  # noqa: N818

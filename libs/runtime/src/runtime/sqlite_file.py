@@ -15,14 +15,17 @@ from runtime.types import json_text
 
 
 class SqliteFile:
-    """The file, and whether it still is the one that connections are open on.
+    """The file, and whether it and those beside it still are the ones that connections are open on.
 
     SQLite goes on writing into a file that was removed: acknowledged, and lost with the process.
+    What the write-ahead log holds can be saved for as long as the writer has it open. Other content
+    in the same file, as `cp` makes it, is not noticed: from outside each checkpoint looks the same.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: int | None = None
+        self._beside: tuple[int, int] | None = None
         if not path.exists():
             path.touch(mode=0o600)
 
@@ -55,6 +58,8 @@ class SqliteFile:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA secure_delete=ON")
+                connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # opens the log
+                self._beside = self._log_and_index()
             else:
                 connection.execute("PRAGMA query_only=ON")
 
@@ -66,12 +71,24 @@ class SqliteFile:
         return engine
 
     def replaced(self) -> bool:
-        if self._opened is None:
-            return False
-        try:
-            same = os.stat(self.path).st_ino == self._opened  # noqa: PTH116 - hot
-        except FileNotFoundError:
-            same = False
-        if not same:
-            self._opened = None
-        return not same
+        """Whether the file was removed, or is another one."""
+        return self._opened is not None and _inode(self.path) != self._opened
+
+    def log_lost(self) -> bool:
+        """Whether the write-ahead log or its index was removed, or is another one."""
+        return self._beside is not None and self._log_and_index() != self._beside
+
+    def forget(self) -> None:
+        """What was opened is being closed: the next connections open what is there then."""
+        self._opened = self._beside = None
+
+    def _log_and_index(self) -> tuple[int, int]:
+        return _inode(f"{self.path}-wal"), _inode(f"{self.path}-shm")
+
+
+def _inode(path: str | Path) -> int:
+    """The number of a file; 0 when there is none."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 - hot
+    except FileNotFoundError:
+        return 0

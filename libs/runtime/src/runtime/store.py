@@ -14,7 +14,8 @@ What holds:
 * What was committed is on disk (`synchronous=FULL`, `synchronous_commit=on`), what was deleted is
   overwritten (`secure_delete`), and with the next `tidy` gone from the write-ahead log too.
 * A store that is locked, full or gone raises what `failures.is_transient` knows, and the next call
-  works as soon as it is back; one that says nothing any more is hung up (`patience`).
+  works as soon as it is back; one that says nothing any more is hung up (`patience`). A write-ahead
+  log that somebody removed is saved before the next call.
 """
 
 from __future__ import annotations
@@ -247,7 +248,7 @@ class Store:
         served = [first]
         self._inside.write = True
         try:
-            self._check_file()
+            self._check_file(lost=self._save_log)
             try:
                 self._transact(served)
             except RefusedTogether:
@@ -287,7 +288,10 @@ class Store:
             turn.tell()
 
     def _tidy(self) -> bool:
-        self._check_file()
+        self._check_file(lost=self._save_log)
+        return self._empty_log()
+
+    def _empty_log(self) -> bool:
         raw = self._write_engine.raw_connection()  # outside of any transaction
         try:
             ask = raw.cursor().execute
@@ -302,7 +306,7 @@ class Store:
         return not busy
 
     def _read(self, work: Work[T]) -> T:
-        self._check_file()
+        self._check_file(lost=self._have_log_saved)
         with self._watched(), self._read_engine.connect() as connection:
             try:
                 return work(connection)
@@ -316,11 +320,37 @@ class Store:
     def _watched(self) -> AbstractContextManager[None]:
         return nullcontext() if self._patience is None else self._patience.watched()
 
-    def _check_file(self) -> None:
-        if self._file is not None and self._file.replaced():
-            self._read_engine.dispose()
-            self._write_engine.dispose()
+    def _check_file(self, *, lost: Callable[[], object]) -> None:
+        """Before each piece of work. `lost` is what to do about a log that was removed. Raises
+        StoreGone."""
+        if self._file is None:
+            return
+        if self._file.replaced():
+            self._close_connections()
             raise StoreGone("the file of the store was removed or replaced while in use")
+        if self._file.log_lost():
+            lost()
+            raise StoreGone("the write-ahead log of the store was removed or replaced while in use")
+
+    def _save_log(self) -> None:
+        """In the writer's thread: what was written into a log that was removed goes into the file,
+        by the connection that has it open; then all are opened anew, on a new log. A reader who is
+        at it is waited for, and everybody is refused until then: beside the new log, what he has
+        open would be mixed with it."""
+        readers = self._read_engine.pool
+        assert isinstance(readers, sa.QueuePool)
+        if self._empty_log() and not readers.checkedout():
+            self._close_connections()
+
+    def _have_log_saved(self) -> None:
+        """The same, from a reader's thread."""
+        self._queue_write(lambda _connection: None)
+
+    def _close_connections(self) -> None:
+        assert self._file is not None
+        self._file.forget()
+        self._read_engine.dispose()
+        self._write_engine.dispose()
 
 
 def _one_by_one(work: Work[T], connection: sa.Connection) -> T:
