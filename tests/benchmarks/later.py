@@ -35,13 +35,16 @@ async def run(place: Place) -> list[Figure]:
     # However small, those whom the events name are there.
     size = replace(size, households=max(visible.HOUSEHOLDS, size.households))
     small = grown.Size(visible.HOUSEHOLDS, 0, 0)
-    logs = [await _log(place, households) for households in (small.households, size.households)]
+    logs = {count: await _log(place, count) for count in {small.households, size.households}}
     figures = place.figures
     for engine in place.engines:
         empty = _stores(place, engine, small, grown_up=False)
         old = _stores(place, engine, size, grown_up=True)
         told = f"{engine}, {size}"
-        both = _Stores(*empty, small.households, logs[0]), _Stores(*old, size.households, logs[1])
+        both = [
+            _Stores(*urls, of.households, logs[of.households])
+            for urls, of in ((empty, small), (old, size))
+        ]
         figures += await _one_engine(place, engine, told, *both)
         for url in (*empty, *old):
             place.drop(url)
