@@ -223,7 +223,7 @@ def test_a_command_for_one_that_does_not_run(tmp_path: Path, command: str) -> No
         ("verify --without-bus", "postgres"),
         ("migrate", "sqlite"),
         ("migrate", "postgres"),
-        ("provision", "postgres"),
+        ("provision", "postgresql://postgres@127.0.0.1:9/postgres"),
     ],
 )
 def test_a_look_before_the_first_start_leaves_nothing(

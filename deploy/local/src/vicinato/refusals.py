@@ -47,3 +47,16 @@ def newer_data(why: str) -> CommandError:
         f"{why[:1].upper()}{why[1:]}.",
         "I dati sono di una versione più nuova di Vicinato: va aggiornato.",
     )
+
+
+def others_kafka(bootstrap: str, why: str) -> CommandError:
+    """The cluster of KAFKA belongs to another installation; nothing was changed there."""
+    return CommandError(
+        Exit.OTHER_INSTALLATION,
+        f"The Kafka at {bootstrap} is another installation's: {why}. Nothing was changed there."
+        " Name another with KAFKA=host:port, or, if the other installation has ended for good, take"
+        " it over with `vicinato provision --take-over` (docs/runbooks/another-cluster.md).",
+        f"Il Kafka {bootstrap} è di un'altra installazione di Vicinato; lì non è stato cambiato"
+        " nulla. Se ne può indicare un altro con KAFKA=host:port oppure, se l'altra installazione"
+        " è finita per sempre, prenderlo in carico con `vicinato provision --take-over`.",
+    )

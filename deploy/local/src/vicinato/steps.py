@@ -72,13 +72,18 @@ async def _said(
 
 
 def provision(order: dict[str, Any]) -> dict[str, Any]:
-    """Topics, users and rights; `secrets` holds the password of each service."""
+    """Topics, users and rights; `secrets` holds the password of each service. A cluster that is not
+    of this machine is claimed first, for `installation`."""
     from vicinato.kafka.provision import admin_client
     from vicinato.kafka.provision import provision as apply
     from vicinato.kafka.topics import Topics
+    from vicinato.kafka.whose import claim
 
     admin = admin_client(order["bootstrap"], order["user"], order["secret"])
-    done = apply(admin, Topics.read(), order["secrets"])
+    topics, secrets = Topics.read(), order["secrets"]
+    if not order["own"]:
+        claim(admin, topics, secrets, order["installation"])
+    done = apply(admin, topics, secrets)
     return {
         "topics_made": done.topics_made,
         "topics_changed": done.topics_changed,

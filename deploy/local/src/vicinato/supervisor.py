@@ -1,8 +1,9 @@
 """Starts the whole house in order, keeps it up, stops it in the reverse order.
 
-Order: Kafka and PostgreSQL at once; the services when the stores have their schema (they do not
-wait for Kafka: it is soft for them); the front door with them. Stop: front door, services, Kafka,
-PostgreSQL, so that nobody loses what stands below while it still needs it.
+Order: a cluster of KAFKA is made ready before anything starts; Kafka and PostgreSQL at once; the
+services when the stores have their schema (they do not wait for our Kafka: it is soft for them);
+the front door with them. Stop: front door, services, Kafka, PostgreSQL, so that nobody loses what
+stands below while it still needs it.
 """
 
 from __future__ import annotations
@@ -125,11 +126,14 @@ class House:
         self.supervisor = Supervisor(folder, settings.address, tell)
 
     async def open(self) -> None:
-        """Returns when every part is ready. Raises CommandError when one is not in time."""
+        """Returns when every part is ready. Raises CommandError when one is not in time, or is
+        another installation's."""
         settings, folder = self.settings, self.folder
         below: list[Program] = []
         if settings.own_kafka:
             below.append(programs.kafka(settings, folder))
+        else:
+            await self._foreign_cluster()
         if settings.own_postgres:
             below.append(programs.postgresql(settings, folder))
         started = self.supervisor.start(*below)
@@ -192,31 +196,37 @@ class House:
         return bool(done["fresh"])
 
     async def _all_ready(self, children: Sequence[Child]) -> None:
-        waits: list[asyncio.Task[None]] = [asyncio.create_task(c.ready()) for c in children]
-        if not self.settings.own_kafka:
-            waits.append(asyncio.create_task(self._foreign_cluster()))
+        waits = [asyncio.create_task(child.ready()) for child in children]
         try:
             async with asyncio.timeout(self.settings.ready_within):
                 await asyncio.gather(*waits)
-        except (TimeoutError, NotReadyError) as error:
+        except TimeoutError as error:
             late = [child for child in children if child.state is not State.READY]
-            names = ", ".join(child.name for child in late) or "kafka"
-            whys = "; ".join(c.reason for c in late if c.reason) or str(error)
-            raise CommandError(
-                Exit.KAFKA if names == "kafka" else Exit.NOT_READY,
-                f"Not ready within {self.settings.ready_within} s: {names} ({whys})."
-                f" Look into {self.folder.logs}.",
-                f"Non pronti entro {self.settings.ready_within} s: {names}."
-                f" I dettagli sono in {self.folder.logs}.",
-            ) from error
+            names = ", ".join(child.name for child in late)
+            raise self._late(names, "; ".join(c.reason for c in late if c.reason)) from error
         finally:
             for wait in waits:
                 wait.cancel()
 
     async def _foreign_cluster(self) -> None:
-        """Topics, users and rights on the cluster named by KAFKA, tried until it answers."""
-        while True:
-            with contextlib.suppress(NotReadyError):
-                await provision(self.settings, self.folder)
-                return
-            await asyncio.sleep(1.0)
+        """Topics, users and rights on the cluster named by KAFKA, tried until it answers; before
+        anything is started, for it may be another installation's. Raises CommandError."""
+        why = "no answer yet"
+        try:
+            async with asyncio.timeout(self.settings.ready_within):
+                while True:
+                    try:
+                        return await provision(self.settings, self.folder)
+                    except NotReadyError as error:
+                        why = str(error)
+                    await asyncio.sleep(1.0)
+        except TimeoutError as error:
+            raise self._late("kafka", why) from error
+
+    def _late(self, names: str, why: str) -> CommandError:
+        within, logs = self.settings.ready_within, self.folder.logs
+        return CommandError(
+            Exit.KAFKA if names == "kafka" else Exit.NOT_READY,
+            f"Not ready within {within} s: {names} ({why}). Look into {logs}.",
+            f"Non pronti entro {within} s: {names}. I dettagli sono in {logs}.",
+        )

@@ -13,7 +13,7 @@ import typer
 
 from vicinato import settings
 from vicinato.folder import Folder
-from vicinato.refusals import CommandError, Exit, newer_data
+from vicinato.refusals import CommandError, Exit, newer_data, others_kafka
 
 
 def register(app: typer.Typer) -> None:
@@ -21,22 +21,29 @@ def register(app: typer.Typer) -> None:
     app.command()(migrate)
 
 
-def provision() -> None:
+def provision(
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="The cluster is another installation's no more.")
+    ] = False,
+) -> None:
     """Make topics, users and rights on the cluster of KAFKA, and databases and roles on the server
     of DATABASE, as `topics.toml` and the secrets say."""
     wanted = settings.load()
     folder = Folder(wanted.data)
-    if wanted.own_kafka and wanted.engine == "sqlite":
+    others_server = wanted.engine == "postgresql" and not wanted.own_postgres
+    if wanted.own_kafka and (take_over or not others_server):
         raise CommandError(
             Exit.SETTING,
-            "KAFKA=host:port or DATABASE=postgresql://… must say what is to be provisioned.",
-            "KAFKA=host:port o DATABASE=postgresql://… deve dire che cosa preparare.",
+            "KAFKA=host:port or DATABASE=postgresql://… must say what is to be provisioned, and"
+            " KAFKA what is to be taken over.",
+            "KAFKA=host:port o DATABASE=postgresql://… deve dire che cosa preparare, e KAFKA che"
+            " cosa prendere in carico.",
         )
     folder.expect(or_secrets=True)
-    if wanted.engine == "postgresql":
-        _databases(wanted, folder)
     if not wanted.own_kafka:
-        _bus(wanted, folder)
+        _bus(wanted, folder, take_over=take_over)
+    if others_server:
+        _databases(wanted, folder)
 
 
 def migrate(
@@ -97,20 +104,22 @@ def _databases(wanted: settings.Settings, folder: Folder) -> None:
     print(f"Databases and roles: {', '.join(settings.SERVICES)}.")
 
 
-def _bus(wanted: settings.Settings, folder: Folder) -> None:
+def _bus(wanted: settings.Settings, folder: Folder, *, take_over: bool) -> None:
     from vicinato.kafka.provision import ProvisioningError, admin_client
     from vicinato.kafka.provision import provision as apply
     from vicinato.kafka.topics import Topics
+    from vicinato.kafka.whose import NotOursError, claim
 
     assert wanted.kafka_admin_secret_file is not None
     secret = wanted.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
     admin = admin_client(wanted.bootstrap, wanted.kafka_admin_user, secret)
+    topics = Topics.read()
+    secrets = {name: folder.kafka_secrets.get(name) for name in settings.SERVICES}
     try:
-        done = apply(
-            admin,
-            Topics.read(),
-            {name: folder.kafka_secrets.get(name) for name in settings.SERVICES},
-        )
+        claim(admin, topics, secrets, folder.installation(), take_over=take_over)
+        done = apply(admin, topics, secrets)
+    except NotOursError as error:
+        raise others_kafka(wanted.bootstrap, str(error)) from error
     except ProvisioningError as error:
         raise CommandError(
             Exit.KAFKA, f"{error}.", "Kafka non ha accettato, o non risponde."

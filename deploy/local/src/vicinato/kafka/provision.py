@@ -8,8 +8,9 @@ others too are left alone. Partitions are added, never taken (Kafka cannot).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its names a
     AclPermissionType,
     AdminClient,
     AlterConfigOpType,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     NewPartitions,
@@ -79,27 +81,36 @@ def client_settings(
 def provision(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> Provisioned:
     """`secrets`: the passwords; users without one are left to the cluster's owner."""
     done = Provisioned()
-    try:
+    with in_one_sentence():
         _topics(admin, topics, done)
         users = {user: secrets[user] for user in topics.services if user in secrets}
         _users(admin, users)
         _rights(admin, topics, done)
         _wait_until_in_force(admin, topics, users)
-    except KafkaException as error:
-        raise ProvisioningError(f"Kafka refused: {error.args[0].str()}") from error
     return done
 
 
 def add(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> None:
     """Topics, users and rights besides those that are there: nothing is taken away."""
-    done = Provisioned()
-    try:
-        _topics(admin, topics, done)
+    with in_one_sentence():
+        _topics(admin, topics, Provisioned())
         _users(admin, secrets)
-        _settle(admin.create_acls(sorted(rights(topics))))
+        settle(admin.create_acls(sorted(rights(topics))))
         _wait_until_in_force(admin, topics, secrets)
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """What Kafka refuses is a ProvisioningError."""
+    try:
+        yield
     except KafkaException as error:
         raise ProvisioningError(f"Kafka refused: {error.args[0].str()}") from error
+
+
+def addresses(cluster: ClusterMetadata) -> str:
+    """Of all its brokers, for a client."""
+    return ",".join(f"{broker.host}:{broker.port}" for broker in cluster.brokers.values())
 
 
 def rights(topics: Iterable[Topic]) -> set[AclBinding]:
@@ -136,17 +147,15 @@ def _topics(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
         if t.name not in there
     ]
     if new:
-        _settle(
-            admin.create_topics(new, operation_timeout=TIMEOUT), KafkaError.TOPIC_ALREADY_EXISTS
-        )
+        settle(admin.create_topics(new, operation_timeout=TIMEOUT), KafkaError.TOPIC_ALREADY_EXISTS)
         done.topics_made += [topic.topic for topic in new]
     old = [topic for topic in topics if topic.name in there]
     grown = [t for t in old if t.partitions > len(there[t.name].partitions)]
     if grown:
-        _settle(admin.create_partitions([NewPartitions(t.name, t.partitions) for t in grown]))
+        settle(admin.create_partitions([NewPartitions(t.name, t.partitions) for t in grown]))
     different = _different_settings(admin, old)
     if different:
-        _settle(admin.incremental_alter_configs(different))
+        settle(admin.incremental_alter_configs(different))
     changed = {t.name for t in grown} | {resource.name for resource in different}
     done.topics_changed += sorted(changed)
 
@@ -178,7 +187,7 @@ def _users(admin: AdminClient, secrets: Mapping[str, str]) -> None:
         for user, secret in secrets.items()
     ]
     if wanted:
-        _settle(admin.alter_user_scram_credentials(wanted))
+        settle(admin.alter_user_scram_credentials(wanted))
 
 
 def _rights(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
@@ -197,9 +206,9 @@ def _rights(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
     missing = wanted - there
     stale = {right for right in there - wanted if _is_ours(right, topics)}
     if missing:
-        _settle(admin.create_acls(sorted(missing)))
+        settle(admin.create_acls(sorted(missing)))
     if stale:
-        _settle(admin.delete_acls([_exactly(right) for right in sorted(stale)]))
+        settle(admin.delete_acls([_exactly(right) for right in sorted(stale)]))
     done.rights_given, done.rights_taken = len(missing), len(stale)
 
 
@@ -208,8 +217,7 @@ def _wait_until_in_force(admin: AdminClient, topics: Topics, secrets: Mapping[st
     Users and rights are changed as one each, so one user who sees its topics speaks for all."""
     for user in list(secrets)[-1:]:
         may_see = {t.name for t in topics if user in t.readers | {t.writer}}
-        brokers = admin.list_topics(timeout=TIMEOUT).brokers.values()
-        bootstrap = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        bootstrap = addresses(admin.list_topics(timeout=TIMEOUT))
         deadline = time.monotonic() + TIMEOUT
         while not may_see <= _seen_by(bootstrap, user, secrets[user]):
             if time.monotonic() > deadline:
@@ -241,7 +249,8 @@ def _exactly(right: AclBinding) -> AclBindingFilter:
     )
 
 
-def _settle(futures: Mapping[Any, Future[Any]], *fine: int) -> None:
+def settle(futures: Mapping[Any, Future[Any]], *fine: int) -> None:
+    """Waits until all is done. Raises the first refusal whose code is not `fine`."""
     for future in futures.values():
         try:
             future.result(TIMEOUT)

@@ -9,6 +9,7 @@ from vicinato.child import NotReadyError, Program
 from vicinato.folder import Folder
 from vicinato.kafka.broker import ADMIN, ENVIRONMENT, Broker
 from vicinato.ports import answers
+from vicinato.refusals import others_kafka
 from vicinato.settings import SERVICES, Settings
 
 
@@ -43,7 +44,10 @@ def kafka(settings: Settings, folder: Folder) -> Program:
 
 
 async def provision(settings: Settings, folder: Folder) -> None:
-    """Applies `topics.toml` to our Kafka, or to the one of KAFKA. Raises NotReadyError."""
+    """Applies `topics.toml` to our Kafka, or to the one of KAFKA. Ours is the folder's, whatever
+    installation that becomes by a restore.
+
+    Raises NotReadyError; CommandError when KAFKA is another installation's."""
     secrets = folder.kafka_secrets
     if settings.kafka_admin_secret_file is not None:
         user = settings.kafka_admin_user
@@ -55,8 +59,12 @@ async def provision(settings: Settings, folder: Folder) -> None:
         "user": user,
         "secret": secret,
         "secrets": {service: secrets.get(service) for service in SERVICES},
+        "own": settings.own_kafka,
+        "installation": folder.installation(),
     }
     try:
         await steps.run("provision", order, folder.log("supervisor"))
     except steps.StepError as error:
+        if error.kind == "NotOursError":
+            raise others_kafka(settings.bootstrap, str(error)) from error
         raise NotReadyError(str(error)) from error
