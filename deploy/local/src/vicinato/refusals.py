@@ -27,6 +27,7 @@ class Exit(IntEnum):
     BAD_BACKUP = 22
     OTHER_INSTALLATION = 23
     NO_SPACE = 24
+    DAMAGED_STORE = 25
     BROKEN_OFF = 130
 
 

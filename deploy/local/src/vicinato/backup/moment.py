@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import psycopg
 
 from vicinato.backup.archive import Centre, Measured, Place, StoreFacts, Writer
+from vicinato.damage import damage_in
 from vicinato.programs.postgresql import tool
 
 TRIES = 200
@@ -51,6 +52,10 @@ class StoreAwayError(Exception):
     """A store is not there or cannot be read. One sentence."""
 
 
+class StoreDamagedError(Exception):
+    """The file of a store is not as it was written. One sentence without its end."""
+
+
 class BusyError(Exception):
     """Somebody else holds the store."""
 
@@ -70,7 +75,8 @@ class Snapshot(Protocol):
 
     def query(self, words: str) -> Sequence[Sequence[Any]]: ...
     def copy(self, writer: Writer, progress: Progress) -> str:
-        """Writes the store as a part; returns the part's name."""
+        """Writes the store as a part; returns the part's name. Raises StoreAwayError, and
+        StoreDamagedError for what nobody could put back."""
 
     def close(self) -> None: ...
 
@@ -190,7 +196,8 @@ class _SqliteSnapshot:
         return self._reading.execute(words).fetchall()
 
     def copy(self, writer: Writer, progress: Progress) -> str:
-        """Page by page within the snapshot's transaction, then compressed into the file."""
+        """Page by page within the snapshot's transaction; looked at for damage; then compressed
+        into the file."""
         part = f"stores/{self.name}.db.gz"
         with writer.scratch(f"{self.name}.db") as path:
             with closing(sqlite3.connect(path)) as target:
@@ -207,6 +214,8 @@ class _SqliteSnapshot:
                     if "full" in str(error):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                     raise StoreAwayError(f"the store of {self.name}: {error}") from error
+            if found := damage_in(path, lambda: progress(0)):
+                raise StoreDamagedError(f"the store of {self.name} is damaged ({found})")
             with writer.part(part) as member, path.open("rb") as source:
                 _packed(source.read, member, progress)
         return part

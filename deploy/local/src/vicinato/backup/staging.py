@@ -18,7 +18,6 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -35,6 +34,7 @@ from runtime.ids import derived
 from vicinato.backup.archive import Backup, BadBackupError
 from vicinato.backup.copies import LIFE
 from vicinato.backup.moment import LOOK_EVERY, Popen, program, server_address
+from vicinato.damage import damage_in
 from vicinato.databases import GROUP, connect, create
 from vicinato.folder import Folder
 from vicinato.programs.postgresql import tool
@@ -295,12 +295,7 @@ def _unpack(backup: Backup, part: str, path: Path, progress: Callable[[int], Non
             raise BadBackupError(f"{part} in it cannot be unpacked") from error
         file.flush()
         os.fsync(file.fileno())
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise BadBackupError(f"{part} in it is no store") from error
-    if found != "ok":
+    if found := damage_in(path, lambda: progress(0)):
         raise BadBackupError(f"{part} in it is damaged: {found}")
 
 

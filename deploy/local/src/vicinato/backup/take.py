@@ -45,7 +45,7 @@ def take(
     held up; what it gives is told of every piece. What `between` raises, between two pieces, breaks
     off; nothing of the backup is left then.
 
-    Raises StoreAwayError, and OSError when the file cannot be written.
+    Raises StoreAwayError, StoreDamagedError, and OSError when the file cannot be written.
     """
     with Writer(order.file) as writer, moment(order.urls, between) as caught:
         _stand_back()

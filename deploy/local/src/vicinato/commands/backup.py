@@ -43,7 +43,7 @@ def backup(
     Nobody notices: writers are held up for some milliseconds, then the copy is made beside them.
     Secrets are not in the file unless they are asked for; personal data are, so keep it like them.
     """
-    from vicinato.backup.moment import StoreAwayError
+    from vicinato.backup.moment import StoreAwayError, StoreDamagedError
     from vicinato.backup.take import Order, own_cluster
 
     wanted = settings.load()
@@ -68,6 +68,14 @@ def backup(
         ) from error
     except StoreAwayError as error:
         raise _nothing(folder, str(error)) from error
+    except StoreDamagedError as error:
+        raise CommandError(
+            Exit.DAMAGED_STORE,
+            f"No backup was made, and nothing was left in {target.parent}: {error}. Restore that"
+            " store from an earlier one, as docs/runbooks/backup-and-restore.md says.",
+            f"La copia non è stata fatta, e in {target.parent} non è rimasto nulla: un archivio è"
+            " danneggiato. Va ripristinato da una copia precedente.",
+        ) from error
     except OSError as error:
         raise not_written(target, error) from error
     _show(console, manifest, target)

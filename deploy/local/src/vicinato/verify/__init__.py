@@ -1,4 +1,4 @@
-"""`vicinato verify`: recomputes every invariant of the architecture across all stores.
+"""`vicinato verify`: whether the stores' files are whole, and every invariant across them anew.
 
 It looks at snapshots of the stores and leaves nothing behind, so that it may run beside a centre at
 work. Facts that are still on their way are counted, not called lost.

@@ -17,7 +17,7 @@ from runtime.store import database_address
 
 
 class StoreMissingError(Exception):
-    """There is no store at that address."""
+    """There is no store at that address, or nothing that can be read as one."""
 
 
 @contextmanager
@@ -31,6 +31,11 @@ def snapshot(url: str, scratch: Path) -> Iterator[sa.Connection]:
         yield from _of_postgresql(address)
     else:
         yield from _of_sqlite(Path(str(address.database)), scratch)
+
+
+def file_of(store: sa.Connection) -> Path:
+    """The file of a snapshot on SQLite."""
+    return Path(store.exec_driver_sql("PRAGMA database_list").one().file)
 
 
 def _of_postgresql(address: sa.URL) -> Iterator[sa.Connection]:
@@ -57,7 +62,10 @@ def _of_sqlite(path: Path, scratch: Path) -> Iterator[sa.Connection]:
     copy = scratch / path.name
     source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     with closing(source), closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+        try:
+            source.backup(target)
+        except sqlite3.DatabaseError as error:
+            raise StoreMissingError(f"the store {path.name} cannot be read: {error}") from error
     engine = sa.create_engine(
         "sqlite://",
         creator=lambda: sqlite3.connect(copy, isolation_level=None),
