@@ -14,7 +14,8 @@ from contracts.activities import ActivityCreated
 from contracts.people import PersonErased
 from messaging import Policies, Projection, ProjectionTransaction, Received, Service, aside
 from messaging.attempt import Outcome, Place
-from messaging.envelope import Marker, Unreadable, decode
+from messaging.envelope import Marker, Unreadable, decode, ordered
+from messaging.outbox import TICK
 from messaging.tables import inbox, metadata_with_messaging, set_aside
 from messaging.testing import Bench
 from messaging.transaction import Transaction
@@ -311,10 +312,19 @@ def test_no_record_whatsoever_makes_reading_fail(bench: Bench, clock: FixedClock
         record = replace(good, headers=list((headers | changed).items()))
         return decode(record).content
 
-    assert isinstance(content(), Received)
+    asked = content()
+    assert isinstance(asked, Received)
+    assert asked.order == asked.time
+    for order, wanted in ((TICK, TICK), (-TICK, timedelta())):
+        later = content(order=ordered(asked.time + order)["order"].encode())
+        assert isinstance(later, Received)
+        assert (later.time, later.order) == (asked.time, asked.time + wanted)
     for bad in (
         {"ce_time": b"0001-01-01T00:00:00+14:00"},
         {"ce_time": b"9999-12-31T23:59:59-14:00"},
+        {"ce_time": b"2026-11-16T09:00:00"},
+        {"order": b"2026-11-16T09:00:00"},
+        {"order": b"soon"},
         {"ce_id": b"x\n"},
         {"previous": b"x\n"},
         {"era": "²".encode()},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from messaging import outbox
-from messaging.outbox import Draft
+from messaging.envelope import ordered
+from messaging.outbox import TICK, Draft
 from messaging.tables import metadata_with_messaging
 from messaging.tables import outbox as table
 from runtime.ids import SystemIds
@@ -18,6 +19,7 @@ from runtime.store import Store
 
 METADATA = metadata_with_messaging()
 TOPIC = "shop.events"
+PEOPLE = "cards.people"
 
 
 @pytest.fixture
@@ -26,8 +28,12 @@ def outbox_of(store: Store) -> Store:
     return store
 
 
-def draft(event_id: str, key: str, *, cause: str | None = None, topic: str = TOPIC) -> Draft:
-    at = datetime(2026, 11, 30, tzinfo=UTC)
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def draft(
+    event_id: str, key: str, *, cause: str | None = None, topic: str = TOPIC, at: datetime = NOW
+) -> Draft:
     return Draft(event_id, topic, key, cause, "t", {}, b"{}", at)
 
 
@@ -46,6 +52,30 @@ def test_each_event_names_the_one_before_it_of_its_topic_and_key(outbox_of: Stor
         **{"1": None, "2": None, "3": None},
         **{"4": "1", "5": "4", "6": None, "7": "5"},
         **{"8": "2", "9": "7"},
+    }
+
+
+def test_of_two_events_of_a_key_the_later_one_has_the_later_order(outbox_of: Store) -> None:
+    """They were told at once, and the clock was 50 days ahead for a while."""
+    ahead, later = NOW + timedelta(days=50), NOW + timedelta(days=51)
+    for drafts in (
+        [draft("1", "a", at=NOW - TICK), draft("2", "a"), draft("3", "a")],
+        [draft("4", "a", at=ahead), draft("5", "b", at=ahead)],
+        [draft("6", "a"), draft("7", "a", cause="x"), draft("8", "c")],
+        [draft("9", "a", at=later), draft("p", "b", topic=PEOPLE, at=ahead)],
+        [draft("q", "b", topic=PEOPLE)],
+    ):
+        outbox_of.write_now(lambda c, d=drafts: outbox.write(c, d))
+    query = sa.select(table.c.id, table.c.at, table.c.headers)
+    rows = {row.id: row for row in outbox_of.read_now(lambda c: c.execute(query).all())}
+    order = {name: row.at for name, row in rows.items()}
+    assert order == {
+        **{"1": NOW - TICK, "2": NOW, "3": NOW + TICK},
+        **{"4": ahead, "6": ahead + TICK, "7": ahead + 2 * TICK, "9": later},
+        **{"5": ahead, "8": NOW, "p": ahead, "q": NOW},
+    }
+    assert {name: row.headers for name, row in rows.items() if row.headers} == {
+        name: ordered(order[name]) for name in ("3", "6", "7")
     }
 
 

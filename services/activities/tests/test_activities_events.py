@@ -243,6 +243,7 @@ def test_a_restored_store_gets_its_state_back_from_its_own_facts(
             type=event.ce_type(),
             source="/activities",
             time=before.clock.now(),
+            order=before.clock.now(),
             subject=event.key,
             key=event.key,
             previous=None,

@@ -30,6 +30,18 @@ def test_a_sale_with_points_waits_with_its_stock_taken(shop_bench: Shop) -> None
     assert shop_bench.bench.emitted(shop.SaleCompleted) == []
 
 
+def test_points_count_also_after_the_clock_of_cards_was_ahead(shop_bench: Shop) -> None:
+    bread = shop_bench.product(100)
+    right = shop_bench.clock.now()
+    shop_bench.clock.set(right + timedelta(days=50))
+    card = shop_bench.card(points=1)
+    shop_bench.clock.set(right)
+    shop_bench.points(shop_bench.household_of(card), 30)
+    sold = shop_bench.sell((bread.id, 1), points=10, card_id=card)
+    assert sold.points_state is PointsState.REQUESTED
+    assert shop_bench.differences() == []
+
+
 def test_a_hold_completes_the_sale_once(shop_bench: Shop) -> None:
     bread = shop_bench.product(105, on_hand=3)
     sold = shop_bench.sell((bread.id, 1), cash=5, points=10, card_id=shop_bench.card(points=20))

@@ -58,6 +58,7 @@ def adopt(source: Bench, target: Bench) -> None:
             type=row.type,
             source="/shop",
             time=row.at,
+            order=row.at,
             subject=row.key,
             key=row.key,
             previous=row.previous,

@@ -150,7 +150,7 @@ def _row(item: Item, received: Received[Event]) -> Mapping[str, object]:
         "type": received.type,
         "headers": {n: value.decode() for n, value in record.headers if n not in _ENVELOPE},
         "body": record.value,
-        "at": received.time,
+        "at": received.order,
     }
 
 

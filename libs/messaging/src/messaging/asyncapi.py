@@ -21,6 +21,12 @@ _HEADERS = {
         "cause": {"type": "string", "description": "Id of the event that this is a reaction to."},
         "correlation": {"type": "string"},
         "era": {"type": "string", "description": "Grows when the log was cut or made anew."},
+        "order": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Only where the time is not later than that of the event before it of "
+            "this key: one that is.",
+        },
         "centre": {"type": "string"},
         "traceparent": {"type": "string"},
     },

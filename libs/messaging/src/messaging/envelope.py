@@ -2,7 +2,8 @@
 
 Headers: ``ce_specversion``, ``ce_id``, ``ce_type``, ``ce_source``, ``ce_time``, ``ce_subject``,
 ``content-type``, and ``previous``, ``cause``, ``correlation``, ``era``, ``centre``,
-``traceparent``. The key is the aggregate's id and equals the subject and the key field of the body.
+``traceparent``, and ``order`` where the time alone is not later than that of the event before. The
+key is the aggregate's id and equals the subject and the key field of the body.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MAX_BODY = 900_000
 ERA_BEGUN = "messaging.era.begun.v1"
 """The type of a marker record: it says nothing but its era."""
 
+ORDER = "order"
+"""The header that is there only where the time does not tell: see `Received`."""
+
 _NEEDED = ("ce_type", "ce_source", "ce_time", "ce_subject")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 
@@ -44,13 +48,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[E_co]):
-    """An event with all that its envelope says."""
+    """An event with all that its envelope says.
+
+    ``time`` is when it happened by the clock of who tells it, which may have been set back since
+    the event before, or stood still. ``order`` is the same but for that: it grows from one event of
+    a topic and key to the next, so it says which of two is the newer word. Those of a compacted
+    topic have a revision of their own.
+    """
 
     event: E_co
     id: str
     type: str
     source: str
     time: datetime
+    order: datetime
     subject: str
     key: str
     previous: str | None
@@ -163,14 +174,12 @@ def _content(record: Record) -> Received[Event] | Marker | Unreadable:
         return Unreadable(ce_id, ce_type, None, era, "header.invalid", "previous")
     if not all(map(headers.get, _NEEDED)):
         return bad("header.missing", ", ".join(n for n in _NEEDED if not headers.get(n)))
-    try:
-        time = datetime.fromisoformat(headers["ce_time"])
-        if time.tzinfo is not UTC and time.tzinfo is not None:
-            time = time.astimezone(UTC)
-    except (ValueError, OverflowError):
+    time = _moment(headers["ce_time"])
+    if time is None:
         return bad("header.invalid", "ce_time")
-    if time.tzinfo is None:
-        return bad("header.invalid", "ce_time has no zone")
+    order = _moment(headers[ORDER]) if ORDER in headers else time
+    if order is None:
+        return bad("header.invalid", ORDER)
     model = event_type(ce_type)
     if model is None:
         return bad(*_unknown(ce_type), later=True)
@@ -188,6 +197,7 @@ def _content(record: Record) -> Received[Event] | Marker | Unreadable:
         type=ce_type,
         source=headers["ce_source"],
         time=time,
+        order=max(time, order),
         subject=headers["ce_subject"],
         key=key,
         previous=previous,
@@ -229,6 +239,17 @@ def _body(model: type[Event], value: bytes | None, subject: str) -> Event | str:
         return f"{field or 'body'}: {first['type']}"
 
 
+def _moment(text: str) -> datetime | None:
+    """A time with its zone, in UTC; None when it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            return None
+        return found if found.tzinfo is UTC else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
@@ -259,6 +280,11 @@ def headers_for(
     if traceparent:
         headers["traceparent"] = traceparent
     return headers
+
+
+def ordered(at: datetime) -> dict[str, str]:
+    """The header of an event whose time is not later than that of the one before it."""
+    return {ORDER: at.astimezone(UTC).isoformat()}
 
 
 def body_of(event: Event) -> bytes | None:

@@ -2,8 +2,10 @@
 
 ``previous`` of an event is the id of the event before it of the same topic and key. The link is
 fixed when the row is *written*: with one fixed at sending, a log that was cut and a restored store
-give two histories. On PostgreSQL advisory locks of all (topic, key), taken sorted just before and
-freed by the commit, make the chain true under concurrency; SQLite has one writer anyway.
+give two histories. So is their order in time: of two events of a key the later one has the later
+``order``, also when both were told at once, or the clock was set back between them; what is heard
+out of turn is known by it. On PostgreSQL advisory locks of all (topic, key), taken sorted just
+before and freed by the commit, make the chain true under concurrency; SQLite has one writer anyway.
 """
 
 from __future__ import annotations
@@ -11,16 +13,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from contracts import COMPACTED
+from messaging.envelope import ordered
 from messaging.tables import outbox
 from runtime.prepared import Prepared
 from runtime.rows import among, texts, those_of
 from runtime.store import insert_ignore
+
+TICK = timedelta(microseconds=1)
+"""By how much an event is later than the one before it, at least: what each store tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,12 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
         if draft.id in known:
             continue
         name = (draft.topic, draft.key)
-        previous = last.get(name)
+        previous, at = None, draft.at
+        if name in last:
+            previous, before = last[name]
+            at = max(draft.at, before + TICK)
         if draft.topic not in COMPACTED:
-            last[name] = draft.id
+            last[name] = draft.id, at
         rows.append(
             {
                 "id": draft.id,
@@ -64,9 +73,9 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
                 "previous": previous,
                 "cause": draft.cause,
                 "type": draft.type,
-                "headers": draft.headers,
+                "headers": draft.headers if at == draft.at else draft.headers | ordered(at),
                 "body": draft.body,
-                "at": draft.at,
+                "at": at,
             }
         )
     insert_ignore(connection, outbox, rows)
@@ -90,14 +99,14 @@ _LOCK = Prepared(
 
 def _already(
     connection: sa.Connection, drafts: Sequence[Draft]
-) -> tuple[dict[tuple[str, str], str], set[str]]:
-    """The last event of each key that has a ``previous``, and which of the reactions are there.
-    Asked together, and behind the lock: nobody comes between."""
+) -> tuple[dict[tuple[str, str], tuple[str, datetime]], set[str]]:
+    """The last event of each key that has a ``previous``, with its time, and which of the reactions
+    are there. Asked together, and behind the lock: nobody comes between."""
     reactions = [d.id for d in drafts if d.cause]
     keys_of: dict[str, list[str]] = {}
     for topic, key in sorted({(d.topic, d.key) for d in drafts if d.topic not in COMPACTED}):
         keys_of.setdefault(topic, []).append(key)
-    last: dict[tuple[str, str], str] = {}
+    last: dict[tuple[str, str], tuple[str, datetime]] = {}
     known: set[str] = set()
     for topic, keys in keys_of.items():
         if reactions:
@@ -106,11 +115,11 @@ def _already(
             )
         else:
             found = _NEWEST.tuples(connection, topic=topic, wanted=keys)
-        for key, event_id in found:
+        for key, event_id, at in found:
             if key is None:
                 known.add(event_id)
-            elif event_id is not None:
-                last[topic, key] = event_id
+            else:
+                last[topic, key] = event_id, at
     if reactions and not keys_of:
         known.update(those_of(connection, outbox.c.id, reactions))
     return last, known
@@ -122,21 +131,24 @@ def _newest(dialect: str) -> sa.Select[*tuple[Any, ...]]:
     Key by key, from the end of its index: the greatest of a group is found by reading all of it,
     and of a product that is sold every day there are very many.
     """
-    each = texts(dialect).c.value
-    newest = (
-        sa.select(outbox.c.id)
-        .where(outbox.c.topic == sa.bindparam("topic"), outbox.c.key == each)
-        .order_by(outbox.c.row.desc())
-        .limit(1)
-        .scalar_subquery()
+    given = texts(dialect)
+    each = given.c.value
+    of_key = (outbox.c.topic == sa.bindparam("topic"), outbox.c.key == each)
+    if dialect == "postgresql":
+        newest = sa.select(outbox.c.id, outbox.c.at).where(*of_key)
+        found = newest.order_by(outbox.c.row.desc()).limit(1).lateral("newest")
+        return sa.select(each, found.c.id, found.c.at).join_from(given, found, sa.true())
+    row = sa.select(outbox.c.row).where(*of_key).order_by(outbox.c.row.desc()).limit(1)
+    last = outbox.alias("newest")
+    return sa.select(each, last.c.id, last.c.at).join_from(
+        given, last, last.c.row == row.scalar_subquery()
     )
-    return sa.select(each, newest)
 
 
 def _newest_and_known(dialect: str) -> sa.CompoundSelect[*tuple[Any, ...]]:
     """The same, and, without a key, those of some ids that are there."""
-    known = sa.select(sa.null(), outbox.c.id).where(among(dialect, outbox.c.id, "reactions"))
-    return sa.union_all(_newest(dialect), known)
+    there = sa.select(sa.null(), outbox.c.id, outbox.c.at)
+    return sa.union_all(_newest(dialect), there.where(among(dialect, outbox.c.id, "reactions")))
 
 
 _NEWEST = Prepared(_newest)

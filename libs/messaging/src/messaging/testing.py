@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import permutations
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ import sqlalchemy as sa
 from contracts import COMPACTED, Event, event_type
 from messaging import aside, marks
 from messaging.attempt import Outcome
-from messaging.envelope import Record, body_of, decode, headers_for, wire_headers
+from messaging.envelope import Record, body_of, decode, headers_for, ordered, wire_headers
+from messaging.outbox import TICK
 from messaging.rebuild import declare
 from messaging.retries import Retrier
 from messaging.service import Service
@@ -49,7 +51,7 @@ class Bench:
         self.settler = Retrier(service, clock=clock, ids=ids)
         self.log: list[Record] = []
         self._ends: dict[tuple[str, int], int] = {}
-        self._last: dict[tuple[str, str], str] = {}
+        self._last: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._jobs = JobRunner(self.store, service.jobs, self._in_transaction, clock)
 
     def _open(self, connection: sa.Connection) -> None:
@@ -123,18 +125,24 @@ class Bench:
         """The record as another service would have sent it, chained to the one before of its key.
         It lies in no log yet: give it to `settle`, once or more often."""
         event_id = event_id or self.ids.new()
-        previous = self._last.get((event.TOPIC, event.key))
-        if event.TOPIC in COMPACTED:
-            previous = None
-        self._last[event.TOPIC, event.key] = event_id
+        name = (event.TOPIC, event.key)
+        order = at = self.clock.now()
+        previous = None
+        if event.TOPIC not in COMPACTED:
+            if name in self._last:
+                previous, before = self._last[name]
+                order = max(at, before + TICK)
+            self._last[name] = event_id, order
         headers = headers_for(
             event,
             event_id=event_id,
             source="/test",
-            time=self.clock.now(),
+            time=at,
             correlation=correlation or event_id,
             centre=centre,
         )
+        if order != at:
+            headers |= ordered(order)
         return self._record(
             event.TOPIC,
             event.key.encode(),

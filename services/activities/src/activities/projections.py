@@ -18,7 +18,7 @@ FOR_EVER = 2**62
 
 PEOPLE_SEEN = Projection("people_seen", version=2, tables=(store.person_seen,))
 CENTRES_SEEN = Projection("centres_seen", version=1, tables=(store.centre_seen,))
-HOUSEHOLDS_SEEN = Projection("households_seen", version=1, tables=(store.household_seen,))
+HOUSEHOLDS_SEEN = Projection("households_seen", version=2, tables=(store.household_seen,))
 
 
 @PEOPLE_SEEN.on(PersonDescribed)
@@ -75,7 +75,7 @@ def household_registered(p: ProjectionTransaction, received: Received[HouseholdR
             "centre_id": event.centre_id,
             "holder_id": event.holder_id,
             "erased": False,
-            "changed_at": event.registered_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",
@@ -92,7 +92,7 @@ def household_changed(p: ProjectionTransaction, received: Received[HouseholdChan
             "centre_id": event.centre_id,
             "holder_id": event.holder_id,
             "erased": False,
-            "changed_at": event.changed_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",
@@ -109,7 +109,7 @@ def household_erased(p: ProjectionTransaction, received: Received[HouseholdErase
             "centre_id": event.centre_id,
             "holder_id": "",
             "erased": True,
-            "changed_at": event.erased_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",

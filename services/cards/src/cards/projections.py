@@ -129,7 +129,7 @@ def signed_up(p: ProjectionTransaction, received: Received[Any]) -> None:
     )
 
 
-REFERRALS = Projection("referrals_seen", version=1, tables=(store.referral_seen,))
+REFERRALS = Projection("referrals_seen", version=2, tables=(store.referral_seen,))
 REFERRAL_STATES: dict[type[Event], str] = {
     network.ReferralRequested: "requested",
     network.ReferralRerouted: "requested",
@@ -155,7 +155,7 @@ def referred(p: ProjectionTransaction, received: Received[Any]) -> None:
             "referral_id": event.referral_id,
             "household_id": event.household_id,
             "state": REFERRAL_STATES[type(event)],
-            "seen_at": event.at,
+            "seen_at": received.order,
         },
         key=("referral_id",),
         newer="seen_at",
@@ -235,7 +235,7 @@ def register_taken(p: ProjectionTransaction, received: Received[activities.Regis
 
 
 MATTERS = Projection(
-    "matters", version=3, tables=(store.matter, store.till_day_seen, store.till_closed_seen)
+    "matters", version=4, tables=(store.matter, store.till_day_seen, store.till_closed_seen)
 )
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
@@ -270,7 +270,7 @@ def _matter(
 def asked(p: ProjectionTransaction, received: Received[Any]) -> None:
     """An organisation owes an answer."""
     event = received.event
-    _matter(p, received, "referral", event.referral_id, event.at, event.answer_by)
+    _matter(p, received, "referral", event.referral_id, received.order, event.answer_by)
 
 
 @MATTERS.on(
@@ -282,14 +282,14 @@ def asked(p: ProjectionTransaction, received: Received[Any]) -> None:
 )
 def answered(p: ProjectionTransaction, received: Received[Any]) -> None:
     """Nobody waits for an answer any more."""
-    _matter(p, received, "referral", received.event.referral_id, received.event.at)
+    _matter(p, received, "referral", received.event.referral_id, received.order)
 
 
 @MATTERS.on(activities.SessionScheduled)
 def scheduled(p: ProjectionTransaction, received: Received[activities.SessionScheduled]) -> None:
     """When it is over somebody takes the register."""
     event = received.event
-    _matter(p, received, "register", event.session_id, event.scheduled_at, event.ends_at)
+    _matter(p, received, "register", event.session_id, received.order, event.ends_at)
 
 
 @MATTERS.on(activities.SessionCancelled)
@@ -308,13 +308,13 @@ def taken(p: ProjectionTransaction, received: Received[activities.RegisterTaken]
 def offered(p: ProjectionTransaction, received: Received[activities.SignUpOffered]) -> None:
     """A family has until then to answer."""
     event = received.event
-    _matter(p, received, "offer", event.signup_id, event.at, event.answer_by)
+    _matter(p, received, "offer", event.signup_id, received.order, event.answer_by)
 
 
 @MATTERS.on(activities.SignUpConfirmed, activities.OfferExpired, activities.SignUpCancelled)
 def no_offer(p: ProjectionTransaction, received: Received[Any]) -> None:
     """The offer was taken, or is over."""
-    _matter(p, received, "offer", received.event.signup_id, received.event.at)
+    _matter(p, received, "offer", received.event.signup_id, received.order)
 
 
 @MATTERS.on(shop.SaleCompleted)
@@ -347,7 +347,7 @@ def closed(p: ProjectionTransaction, received: Received[shop.DayClosed]) -> None
     )
 
 
-STOCK = Projection("stock_seen", version=2, tables=(store.product_seen, store.stock_seen))
+STOCK = Projection("stock_seen", version=3, tables=(store.product_seen, store.stock_seen))
 
 
 @STOCK.on(shop.ProductChanged)
@@ -361,7 +361,7 @@ def product_changed(p: ProjectionTransaction, received: Received[shop.ProductCha
             "centre_id": event.centre_id,
             "minimum": event.minimum,
             "sellable": event.sellable,
-            "changed_at": event.changed_at,
+            "changed_at": received.order,
         },
         key=("product_id",),
         newer="changed_at",
@@ -374,7 +374,7 @@ def stock_moved(p: ProjectionTransaction, received: Received[shop.StockMoved]) -
     event = received.event
     p.upsert(
         p.table(store.stock_seen),
-        {"product_id": event.product_id, "on_hand": event.on_hand, "moved_at": event.moved_at},
+        {"product_id": event.product_id, "on_hand": event.on_hand, "moved_at": received.order},
         key=("product_id",),
         newer="moved_at",
     )

@@ -29,9 +29,7 @@ def stop_referrals(tx: Transaction, received: Received[ConsentWithdrawn]) -> Non
         return
     lock_rows(tx.connection, store.household_seen, [event.household_id])
     consent = store.load(tx.connection, store.consent_seen, event.household_id)
-    renewed = (
-        consent is not None and consent["given"] and consent["changed_at"] > event.withdrawn_at
-    )
+    renewed = consent is not None and consent["given"] and consent["changed_at"] > received.order
 
     def covered(row: Mapping[str, Any]) -> bool:
         asked_at = row["requested_at"] or row["recorded_at"]

@@ -18,8 +18,8 @@ from messaging import Projection, ProjectionTransaction, Received
 from network import store
 
 CENTRES = Projection("centres", version=1, tables=(store.centre_seen,))
-HOUSEHOLDS = Projection("households", version=1, tables=(store.household_seen, store.zone_seen))
-CONSENT = Projection("consent", version=1, tables=(store.consent_seen,))
+HOUSEHOLDS = Projection("households", version=2, tables=(store.household_seen, store.zone_seen))
+CONSENT = Projection("consent", version=2, tables=(store.consent_seen,))
 PEOPLE = Projection("people", version=1, tables=(store.person_known,))
 
 
@@ -44,14 +44,14 @@ def centre_opened(p: ProjectionTransaction, received: Received[CentreOpened]) ->
 def household_registered(p: ProjectionTransaction, received: Received[HouseholdRegistered]) -> None:
     """Whose it is and where it lives, never its address."""
     event = received.event
-    _household(p, event.household_id, event.centre_id, event.zone, event.registered_at)
+    _household(p, event.household_id, event.centre_id, event.zone, received.order)
 
 
 @HOUSEHOLDS.on(HouseholdChanged)
 def household_changed(p: ProjectionTransaction, received: Received[HouseholdChanged]) -> None:
     """The zone may be another now."""
     event = received.event
-    _household(p, event.household_id, event.centre_id, event.zone, event.changed_at)
+    _household(p, event.household_id, event.centre_id, event.zone, received.order)
 
 
 @HOUSEHOLDS.on(HouseholdErased)
@@ -65,7 +65,7 @@ def household_erased(p: ProjectionTransaction, received: Received[HouseholdErase
             "centre_id": event.centre_id,
             "zone": "",
             "erased": True,
-            "changed_at": event.erased_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",
@@ -102,7 +102,7 @@ def consent_given(p: ProjectionTransaction, received: Received[ConsentGiven]) ->
     if event.purpose is Purpose.REFERRALS:
         p.upsert(
             p.table(store.consent_seen),
-            {"household_id": event.household_id, "given": True, "changed_at": event.given_at},
+            {"household_id": event.household_id, "given": True, "changed_at": received.order},
             key=("household_id",),
             newer="changed_at",
         )
@@ -115,7 +115,7 @@ def consent_withdrawn(p: ProjectionTransaction, received: Received[ConsentWithdr
     if event.purpose is Purpose.REFERRALS:
         p.upsert(
             p.table(store.consent_seen),
-            {"household_id": event.household_id, "given": False, "changed_at": event.withdrawn_at},
+            {"household_id": event.household_id, "given": False, "changed_at": received.order},
             key=("household_id",),
             newer="changed_at",
         )

@@ -16,7 +16,7 @@ FOR_EVER = 2**62
 """The revision of somebody erased: above all that cards can reach."""
 
 PERSON_CONTACT = Projection("person_contact", version=1, tables=(store.person_contact,))
-HOUSEHOLDS_SEEN = Projection("households_seen", version=1, tables=(store.household_seen,))
+HOUSEHOLDS_SEEN = Projection("households_seen", version=2, tables=(store.household_seen,))
 CENTRES_SEEN = Projection("centres_seen", version=1, tables=(store.centre_seen,))
 
 
@@ -87,12 +87,12 @@ def _household(
 
 @HOUSEHOLDS_SEEN.on(HouseholdRegistered)
 def household_registered(p: ProjectionTransaction, received: Received[HouseholdRegistered]) -> None:
-    _household(p, received.event, received.event.registered_at)
+    _household(p, received.event, received.order)
 
 
 @HOUSEHOLDS_SEEN.on(HouseholdChanged)
 def household_changed(p: ProjectionTransaction, received: Received[HouseholdChanged]) -> None:
-    _household(p, received.event, received.event.changed_at)
+    _household(p, received.event, received.order)
 
 
 @HOUSEHOLDS_SEEN.on(HouseholdErased)
@@ -105,7 +105,7 @@ def household_erased(p: ProjectionTransaction, received: Received[HouseholdErase
             "centre_id": event.centre_id,
             "holder_id": "",
             "erased": True,
-            "changed_at": event.erased_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",

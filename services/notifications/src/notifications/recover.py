@@ -64,7 +64,7 @@ def preferences_changed(tx: Transaction, received: Received[PreferencesChanged])
     if home is not None and home.erased:
         return
     wanted = Preferences.model_validate(event.model_dump(include=set(Preferences.model_fields)))
-    wishes.write_preferences(tx, event.household_id, wanted, at=event.changed_at)
+    wishes.write_preferences(tx, event.household_id, wanted, at=received.order, newer="changed_at")
 
 
 def hours_set(tx: Transaction, received: Received[HoursSet]) -> None:

@@ -12,7 +12,7 @@ from solidarity_shop import store
 
 CENTRES = Projection("centres_seen", version=1, tables=(store.centre_seen,))
 HOUSEHOLDS = Projection(
-    "households_seen", version=1, tables=(store.household_seen, store.balance_seen)
+    "households_seen", version=2, tables=(store.household_seen, store.balance_seen)
 )
 CARDS = Projection("cards_seen", version=1, tables=(store.card_seen,))
 
@@ -37,7 +37,7 @@ def household_registered(
         {
             "household_id": event.household_id,
             "centre_id": event.centre_id,
-            "changed_at": event.registered_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",
@@ -52,7 +52,7 @@ def household_changed(p: ProjectionTransaction, received: Received[cards.Househo
         {
             "household_id": event.household_id,
             "centre_id": event.centre_id,
-            "changed_at": event.changed_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
         newer="changed_at",
@@ -69,7 +69,7 @@ def household_erased(p: ProjectionTransaction, received: Received[cards.Househol
             "household_id": event.household_id,
             "centre_id": event.centre_id,
             "erased": True,
-            "changed_at": event.erased_at,
+            "changed_at": received.order,
         },
         key=("household_id",),
     )
@@ -87,43 +87,43 @@ def _balance(
 @HOUSEHOLDS.on(cards.PointsCredited)
 def points_credited(p: ProjectionTransaction, received: Received[cards.PointsCredited]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.credited_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 @HOUSEHOLDS.on(cards.PointsDebited)
 def points_debited(p: ProjectionTransaction, received: Received[cards.PointsDebited]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.debited_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 @HOUSEHOLDS.on(cards.PointsExpired)
 def points_expired(p: ProjectionTransaction, received: Received[cards.PointsExpired]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.expired_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 @HOUSEHOLDS.on(cards.HoldPlaced)
 def hold_placed(p: ProjectionTransaction, received: Received[cards.HoldPlaced]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.placed_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 @HOUSEHOLDS.on(cards.HoldDeclined)
 def hold_declined(p: ProjectionTransaction, received: Received[cards.HoldDeclined]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, None, event.declined_at)
+    _balance(p, event.household_id, event.available, None, received.order)
 
 
 @HOUSEHOLDS.on(cards.HoldCaptured)
 def hold_captured(p: ProjectionTransaction, received: Received[cards.HoldCaptured]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.captured_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 @HOUSEHOLDS.on(cards.HoldReleased)
 def hold_released(p: ProjectionTransaction, received: Received[cards.HoldReleased]) -> None:
     event = received.event
-    _balance(p, event.household_id, event.available, event.held, event.released_at)
+    _balance(p, event.household_id, event.available, event.held, received.order)
 
 
 def _card(

@@ -48,9 +48,14 @@ def set_preferences(
 
 
 def write_preferences(
-    tx: Transaction, household_id: str, wanted: Preferences, *, at: datetime
+    tx: Transaction,
+    household_id: str,
+    wanted: Preferences,
+    *,
+    at: datetime,
+    newer: str | None = None,
 ) -> None:
-    """What a household wants; what is newer stays."""
+    """What a household wants; with `newer`, the column to compare, what is newer stays."""
     upsert(
         tx.connection,
         store.preference,
@@ -63,7 +68,7 @@ def write_preferences(
             }
         ],
         key=("household_id",),
-        newer="changed_at",
+        newer=newer,
     )
 
 
