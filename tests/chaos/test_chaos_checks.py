@@ -30,6 +30,8 @@ SCHEMA = {
         CREATE TABLE movement (origin, product_id, quantity);
         CREATE TABLE refund (id, sale_id, money_cents, points);
         CREATE TABLE refund_line (refund_id, product_id, quantity);
+        CREATE TABLE balance_seen (household_id, available);
+        INSERT INTO balance_seen VALUES ('h', 3036);
         INSERT INTO sale VALUES ('cash', 'completed', 250, 0, 'h'),
             ('mixed', 'completed', 100, 15, 'h'), ('given-up', 'cancelled', 0, 25, 'h');
         INSERT INTO movement VALUES ('cash', 'x', -1), ('mixed', 'x', -1), ('given-up', 'x', -1),
@@ -43,6 +45,8 @@ SCHEMA = {
         CREATE TABLE refund (id, sale_id);
         CREATE TABLE attendance (session_id, person_id, present, revision, credited);
         CREATE TABLE household (id);
+        CREATE TABLE bucket (household_id, balance, held);
+        INSERT INTO bucket VALUES ('h', 3000, 14), ('h', 50, 0);
         INSERT INTO household VALUES ('h');
         INSERT INTO transfer VALUES ('t0', 'adjustment', 'b', 'dotazione', 'h'),
             ('t1', 'sale', 'cash', '', 'h'), ('t2', 'sale', 'mixed', '', 'h'),
@@ -185,6 +189,11 @@ def test_a_history_that_holds_is_without_findings(stores: dict[str, sa.Connectio
             "cards",
             "UPDATE transfer SET household_id = 'k' WHERE id = 't2'",
             "household k has 1 points, not 0",
+        ),
+        (
+            "shop",
+            "UPDATE balance_seen SET available = 3006",
+            "household h is shown 3006 points at the till",
         ),
         ("cards", "DELETE FROM transfer WHERE id = 't3'", "credit gift was acknowledged and is"),
         (

@@ -264,8 +264,8 @@ def test_a_command_names_resources_in_one_form(page: Path) -> None:
         if words[1] in ("apply", "create", "port-forward"):
             continue
         named = resources(words)
-        if words[1:3] == ["rollout", "restart"]:
-            named = named[1:]
+        if words[1] in ("rollout", "set"):
+            named = [one for one in named[1:] if "=" not in one]
         slashed = ["/" in one for one in named]
         assert all(slashed) or not any(slashed), words
         if "--all" in words:

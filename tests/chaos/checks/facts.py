@@ -27,6 +27,7 @@ def all_facts(told: Told, stores: Stores, excused: Excused) -> Iterator[str]:
     yield from points.refunds(shop, cards, excused)
     yield from points.credits(told, cards, excused.credits)
     yield from points.households(shop, cards, activities, excused)
+    yield from points.shown(shop, cards, excused)
     yield from people.sign_ups(told, activities, excused)
     yield from people.registers(told, activities, cards, excused)
     yield from referrals(told, stores["network"], excused)

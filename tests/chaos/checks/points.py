@@ -171,6 +171,18 @@ def households(
             yield f"household {household} has {has[household]} points, not {expected[household]}"
 
 
+def shown(shop: sa.Connection, cards: sa.Connection, excused: Excused) -> Iterator[str]:
+    """What a till shows of a household is what cards has, whatever the clocks were meanwhile. A
+    restore of cards may settle otherwise what was uncovered, without a new word of it."""
+    if "cards" in excused.restored:
+        return
+    free = "SELECT household_id, sum(balance - held) AS points FROM bucket GROUP BY household_id"
+    has = {row.household_id: int(row.points) for row in rows(cards, free)}
+    for row in rows(shop, "SELECT household_id, available FROM balance_seen"):
+        if row.available != has.get(row.household_id, 0):
+            yield f"household {row.household_id} is shown {row.available} points at the till"
+
+
 def _reasons(
     shop: sa.Connection, cards: sa.Connection, activities: sa.Connection, excused: Excused
 ) -> Iterator[tuple[str, int]]:
