@@ -31,6 +31,7 @@ from .rebuilding import (
     lines,
     read,
     schema,
+    spoil,
     titles,
 )
 
@@ -312,6 +313,53 @@ async def test_while_the_log_is_read_again_nothing_is_swapped(
         )
     )
     assert not await (await begun(bench)).round()
+
+
+@pytest.mark.parametrize("sent_again", [0, 1, 2])
+async def test_a_log_that_is_filled_again_is_waited_for(
+    bench: Bench, clock: FixedClock, sent_again: int
+) -> None:
+    """Nothing of it may be there yet, or its beginning, which the live side has met again: what is
+    known there by its id never comes to the new model. What does not come is not waited for."""
+    bench.deliver(created(clock, "1"), created(clock, "2"), created(clock, "3"), twice=False)
+    anew = [with_era(record, 1) for record in bench.log]
+    del bench.log[:]
+    await spoil_and_send(bench, anew[:sent_again])
+    work = await begun(bench)
+    assert not await work.round()
+    assert titles(bench) == {"a": "spoilt"}
+    await spoil_and_send(bench, anew[sent_again:])
+    assert await work.round()
+    assert titles(bench) == {"a": "123"}
+
+
+async def test_what_does_not_come_again_is_not_waited_for_for_ever(
+    bench: Bench, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.deliver(created(clock, "1"), created(clock, "2"), twice=False)
+    anew = [with_era(record, 1) for record in bench.log]
+    del bench.log[:]
+    await spoil_and_send(bench, anew[1:])
+    work = await begun(bench)
+    assert not await work.round()
+    monkeypatch.setattr(messaging.rebuild, "COMES_WITHIN", 0.0)
+    assert await work.round()
+    assert titles(bench) == {"a": "2"}
+
+
+def with_era(record: Record, era: int) -> Record:
+    kept = [(name, value) for name, value in record.headers if name != "era"]
+    return replace(record, headers=[*kept, ("era", str(era).encode())])
+
+
+async def spoil_and_send(bench: Bench, records: Sequence[Record]) -> None:
+    """These are in the log, and the live side has met them."""
+    spoil(bench)
+    for record in records:
+        offset = len(bench.log)
+        bench.log.append(replace(record, offset=offset, stamp=record.stamp + 60_000))
+    for _ in range(2):  # the first time it is only seen that it begins again
+        bench.settler.settle_all(bench._write, [decode(record) for record in bench.log])
 
 
 async def test_of_two_that_rebuild_the_later_goes_on_and_the_other_leaves(

@@ -13,6 +13,7 @@ the shadow stands is in the store, and the projections count as building until t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ from messaging.reactions import Projection
 from messaging.service import Service
 from messaging.shadow_tables import Shadow, swap
 from messaging.tables import inbox, meta, place, projection, write_meta
+from runtime.logging import get_logger
 from runtime.store import Store, insert_ignore
+
+log = get_logger()
 
 GIVE_UP = 5
 """Tries of a rebuild that fails by its own fault; one that waits for bus or store never ends."""
@@ -56,6 +60,10 @@ may have been settled before, so the transaction of the swap has to know it."""
 MORE_WITHIN = 1.0
 """Seconds that the transaction of the swap waits for the last records; commands on SQLite wait with
 it. Where traffic never pauses, some have always come since the rest of the log was read."""
+
+COMES_WITHIN = 120.0
+"""Seconds for which a rebuild waits for more of what was settled and is in no log: whoever told it
+sends it again to a log that was made anew. Some of it may be gone for good, with a restore."""
 
 WAIT = 0.5
 
@@ -151,6 +159,8 @@ class Rebuild:
         self._left = {p: wanted[p] for p in sorted(wanted, key=lambda p: p.name)}
         self._shadow = Shadow(wanted)
         self._filler = Filler(self._shadow)
+        self._standing: tuple[int, dict[Partition, Place]] = (0, {})
+        self._standing_since = 0.0
         self.topics = sorted({e.TOPIC for p in wanted for e in p.events})
 
     def begin(self, connection: sa.Connection) -> None:
@@ -180,12 +190,15 @@ class Rebuild:
         await fill(
             self._store, self._filler, self._source, ends, write=self._own, progress=self.count
         )
+        unheard = await self._store.read(self._unheard)
         ends = await self._source.ends(self.topics)
         starts = {name: at.offset + 1 for name, at in self._filler.reached.items()}
         behind = self._behind(ends)
         self._expect(behind)
         tail = await self._read(starts, ends) if behind <= MOST else []
         if await self._look(ends) or behind > MOST:
+            return False
+        if not self._is_complete(len(unheard - {item.id for item in tail})):
             return False
         live = await self._store.read(partial(live_places, topics=self.topics))
         last = self._filler.reached | {name: place_of(item) for name, item in _by_partition(tail)}
@@ -198,6 +211,30 @@ class Rebuild:
             for progress in self._left.values():
                 progress.done = True
         return swapped
+
+    def _unheard(self, connection: sa.Connection) -> set[str]:
+        """Ids that the live side has settled and that were not read here: they come behind what
+        was read, or the log was made anew and they are still to be sent again. Of compacted topics
+        nobody knows: what they have lost does not come again."""
+        seen = self._shadow.seen.c.event_id
+        read = sa.exists().where(seen == inbox.c.event_id)
+        kept = [topic for topic in self.topics if topic not in COMPACTED]
+        query = sa.select(inbox.c.event_id).where(inbox.c.source.in_(kept), ~read)
+        return set(connection.scalars(query.limit(MOST)))
+
+    def _is_complete(self, lacking: int) -> bool:
+        """Whether all is read that the live side has settled, or what lacks does not come."""
+        now = time.monotonic()
+        standing = lacking, dict(self._filler.reached)
+        if standing != self._standing:
+            self._standing, self._standing_since = standing, now
+        if not lacking:
+            return True
+        if now - self._standing_since < COMES_WITHIN:
+            return False
+        names = [p.name for p in self._left]
+        log.warning("projection.rebuilt_without", projection=names, count=lacking)
+        return True
 
     async def _swap(
         self, tail: list[Item], ends: dict[Partition, int], last: dict[Partition, Place]
@@ -262,14 +299,17 @@ class Rebuild:
         behind them; read from the `last` one on that was seen, in the same go: the store may wait.
 
         Raises:
-            AnotherLog: that one is not there any more.
+            AnotherLog: that one is not there any more, or the log ends before the live place.
         """
         there = await self._source.ends(self.topics)
         begin = {name: ends.get(name, 0) for name in there}
+        for name, at in live.items():
+            if name in there and at.offset >= there[name]:
+                raise AnotherLog(str(name))
         further = {
             name: there[name]
             for name, at in live.items()
-            if name in there and begin[name] <= at.offset < there[name]
+            if name in there and begin[name] <= at.offset
         }
         if not further:
             return []
