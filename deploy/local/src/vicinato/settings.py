@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     @field_validator("database_secret_file", "sign_in_file", "kafka_admin_secret_file")
     @classmethod
     def _can_be_read(cls, value: Path | None) -> Path | None:
-        if value is not None and not (os.access(value, os.R_OK) and value.is_file()):
+        if value is not None and (not os.access(value, os.R_OK) or value.is_dir()):
             raise ValueError(f"no file {value} that can be read")
         return value
 
