@@ -43,8 +43,9 @@ BOUNDS: dict[str, str] = {
         "whoever sells meanwhile waits for one of them. Sales count only while the catch-up or the "
         "rebuild goes on, which is some fifty to a hundred: the last records are "
         "read from the bus before the transaction that swaps the read models, and not in it. "
-        "Backups are of a store that has grown; on PostgreSQL, whose server does their work beside "
-        "the sales, it was not looked into which of it a sale waits for."
+        "Backups are of a store that has grown, one after the other without a pause, and each "
+        "looks through what it copied for damage; it was not looked into which of their work a "
+        "sale waits for, on SQLite beside them and on PostgreSQL, whose server does some of it."
     ),
     "b": (
         "Processor time of one thread. A profile of SQLite: nearly half of it is the policy, of "
@@ -133,7 +134,8 @@ BOUNDS: dict[str, str] = {
     "h": (
         "A consumer on SQLite: of the 110 µs that an event cost more in a store of 3 GB when it "
         "was profiled a third is the commit (hardly two rows of a transaction lie on the same "
-        "page: households come in any order, and the ids of what is told follow none), a third are "
+        "page: households come in any order, and the ids of what is told followed none; in "
+        "the order of their causes since, an event writes seven pages, not eight), a third are "
         "the households' buckets, seven of them where an empty store has one, to be read and "
         "added up before points are told; the rest is deeper indexes. A larger cache, a longer "
         "write-ahead log, reading by memory map and pages of half the size changed nothing. The "
