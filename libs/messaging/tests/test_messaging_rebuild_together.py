@@ -176,6 +176,11 @@ class BenchBus:
         yield BenchLog(self._bench)
 
 
+def engine_of(bench: Bench, store_url: str, clock: FixedClock, ids: SequenceIds) -> Engine:
+    settings = Settings(service="network", database_url=store_url)
+    return Engine(SERVICE, bench.store, settings, clock, ids)
+
+
 async def test_where_one_is_at_fault_the_others_are_rebuilt(
     bench: Bench,
     store_url: str,
@@ -187,9 +192,7 @@ async def test_where_one_is_at_fault_the_others_are_rebuilt(
     bench.deliver(created(clock, "1"), created(clock, "2"))
     spoil(bench)
     before = schema(bench)
-    engine = Engine(
-        SERVICE, bench.store, Settings(service="network", database_url=store_url), clock, ids
-    )
+    engine = engine_of(bench, store_url, clock, ids)
     engine.bus = BenchBus(bench)  # type: ignore[assignment]
     World.able = False
     engine.rebuilds.begin_all(engine.bus)
@@ -222,9 +225,7 @@ async def test_what_a_killed_process_had_put_away_goes_at_the_next_start(
 
     before = await bench.store.read(tables)
     await bench.store.write(leave)
-    engine = Engine(
-        SERVICE, bench.store, Settings(service="network", database_url=store_url), clock, ids
-    )
+    engine = engine_of(bench, store_url, clock, ids)
     await engine.rebuilds.what_must(BenchBus(bench))  # type: ignore[arg-type]
     assert await bench.store.read(tables) == before
     await engine.stop()
@@ -249,9 +250,7 @@ async def test_what_could_not_be_emptied_is_emptied_later(
         await put_away.empty(store)
 
     monkeypatch.setattr(messaging.rebuilds, "put_away", SimpleNamespace(empty=empty))
-    engine = Engine(
-        SERVICE, bench.store, Settings(service="network", database_url=store_url), clock, ids
-    )
+    engine = engine_of(bench, store_url, clock, ids)
     engine.bus = BenchBus(bench)  # type: ignore[assignment]
     engine.rebuilds.begin("lines", engine.bus)
     await eventually_async(lambda: len(tried) == 2, within=20, why="it is tried again")
