@@ -25,6 +25,9 @@ PIECE = 250
 AT_MOST = 20
 """Pieces of one transaction while nobody waits for the store."""
 
+HELD = 0.01
+"""Seconds after which a transaction ends that others wait for."""
+
 
 def put_away(connection: sa.Connection, table: str) -> None:
     """Away with a table, if it is there, and with the names of its indexes."""
@@ -92,10 +95,6 @@ def empty_some(connection: sa.Connection, store: Store) -> bool:
                 break
         return True
     return False
-
-
-HELD = 0.01
-"""Seconds after which a transaction ends that others wait for."""
 
 
 def _piece(connection: sa.Connection, table: str) -> int:
