@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,29 @@ async def test_a_caller_who_leaves_the_queue_is_forgotten(file_store: Store) -> 
     go_on.set()
     await busy
     assert names(file_store) == []
+
+
+class Batch:
+    """A thousand events, say."""
+
+
+async def test_what_was_worked_on_is_let_go_without_the_collector(people: Store) -> None:
+    """A collector that finds the batches of a long log takes a fifth of a second, in which nobody
+    is answered."""
+
+    async def used_by(use: Callable[[Callable[[sa.Connection], int]], Awaitable[int]]) -> None:
+        batch = Batch()
+        held = weakref.ref(batch)
+        await use(lambda _connection, batch=batch: id(batch))
+        del batch
+        await eventually_async(lambda: held() is None, within=3)
+
+    gc.disable()
+    try:
+        await used_by(people.write)
+        await used_by(people.read)
+    finally:
+        gc.enable()
 
 
 async def test_a_till_is_served_in_turn_beside_a_busy_consumer(file_store: Store) -> None:

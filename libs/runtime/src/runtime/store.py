@@ -27,7 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -216,7 +216,7 @@ class Store:
                 raise StoreClosed("the store is closed")
             self._writers.submit(self._serve)  # which waits for the lock, and may be refused
             self._turns.append(turn)
-        turn.future.add_done_callback(partial(self._dropped, turn))
+        turn.future.add_done_callback(self._dropped)
         return turn.future
 
     def _queue_read(self, work: Work[T]) -> Future[T]:
@@ -225,11 +225,13 @@ class Store:
                 raise StoreClosed("the store is closed")
             return self._readers.submit(contextvars.copy_context().run, self._read, work)
 
-    def _dropped(self, turn: Turn, future: Future[Any]) -> None:
-        """A caller who went away before the turn came: nothing ran."""
+    def _dropped(self, future: Future[Any]) -> None:
+        """A caller who went away before the turn came: nothing ran. (Told of the future alone: one
+        that knew its turn would keep the work, and all that it has in hand, until the collector
+        comes.)"""
         if future.cancelled():
-            with self._lock, suppress(ValueError):
-                self._turns.remove(turn)
+            with self._lock:
+                self._turns = deque(turn for turn in self._turns if turn.future is not future)
 
     def _next(self, *, shared: bool = False) -> Turn | None:
         """Whose turn it is, if he still waits; `shared`, if he may be in another's transaction."""
