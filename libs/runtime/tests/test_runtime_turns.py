@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -48,7 +49,7 @@ def add(name: str, after: Callable[[sa.Connection], None] = lambda _c: None) -> 
     return work
 
 
-def refuse(_connection: sa.Connection) -> None:
+def refuse(_connection: sa.Connection) -> Any:
     raise LookupError
 
 
@@ -122,6 +123,36 @@ async def test_what_one_raises_undoes_its_own_work_alone(store: Store, place: in
     assert names(store) == [name for n, name in enumerate("abc") if n != place]
 
 
+async def test_who_raises_before_he_wrote_holds_nobody_up(store: Store) -> None:
+    with commits(store) as seen:
+        async with busy(store) as ask:
+            tasks = [ask(work) for work in (add("a"), refuse, add("c"))]
+    assert [type(task.exception()) for task in tasks] == [type(None), LookupError, type(None)]
+    assert names(store) == ["a", "c"]
+    assert len(seen) == 2, "of the one before them, and theirs"
+
+
+async def test_who_raises_after_he_wrote_has_all_served_again_each_by_himself(
+    store: Store,
+) -> None:
+    order: list[str] = []
+
+    def note(name: str, after: Callable[[sa.Connection], None] = lambda _c: None) -> Work:
+        def noted(connection: sa.Connection) -> None:
+            order.append(name)
+            after(connection)
+
+        return add(name, noted)
+
+    with commits(store) as seen:
+        async with busy(store) as ask:
+            tasks = [ask(note(name, refuse if name == "b" else lambda _c: None)) for name in "abcd"]
+    assert order == ["a", "b", "a", "b", "c", "d"]
+    assert [task.exception() is None for task in tasks] == [True, False, True, True]
+    assert names(store) == ["a", "c", "d"]
+    assert len(seen) == 3, "of the one before them, of a, and of c with d"
+
+
 async def test_a_transaction_that_is_lost_keeps_nothing_and_all_hear_it(store: Store) -> None:
     """SQLite gives one up by itself on a disk that fails."""
 
@@ -142,7 +173,7 @@ async def test_a_commit_that_fails_keeps_nothing_and_all_hear_it(store: Store) -
 
     async with busy(store) as ask:
         first = ask(add("a", lambda _c: event.listen(store._write_engine, "commit", fail)))
-        second, third = ask(add("b")), ask(add("c", refuse))
+        second, third = ask(add("b")), ask(refuse)
     event.remove(store._write_engine, "commit", fail)
     assert {type(task.exception()) for task in (first, second, third)} == {OSError}
     assert names(store) == []

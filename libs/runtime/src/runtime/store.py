@@ -51,7 +51,7 @@ from runtime.rows import (
     upsert_statement,
 )
 from runtime.sqlite_file import SqliteFile
-from runtime.turns import SHARED_BY, SHARED_FOR, Turn, beside
+from runtime.turns import SHARED_BY, SHARED_FOR, Turn, Undone, beside
 from runtime.types import json_text
 
 __all__ = [
@@ -256,14 +256,24 @@ class Store:
             except RefusedTogether:
                 first.work = partial(_one_by_one, first.work)
                 self._transact(served)
+            except Undone:
+                for turn in served:
+                    self._serve_alone(turn)
         except BaseException as error:
             for turn in served:
                 turn.future.set_exception(error)
         finally:
             self._inside.write = False
 
-    def _transact(self, served: list[Turn]) -> None:
-        """One transaction of the first of them, and of others who come to be served with him."""
+    def _serve_alone(self, turn: Turn) -> None:
+        try:
+            self._transact([turn], most=1)
+        except BaseException as error:
+            turn.future.set_exception(error)
+
+    def _transact(self, served: list[Turn], *, most: int = SHARED_BY) -> None:
+        """One transaction of the first of them, and of others who come to be served with him:
+        `most` of them at most."""
         first, begun = served[0], time.perf_counter()
         with self._watched(), self._write_engine.connect() as connection:
             try:
@@ -271,7 +281,7 @@ class Store:
                     first.run(connection)
                     while (
                         first.shares
-                        and len(served) < SHARED_BY
+                        and len(served) < most
                         and time.perf_counter() - begun < SHARED_FOR
                         and (turn := self._next(shared=True))
                     ):
