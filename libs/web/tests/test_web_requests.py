@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from datetime import timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from messaging import restoring, tables
 from runtime.clock import FixedClock
 from runtime.store import Store
 from web import Role, answers
+from web.call import Call
 from web.testing import Client, token
 
 GOOD = {"name": "bread", "cents": 150}
@@ -213,6 +215,17 @@ async def test_the_log_says_who_asked_and_what_came_of_it(client: Client) -> Non
         await client.http.get("/sample/api/who", headers={"Authorization": "Bearer forged"})
     told = [(line["actor"], line["status"]) for line in lines if line["event"] == "web.request"]
     assert told == [("a7", 403), ("", 401)]
+
+
+async def test_a_request_leaves_nothing_to_the_garbage_collector(seller: Client) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await seller.post("/sample/api/things", json=GOOD)
+        left = [found for found in gc.get_objects() if type(found) is Call]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_a_body_over_a_megabyte_is_refused_announced_or_not(seller: Client) -> None:

@@ -143,6 +143,9 @@ class Edge:
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """One line and one span per request: the route, never the path with its ids, and no
         query."""
+        # The call holds its request, which holds the call: whatever else hangs on it would be left
+        # to the garbage collector.
+        call = scope["state"].pop("call", None)
         route = scope.get("route")
         path = getattr(route, "path", None) or "-"
         if path.endswith(_PROBES):
@@ -152,7 +155,6 @@ class Edge:
         )
         if not path.endswith("/live/{name}"):  # a stream is no answer whose time counts
             self._figures.request(scope["method"], path, status, seconds)
-        call = scope["state"].get("call")
         log.info(
             "web.request",
             actor=call.caller.account_id if call is not None else "",
