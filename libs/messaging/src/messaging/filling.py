@@ -70,11 +70,16 @@ class Filler:
         comes back."""
         self._kept: dict[Partition, Place] = {}
         self._waiting: dict[str, dict[str, Item]] = {}
-        self._read_models = shadow.of
+        self._filled_from = {
+            event: [p for p in shadow.of if event in p.events]
+            for p in shadow.of
+            for event in p.events
+        }
 
     def leave(self, read_models: Collection[Projection]) -> None:
         """Fill these no more: another process does."""
-        self._read_models = tuple(p for p in self._read_models if p not in read_models)
+        for filled in self._filled_from.values():
+            filled[:] = [p for p in filled if p not in read_models]
 
     def open(self, connection: sa.Connection) -> None:
         """Go on from where the last rebuild was, if there was one."""
@@ -212,7 +217,7 @@ class Filler:
 
     def _apply(self, p: ProjectionTransaction, item: Item) -> None:
         if isinstance(item.content, Received):
-            for read_model in self._read_models:
+            for read_model in self._filled_from.get(type(item.content.event), ()):
                 p.apply(read_model, item.content)
 
     def _move(self, connection: sa.Connection) -> None:
