@@ -209,10 +209,10 @@ async def _while_busy(place: Place, engine: str) -> list[Figure]:
     url = place.new_store(SHOP, engine)
     facts.into(url, lambda store: facts.fill_shop(store, HOUSEHOLDS))
     with served("shop", url, kafka) as shop:
-        await asyncio.to_thread(_while, lambda: _lag(shop.port) == 0, CAUGHT_UP_WITHIN)
+        await _begun(shop)
         catching_up = await _busy(shop, lambda: _lag(shop.port) > 0)
         applied = round(behind - _lag(shop.port))
-        await asyncio.to_thread(_while, lambda: _lag(shop.port) > 0, CAUGHT_UP_WITHIN)
+        await _caught_up(shop)
         _rebuild(shop.port)
         rebuilding = await _busy(shop, lambda: _rebuilds(shop.port))
     place.drop(url)
@@ -220,6 +220,8 @@ async def _while_busy(place: Place, engine: str) -> list[Figure]:
     url = place.new_store(SHOP, engine)
     grown.fill_shop(url, size)
     with served("shop", url, kafka) as shop:
+        await _begun(shop)
+        await _caught_up(shop)
         selling = asyncio.create_task(_busy(shop, None, households=size.households))
         backups: list[float] = []
         while not selling.done():
@@ -286,6 +288,16 @@ async def _busy(
     if looking is not None:
         await looking
     return sold
+
+
+async def _begun(shop: Served) -> None:
+    """It knows how much there is to be caught up with."""
+    await asyncio.to_thread(_while, lambda: _lag(shop.port) == 0, CAUGHT_UP_WITHIN)
+
+
+async def _caught_up(shop: Served) -> None:
+    """Nothing is left to be caught up with, if anything was."""
+    await asyncio.to_thread(_while, lambda: _lag(shop.port) > 0, CAUGHT_UP_WITHIN)
 
 
 def _while(goes_on: Callable[[], bool], seconds: float) -> None:
