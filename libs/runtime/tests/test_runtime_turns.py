@@ -216,6 +216,31 @@ async def test_who_goes_away_before_his_turn_leaves_the_others_theirs(store: Sto
     assert store.waiting == 0
 
 
+async def test_an_error_that_no_future_takes_is_heard_all_the_same(store: Store) -> None:
+    async with busy(store) as ask:
+        tasks = [ask(lambda _c: next(iter(""))), ask(add("b"))]
+    assert isinstance(tasks[0].exception(), RuntimeError)
+    assert tasks[1].result() == "b"
+
+
+def test_a_loop_that_has_ended_holds_nobody_up(store: Store) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_connection: sa.Connection) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return ""
+
+    async def ask_and_go() -> None:
+        asking = asyncio.create_task(store.write(hold))
+        await asyncio.to_thread(begun.wait, 10)
+        asking.cancel()
+
+    asyncio.run(ask_and_go())
+    go_on.set()
+    assert asyncio.run(asyncio.wait_for(store.write(add("a")), 10)) == "a"
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     asked=st.lists(

@@ -51,7 +51,7 @@ from runtime.rows import (
     upsert_statement,
 )
 from runtime.sqlite_file import SqliteFile
-from runtime.turns import SHARED_BY, SHARED_FOR, Turn, Undone, beside
+from runtime.turns import SHARED_BY, SHARED_FOR, Threads, Turn, Undone, beside, tell
 from runtime.types import json_text
 
 __all__ = [
@@ -144,7 +144,7 @@ class Store:
             if self._file
             else Patience(self._write_engine, self._read_engine, seconds=patience)
         )
-        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store-write")
+        self._writers = Threads(writers, "store-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
 
     @property
@@ -155,7 +155,8 @@ class Store:
     @property
     def waiting(self) -> int:
         """Writers queued now. A batch that holds the store ends when this is not 0."""
-        return len(self._turns)
+        with self._lock:
+            return sum(not turn.future.cancelled() for turn in self._turns)
 
     async def write(self, work: Work[T], *, shares: bool = False) -> T:
         """Run `work` in one transaction; what it raises is raised here and nothing is kept.
@@ -163,7 +164,10 @@ class Store:
         Rows of it that were refused `together` are a reason to run it once more, one by one. What
         is short `shares` its transaction, on SQLite, with others of its kind that wait.
         """
-        return await asyncio.wrap_future(self._queue_write(work, shares=shares))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue(Turn(work, future, loop, shares=shares and self._file is not None))
+        return await future
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one read-only snapshot."""
@@ -171,7 +175,9 @@ class Store:
 
     def write_now(self, work: Work[T]) -> T:
         """`write` for synchronous callers: it takes its place in the same queue."""
-        return self._queue_write(work).result()
+        future: Future[T] = Future()
+        self._queue(Turn(work, future))
+        return future.result()
 
     def read_now(self, work: Work[T]) -> T:
         """`read` for synchronous callers."""
@@ -186,10 +192,11 @@ class Store:
         """
         if self._file is None:
             return True
+        future: Future[bool] = Future()
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed")
-            future = self._writers.submit(self._tidy)
+            self._writers.give(partial(self._tidy, future))
         return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
@@ -200,24 +207,21 @@ class Store:
         """`close` for synchronous callers."""
         with self._lock:
             self._closed = True
-        self._writers.shutdown(wait=True)
+        self._writers.end()
         self._readers.shutdown(wait=True)
         if self._patience is not None:
             self._patience.close()
         self._read_engine.dispose()
         self._write_engine.dispose()
 
-    def _queue_write(self, work: Work[T], *, shares: bool = False) -> Future[T]:
+    def _queue(self, turn: Turn) -> None:
         if getattr(self._inside, "write", False):
             raise RuntimeError("a write inside a write would wait for itself: use its connection")
-        turn = Turn(work, shares=shares and self._file is not None)
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed")
-            self._writers.submit(self._serve)  # which waits for the lock, and may be refused
             self._turns.append(turn)
-        turn.future.add_done_callback(self._dropped)
-        return turn.future
+            self._writers.give(self._serve)
 
     def _queue_read(self, work: Work[T]) -> Future[T]:
         with self._lock:
@@ -225,20 +229,12 @@ class Store:
                 raise StoreClosed("the store is closed")
             return self._readers.submit(contextvars.copy_context().run, self._read, work)
 
-    def _dropped(self, future: Future[Any]) -> None:
-        """A caller who went away before the turn came: nothing ran. (Told of the future alone: one
-        that knew its turn would keep the work, and all that it has in hand, until the collector
-        comes.)"""
-        if future.cancelled():
-            with self._lock:
-                self._turns = deque(turn for turn in self._turns if turn.future is not future)
-
     def _next(self, *, shared: bool = False) -> Turn | None:
         """Whose turn it is, if he still waits; `shared`, if he may be in another's transaction."""
         with self._lock:
             while self._turns and (self._turns[0].shares or not shared):
                 turn = self._turns.popleft()
-                if turn.future.set_running_or_notify_cancel():
+                if not turn.future.cancelled():
                     return turn
         return None
 
@@ -261,15 +257,16 @@ class Store:
                     self._serve_alone(turn)
         except BaseException as error:
             for turn in served:
-                turn.future.set_exception(error)
+                turn.error = error
         finally:
             self._inside.write = False
+        tell(served)
 
     def _serve_alone(self, turn: Turn) -> None:
         try:
             self._transact([turn], most=1)
         except BaseException as error:
-            turn.future.set_exception(error)
+            turn.error = error
 
     def _transact(self, served: list[Turn], *, most: int = SHARED_BY) -> None:
         """One transaction of the first of them, and of others who come to be served with him:
@@ -292,16 +289,21 @@ class Store:
                 if breaks_connection(error):
                     connection.invalidate(error)
                 raise
-        ended = time.perf_counter()
-        for turn in served:
-            if self._observe is not None and turn.error is None:
-                waited = max(0.0, begun - turn.since)
-                self._observe(WriteTimes(waited, worked - begun, ended - worked))
-            turn.tell()
+        if self._observe is not None:
+            ended = time.perf_counter()
+            for turn in served:
+                if turn.error is None:
+                    waited = max(0.0, begun - turn.since)
+                    self._observe(WriteTimes(waited, worked - begun, ended - worked))
 
-    def _tidy(self) -> bool:
-        self._check_file(lost=self._save_log)
-        return self._empty_log()
+    def _tidy(self, future: Future[bool]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            self._check_file(lost=self._save_log)
+            future.set_result(self._empty_log())
+        except BaseException as error:
+            future.set_exception(error)
 
     def _empty_log(self) -> bool:
         raw = self._write_engine.raw_connection()  # outside of any transaction
@@ -356,7 +358,7 @@ class Store:
 
     def _have_log_saved(self) -> None:
         """The same, from a reader's thread."""
-        self._queue_write(lambda _connection: None)
+        self._queue(Turn(lambda _connection: None, Future()))
 
     def _close_connections(self) -> None:
         assert self._file is not None

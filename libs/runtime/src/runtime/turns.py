@@ -15,10 +15,14 @@ processor. What holds:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,15 +36,24 @@ waits for those behind him."""
 
 
 class Turn:
-    """Somebody who waits to write, and what became of it."""
+    """Somebody who waits to write, and what became of it. He waits for `future`: in `loop`, or in a
+    thread of his own."""
 
-    def __init__(self, work: Callable[[sa.Connection], Any], *, shares: bool) -> None:
+    def __init__(
+        self,
+        work: Callable[[sa.Connection], Any],
+        future: Future[Any] | asyncio.Future[Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        shares: bool = False,
+    ) -> None:
         self.work = work
+        self.future = future
+        self.loop = loop
         self.shares = shares
         self.since = time.perf_counter()
         self.error: BaseException | None = None
-        """What it raised in a transaction that went on without it."""
-        self.future: Future[Any] = Future()
+        """What it raised. Its transaction may have gone on without it."""
         self._result: Any = None
         self._context = contextvars.copy_context()
 
@@ -49,12 +62,61 @@ class Turn:
         self.error = None
         self._result = self._context.run(self.work, connection)
 
-    def tell(self) -> None:
-        """The caller hears what came of it."""
+    def hear(self) -> None:
+        """The caller hears what came of it, unless he went away."""
+        if self.future.done():
+            return
         if self.error is None:
             self.future.set_result(self._result)
+        elif isinstance(self.error, StopIteration):  # which no future takes
+            self.future.set_exception(RuntimeError("StopIteration"))
         else:
             self.future.set_exception(self.error)
+
+
+def tell(turns: Sequence[Turn]) -> None:
+    """All hear what came of theirs; who waits in a loop hears it there, with all others of it."""
+    for loop in {turn.loop for turn in turns}:
+        theirs = [turn for turn in turns if turn.loop is loop]
+        if loop is None:
+            _all_hear(theirs)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: they went away
+                loop.call_soon_threadsafe(_all_hear, theirs)
+
+
+def _all_hear(turns: Sequence[Turn]) -> None:
+    for turn in turns:
+        turn.hear()
+
+
+class Threads:
+    """Threads that do what they are given, in order. An executor makes a future for each piece of
+    work, and takes five locks."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._given: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def give(self, work: Callable[[], object]) -> None:
+        """Have it done; it must not raise."""
+        self._given.put(work)
+
+    def end(self) -> None:
+        """What was given is done, and nothing is taken any more."""
+        for _ in self._threads:
+            self._given.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (work := self._given.get()) is not None:
+            work()
 
 
 class Undone(Exception):  # noqa: N818 - it names what happened
