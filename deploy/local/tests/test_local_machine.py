@@ -107,6 +107,12 @@ def test_events_are_sent_again(engine: Engine, capsys: pytest.CaptureFixture[str
     assert "topic.unknown" in refusal.english
 
 
+def test_what_is_wrong_in_a_request_is_named(engine: Engine) -> None:
+    refusal = refused("set-aside", "list", "identity", "--state", "asleep")
+    assert refusal.code is Exit.REFUSED
+    assert "state: " in refusal.english
+
+
 def test_the_token_ends_with_the_command(engine: Engine) -> None:
     assert run("reread", "identity") == 0
     revoked = sa.select(sa.func.count()).where(tables.outbox.c.type == SessionRevoked.ce_type())

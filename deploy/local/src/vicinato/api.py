@@ -79,7 +79,11 @@ class Api:
 def _said(answer: httpx.Response) -> str:
     with contextlib.suppress(ValueError, AttributeError):
         problem = answer.json()
-        return f"{problem.get('detail') or problem.get('title')} ({problem.get('reason')})"
+        fields = "".join(
+            f" {one['field']}: {one['sentence']}" for one in problem.get("errors") or []
+        )
+        said = problem.get("detail") or problem.get("title")
+        return f"{said}{fields} ({problem.get('reason')})"
     return str(answer.status_code)
 
 
