@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import errno
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -36,6 +39,7 @@ from vicinato.backup.staging import Target
 from vicinato.backup.take import Order, take
 from vicinato.commands.restore import SPARE
 from vicinato.folder import MARKER, Folder
+from vicinato.ports import free_block, free_port
 from vicinato.refusals import Exit
 from vicinato.settings import SERVICES
 
@@ -442,6 +446,40 @@ def test_facts_that_reached_neither_backup_nor_bus_come_from_the_copy(
     assert copies.copy("cards", url, copies_at) == 4, "a new life of the store, a new file"
     assert len(list(copies_at.iterdir())) == 2
     store.close_now()
+
+
+def test_what_comes_from_the_copy_is_told_in_the_log_and_not_on_the_terminal(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """It may be a line for each of thousands of facts, between a person and the report."""
+    copies_at = tmp_path / "usb" / f"vicinato-{folder.installation()}"
+    copies_at.mkdir(parents=True)
+    backup = taken(folder, tmp_path / "b")
+    url = urls_of(folder)["cards"]
+    store = Store(url)
+    told_in(store, registered("h1"), "e1")
+    copies.copy("cards", url, copies_at)
+    store.close_now()
+    password = tmp_path / "password"
+    password.write_text("x")
+    kafka_away = {
+        "KAFKA": f"127.0.0.1:{free_port()}",
+        "KAFKA_ADMIN_USER": "admin",
+        "KAFKA_ADMIN_SECRET_FILE": str(password),
+    }
+    place = {"DATA": str(folder.root), "PORT": str(free_block()), "READY_WITHIN": "5"}
+    words = ["restore", str(backup), "--outbox-copy", str(copies_at.parent)]
+    done = subprocess.run(
+        [sys.executable, "-m", "vicinato.cli", *words],
+        env={**os.environ, **kafka_away, **place},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.KAFKA, done.stderr
+    assert "Put back: " in done.stdout
+    assert "outbox.adopted" not in done.stdout + done.stderr
+    assert "outbox.adopted" in folder.log("supervisor").read_text()
 
 
 def test_who_is_erased_is_erased_from_the_copy_as_well(folder: Folder, tmp_path: Path) -> None:

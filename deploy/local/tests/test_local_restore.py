@@ -182,9 +182,9 @@ def test_a_store_that_cannot_be_brought_to_this_version_is_not_one_of_a_newer(
 # how it ends
 
 
-def put(target: Target, backup: Path, names: Sequence[str] = SERVICES) -> Journal:
+def put(target: Target, backup: Path, names: Sequence[str] = SERVICES, **more: Any) -> Journal:
     """Staged and exchanged; the services are still to recover."""
-    journal = staged(Backup(backup), target, names)
+    journal = staged(Backup(backup), target, names, **more)
     staging.put(target, journal)
     return journal
 
@@ -285,6 +285,21 @@ def test_a_report_names_the_old_stores_that_there_are(folder: Folder, tmp_path: 
     assert "are not there or cannot be read" in text
     assert f"aside/{second.stamp} for" in text
     assert first.stamp not in text
+
+
+def test_a_report_counts_as_gone_only_what_the_second_copy_has_not(
+    folder: Folder, tmp_path: Path
+) -> None:
+    house = Target(folder, urls_of(folder))
+    backup = everything(house, tmp_path / "b")
+    for more, reached in (
+        ({}, "and had not reached the bus is gone"),
+        ({"bring": lambda _service, _url: 0}, "neither the bus nor the second copy"),
+    ):
+        journal = put(house, backup, **more)
+        shutil.rmtree(folder.aside / journal.stamp)
+        recover(house, *SERVICES)
+        assert reached in "\n".join(ended(house).lines)
 
 
 def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(

@@ -281,11 +281,15 @@ def _told(
         lines.append("  nothing, as far as the old stores can be read")
     for one in puts:
         if gone := [name for name in _of(one, latest) if name in lost.unreadable]:
+            reached = (
+                "had reached neither the bus nor the second copy, which is made every minute,"
+                if one.second_copy
+                else "had not reached the bus"
+            )
             lines.append(
                 f"  The old stores of {', '.join(gone)} are not there or cannot be read:"
-                f" what was done there after {one.taken_at:%Y-%m-%d %H:%M:%S} UTC and had not"
-                " reached the bus is gone and cannot be named. Erasures among it must be done"
-                " again."
+                f" what was done there after {one.taken_at:%Y-%m-%d %H:%M:%S} UTC and {reached}"
+                " is gone and cannot be named. Erasures among it must be done again."
             )
     lines += ["", "Verified:"]
     good = sum(1 for one in report.findings if not one.differences)

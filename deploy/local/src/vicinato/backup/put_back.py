@@ -70,7 +70,7 @@ async def put_back(
                 names,
                 machine=machine,
                 new_machine=not brought and (new or machine != backup.manifest.machine),
-                bring=lambda name, url: bring(name, url, copies) if copies else 0,
+                bring=None if copies is None else lambda name, url: bring(name, url, copies),
                 progress=told,
             )
 

@@ -69,6 +69,7 @@ class Journal(BaseModel):
     services: list[str]
     new_machine: bool
     copied: dict[str, int] = {}
+    second_copy: bool = False
     installation: str = ""
     machine: str = ""
     administrator: str = ""
@@ -140,7 +141,7 @@ def stage(
     *,
     new_machine: bool,
     machine: str = "",
-    bring: Callable[[str, str], int] = lambda _service, _url: 0,
+    bring: Callable[[str, str], int] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Journal:
     """Makes the stores of `wanted` ready beside those that are there; changes nothing else.
@@ -178,7 +179,7 @@ def stage(
             )
             store.write_now(lambda c, m=mark: restoring.mark(c, m))  # type: ignore[misc]
             store.write_now(lambda c: write_meta(c, LIFE, str(uuid.uuid4())))
-            copied[name] = bring(name, url)
+            copied[name] = 0 if bring is None else bring(name, url)
             if new_machine and name == "identity":
                 administrator = store.read_now(_first_administrator)
         finally:
@@ -193,6 +194,7 @@ def stage(
         services=list(wanted),
         new_machine=new_machine,
         copied={name: count for name, count in copied.items() if count},
+        second_copy=bring is not None,
         installation=manifest.installation,
         machine=machine,
         administrator=administrator,

@@ -60,6 +60,8 @@ def restore(
     """
     import psycopg
 
+    from runtime.logging import configure
+
     wanted = settings.load()
     folder = Folder(wanted.data)
     console = Console(highlight=False, soft_wrap=True)
@@ -76,7 +78,8 @@ def restore(
             " Non è stato cambiato nulla.",
         )
     folder.open()
-    with folder.locked():
+    with folder.locked(), folder.log("supervisor").open("a", encoding="utf-8") as log:
+        configure("restore", stream=log)  # a line for each fact of a second copy, for one
         folder.end_leftovers()
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
