@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +38,9 @@ SET_BY_US = {
     "VICINATO_IDENTITY_KEY_FILE",
     "VICINATO_FIRST_ADMIN_FILE",
 }
+_PUBLIC_URL = re.compile(r"https?://[^/\s]+")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+"""What anybody would see; identity looks closer when it makes the account."""
 _HOST_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*")
 
 
@@ -75,6 +79,20 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("must be http://name or https://name, with nothing behind the name")
+        return value
+
+    @field_validator("admin_email")
+    @classmethod
+    def _is_an_email(cls, value: str) -> str:
+        if not _EMAIL.fullmatch(value):
+            raise ValueError("must be an e-mail address, such as name@example.org")
+        return value
+
     @field_validator("kafka")
     @classmethod
     def _is_host_and_port(cls, value: str) -> str:
@@ -87,6 +105,8 @@ class Settings(BaseSettings):
     def _is_a_database(cls, value: str) -> str:
         if value not in ("sqlite", "postgres") and not value.startswith("postgresql://"):
             raise ValueError("must be sqlite, postgres or postgresql://…")
+        if value not in ("sqlite", "postgres") and not _names_a_server(value):
+            raise ValueError("must be postgresql://administrator:password@host/postgres")
         return value
 
     @field_validator("database_secret_file", "sign_in_file", "kafka_admin_secret_file")
@@ -150,6 +170,14 @@ class Settings(BaseSettings):
             yield "kafka", self.controller_port
         if self.own_postgres:
             yield "postgresql", self.postgres_port
+
+
+def _names_a_server(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname or "host=" in parts.query) and parts.port != 0
+    except ValueError:  # brackets, or a port that is no number
+        return False
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
