@@ -9,22 +9,26 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vicinato import checks, settings
+from vicinato.first_start import nothing_to_load
 from vicinato.folder import MARKER, Folder
 from vicinato.kafka.topics import Topics, TopicsError
 from vicinato.ports import free_block, free_port
 from vicinato.refusals import CommandError, Exit
 
 
-def vicinato(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def vicinato(
+    *words: str, before: Sequence[str] = (), **env: str
+) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VICINATO_")}
     return subprocess.run(
-        [sys.executable, "-m", "vicinato.cli", *words],
+        [*before, sys.executable, "-m", "vicinato.cli", *words],
         env={**kept, **env},
         capture_output=True,
         text=True,
@@ -123,6 +127,39 @@ def test_a_second_copy_is_named(tmp_path: Path) -> None:
     with folder.locked():
         done = vicinato("up", DATA=str(folder.root))
         refused(done, Exit.SECOND_COPY, str(os.getpid()))
+
+
+@pytest.mark.parametrize("words", [("up",), ("verify",), ("backup",)])
+def test_an_empty_house_is_not_opened_beside_the_one_that_is_there(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Who forgets DATABASE once would go on with other stores on the bus of the real ones."""
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    nothing_to_load(folder)
+    told = {"DATA": str(folder.root), "PORT": str(free_block())}
+    refused(vicinato(*words, **told), Exit.SETTING, "DATABASE=postgres?", "`vicinato restore`")
+    assert list(folder.stores.iterdir()) == []
+    (folder.stores / "cards.db").touch()
+    done = vicinato(*words, **told, DATABASE="postgres")
+    refused(done, Exit.SETTING, "DATABASE", str(folder.stores))
+    assert not folder.postgres.exists()
+
+
+WITHOUT_ROOTS_RIGHTS = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
+@pytest.mark.parametrize(
+    "words", [("status",), ("stop",), ("logs", "cards"), ("clock",), ("verify",), ("backup",)]
+)
+def test_who_may_not_read_the_folder_is_told_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    os.chown(folder.root, 65534, 65534)
+    folder.root.chmod(0o700)
+    done = vicinato(*words, before=WITHOUT_ROOTS_RIGHTS, DATA=str(folder.root))
+    refused(done, Exit.READ_ONLY_FOLDER, "not for this user", str(folder.root))
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from getpass import getuser
 
 from vicinato.checks import python_version
-from vicinato.refusals import CommandError
+from vicinato.refusals import CommandError, Exit
 
 COMMANDS = (
     "up",
@@ -35,6 +36,8 @@ def main() -> None:
         run(sys.argv[1:])
     except CommandError as refusal:
         sys.exit(_show(refusal))
+    except PermissionError as error:
+        sys.exit(_show(_not_for_this_user(error)))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -61,6 +64,17 @@ def _end(code: int | None) -> None:
     import typer
 
     raise typer.Exit(int(code or 0))
+
+
+def _not_for_this_user(error: PermissionError) -> CommandError:
+    """Files and processes are those of whoever typed `make up`, and for nobody else."""
+    what = error.filename or "The process of Vicinato"
+    return CommandError(
+        Exit.READ_ONLY_FOLDER,
+        f"{what} is not for this user ({getuser()}): do it as the one who started Vicinato.",
+        f"{what} non è accessibile a questo utente ({getuser()}): va fatto con quello che ha"
+        " avviato Vicinato.",
+    )
 
 
 def _show(refusal: CommandError) -> int:

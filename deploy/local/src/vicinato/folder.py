@@ -104,6 +104,30 @@ class Folder:
         """Whether anything was ever kept here."""
         return self.first_start.exists() or any(self.stores.glob("*.db"))
 
+    def expect_stores(self, engine: str) -> None:
+        """The stores of a folder that was used are those of `engine`. On the others an empty house
+        would open, and tell the bus of the real one. Raises CommandError."""
+        files = any(self.stores.glob("*.db"))
+        if engine == "sqlite" and self.first_start.exists() and not files:
+            raise CommandError(
+                Exit.SETTING,
+                f"There are no SQLite stores in {self.stores}, and this folder was used before:"
+                " give DATABASE as it was then (DATABASE=postgres?). If they are lost, `vicinato"
+                " restore` puts a backup back. Nothing was changed.",
+                f"In {self.stores} non ci sono archivi SQLite, e questa cartella era già in uso:"
+                " indicare DATABASE come allora (DATABASE=postgres?). Se sono perduti, `vicinato"
+                " restore` rimette una copia. Non è stato cambiato nulla.",
+            )
+        if engine == "postgresql" and files and not self.postgres.exists():
+            raise CommandError(
+                Exit.SETTING,
+                f"The stores of this folder are the SQLite files in {self.stores}: leave DATABASE"
+                " out, or name an empty folder with DATA=folder. Nothing was changed.",
+                f"Gli archivi di questa cartella sono i file SQLite in {self.stores}: togliere"
+                " DATABASE, o indicare una cartella vuota con DATA=cartella. Non è stato cambiato"
+                " nulla.",
+            )
+
     def installation(self) -> str:
         """The id of this installation, made at the first start; "" when there is none yet."""
         return self._marked("installation")
@@ -161,12 +185,14 @@ class Folder:
             yield
 
     def is_locked(self) -> bool:
+        """Whether a supervisor or a restore is at work here. Raises PermissionError where this user
+        cannot know."""
         try:
             with (self.run / "lock").open("r", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except OSError:
+        except BlockingIOError:
             return True
         return False
 

@@ -50,6 +50,7 @@ def backup(
     folder = Folder(wanted.data)
     if not (folder.root / MARKER).exists():
         raise _nothing(folder, "there is no data folder of Vicinato")
+    folder.expect_stores(wanted.engine)
     target = _target(file, folder)
     order = Order(
         {name: store_url(name, wanted, folder) for name in settings.SERVICES},
@@ -152,7 +153,10 @@ async def _take(
                 task = bar.add_task("saving", total=size)
                 return lambda done: bar.update(task, advance=done)
 
-            return await in_thread(lambda between: take(folder, order, begun, between))
+            manifest = await in_thread(lambda between: take(folder, order, begun, between))
+            for task in bar.tasks:  # a dump of PostgreSQL is smaller than its database
+                bar.update(task.id, completed=task.total)
+            return manifest
 
 
 @contextmanager

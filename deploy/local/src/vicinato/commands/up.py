@@ -53,6 +53,7 @@ def up() -> None:
             from vicinato.backup.put_back import go_on
 
             asyncio.run(go_on(wanted, folder))
+        folder.expect_stores(wanted.engine)
         first_start.administrator(wanted, folder)
         log = folder.log("supervisor").open("a", encoding="utf-8")
         try:

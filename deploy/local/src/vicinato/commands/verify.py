@@ -42,6 +42,7 @@ def verify(
     wanted = settings.load()
     folder = Folder(wanted.data)
     folder.expect(or_secrets=wanted.engine == "postgresql")
+    folder.expect_stores(wanted.engine)
     console = Console(highlight=False, soft_wrap=True)
     urls = {name: store_url(name, wanted, folder) for name in settings.SERVICES}
     bus = None if without_bus else administrators_bus(wanted, folder)
@@ -57,7 +58,8 @@ def verify(
     except BusAway as error:
         raise CommandError(
             Exit.KAFKA,
-            f"{error}: start Vicinato, or verify the stores alone with --without-bus.".capitalize(),
+            f"{str(error).capitalize()}: start Vicinato, or verify the stores alone with"
+            " --without-bus.",
             "Il bus non risponde: avviare Vicinato, o verificare solo gli archivi"
             " con --without-bus.",
         ) from error
