@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+from structlog.testing import capture_logs
 
 from web.roles import Role
 from web.testing import Client, token
@@ -363,3 +364,12 @@ async def test_the_document_names_every_endpoint(shop_client: Client) -> None:
         "/shop/api/tills/{till_id}/closings",
     ):
         assert path in paths
+
+
+async def test_the_log_names_the_whole_route(shop_bench: Shop, shop_client: Client) -> None:
+    shop_client.sign_in(token(Role.TILL, centre=HERE))
+    with capture_logs() as lines:
+        await shop_client.get("/shop/api/sales/unknown")
+    assert [line["route"] for line in lines if line["event"] == "web.request"] == [
+        "/shop/api/sales/{sale_id}"
+    ]

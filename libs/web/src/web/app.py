@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
@@ -42,6 +43,10 @@ from web.translations import Translations
 
 RESTART_PAUSE = 1.0
 FORGET_EVERY = 3600.0
+
+_NONE: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI's own, which looks at each request whether somebody listens: what there is to tell tells
+`web.middleware`."""
 
 _OF_SIGN_IN = frozenset({KeyPublished.ce_type(), SessionRevoked.ce_type()})
 
@@ -123,6 +128,7 @@ def build(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=_NONE,
         middleware=[
             Middleware(
                 Edge,
@@ -135,10 +141,11 @@ def build(
     )
     app.state.parts = parts
     errors.install(app)
-    # Routes are looked through one by one: what is asked for most comes first.
+    # Routes are looked through one by one: what is asked for most comes first. They are taken as
+    # they are: those of an included router are looked through twice, at each of its levels.
     for path in service.routers:
         module, _, name = path.partition(":")
-        app.include_router(getattr(import_module(module), name))
+        app.router.routes += getattr(import_module(module), name).routes
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in _of_every_service(service.name, service.prefix):
         app.include_router(router)

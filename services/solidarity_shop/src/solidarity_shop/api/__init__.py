@@ -4,9 +4,8 @@ from fastapi import APIRouter
 
 from solidarity_shop.api import catalogue, sales, tills
 
-router = APIRouter(prefix="/shop/api", tags=["shop"])
-router.include_router(sales.router)
-router.include_router(tills.router)
-router.include_router(catalogue.router)
+router = APIRouter()
+for part in (sales, tills, catalogue):
+    router.routes += part.router.routes
 
 __all__ = ["router"]

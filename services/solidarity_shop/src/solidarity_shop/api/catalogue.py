@@ -21,7 +21,7 @@ from solidarity_shop.api.models import (
 from solidarity_shop.views import MovementView, ProducerView, ProductView
 from web.paging import Page, Paged
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(prefix="/shop/api", tags=["shop"], responses=PROBLEMS)
 
 ProductId = Annotated[str, Path(pattern=ID)]
 

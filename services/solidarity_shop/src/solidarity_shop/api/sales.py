@@ -15,7 +15,7 @@ from solidarity_shop.domain.amounts import Method, Payment
 from solidarity_shop.views import RefundView, SaleView
 from web.paging import Page, Paged
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(prefix="/shop/api", tags=["shop"], responses=PROBLEMS)
 
 TillId = Annotated[str, Path(pattern=ID)]
 SaleId = Annotated[str, Path(pattern=ID)]

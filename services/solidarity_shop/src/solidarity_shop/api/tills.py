@@ -14,7 +14,7 @@ from solidarity_shop.commands import known
 from solidarity_shop.views import ClosingView, PointValueView, TakingsView, TillView
 from web.paging import Page, Paged
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(prefix="/shop/api", tags=["shop"], responses=PROBLEMS)
 
 TillId = Annotated[str, Path(pattern=ID)]
 
