@@ -54,7 +54,7 @@ def test_a_sign_in_gives_a_token_that_everybody_can_check(bench: Bench, clock: F
     assert claims.zone == "Europe/Rome"
     assert claims.typ == "browser"
     assert claims.exp == clock.now() + timedelta(minutes=10)
-    caller = claims.caller()
+    caller = claims.caller
     assert caller.scopes is None
 
 
@@ -253,7 +253,7 @@ def test_an_api_token_can_do_what_was_asked_until_it_ends(bench: Bench, clock: F
     claims = claims_of(bench, token)
     assert (claims.sub, claims.sid, claims.typ) == (account_id, made.id, "api")
     assert claims.exp == made.expires_at
-    assert claims.caller().scopes == {"cards:read", "cards:write"}
+    assert claims.caller.scopes == {"cards:read", "cards:write"}
     bench.run(lambda tx: sessions.revoke_own(tx, account_id, made.id, centre=NORTH))
     (revoked,) = bench.emitted(SessionRevoked)
     assert (revoked.session_id, revoked.until) == (made.id, made.expires_at)

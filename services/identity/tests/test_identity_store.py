@@ -181,7 +181,7 @@ def test_the_first_start_makes_an_administrator_once(
         assert bench.emitted(CentreOpened) == []
         assert len(bench.emitted(KeyPublished)) == 1
         claims = claims_of(bench, signed_in(bench, "capo@example.org").token)
-        assert claims.caller().centre_id == ""
+        assert claims.caller.centre_id == ""
         file.write_text("gone wrong since")
         bench.run(lambda tx: first.start(tx, settings))
         assert all_checks(bench) == []

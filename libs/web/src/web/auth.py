@@ -146,7 +146,7 @@ async def _caller(request: Request, parts: Parts, token: str) -> Caller:
     if not token:
         raise SignInNeeded("missing")
     try:
-        return (await parts.keys.check(token)).caller()
+        return (await parts.keys.check(token)).caller
     except TokenRefused as refused:
         renewed_just_now = request.cookies.get(RENEWING) == "1"
         ends = expiry_unchecked(token) if refused.why == "unknown_key" else None

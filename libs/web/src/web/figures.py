@@ -19,9 +19,12 @@ class Figures:
         self._requests = self.metrics.histogram(
             "http_request_seconds", "Time to answer a request", ("method", "route", "status")
         )
-        self._writes = self.metrics.histogram(
+        writes = self.metrics.histogram(
             "store_write_seconds", "Time of a write, by its parts", ("part",)
         )
+        self._waited = writes.labels("waited")
+        self._worked = writes.labels("worked")
+        self._committed = writes.labels("committed")
 
     def disk(self, folder: Path) -> None:
         """Watch the disk that ``folder`` is on. NaN where there is no such folder."""
@@ -35,9 +38,9 @@ class Figures:
 
     def write(self, times: WriteTimes) -> None:
         """One write was committed (told in the store's thread)."""
-        self._writes.labels("waited").observe(times.waited)
-        self._writes.labels("worked").observe(times.worked)
-        self._writes.labels("committed").observe(times.committed)
+        self._waited.observe(times.waited)
+        self._worked.observe(times.worked)
+        self._committed.observe(times.committed)
 
     async def page(self) -> bytes:
         """The page for Prometheus; what has to be asked for is asked now."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime import telemetry
+from runtime.correlation import bind
 from runtime.ids import Ids
 from runtime.logging import get_logger
 from runtime.refusals import N_, Unavailable
@@ -82,8 +82,10 @@ class Edge:
         self._app = app
         self._closed = closed
         self._ids = ids
-        self._secure = secure
         self._figures = figures
+        safe = SAFE_HEADERS | ({"Strict-Transport-Security": STRICT_TRANSPORT} if secure else {})
+        self._safe = _raw(safe)
+        self._safe_and_private = _raw(safe | {"Cache-Control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -109,11 +111,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._protect(MutableHeaders(scope=message), scope["path"], correlation)
+                self._protect(message, scope["path"], correlation)
             await send(message)
 
         with (
-            structlog.contextvars.bound_contextvars(correlation=correlation),
+            bind(correlation),
             _span(scope, headers),
         ):
             try:
@@ -130,13 +132,14 @@ class Edge:
             finally:
                 self._tell(scope, status, time.perf_counter() - started)
 
-    def _protect(self, headers: MutableHeaders, path: str, correlation: str) -> None:
-        for name, value in SAFE_HEADERS.items():
-            headers.setdefault(name, value)
-        if self._secure:
-            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
-        if not path.startswith("/static/"):
-            headers.setdefault("Cache-Control", "no-store")
+    def _protect(self, message: Message, path: str, correlation: str) -> None:
+        public = path.startswith("/static/")
+        given = [*message.get("headers", ())]
+        names = {name for name, _ in given}
+        safe = self._safe if public else self._safe_and_private
+        message["headers"] = [*given, *(header for header in safe if header[0] not in names)]
+        headers = MutableHeaders(scope=message)
+        if not public:
             headers.add_vary_header("Cookie, Accept-Language, Authorization")
         headers[CORRELATION] = correlation
 
@@ -165,9 +168,13 @@ class Edge:
         )
 
 
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 def _span(scope: Scope, headers: Headers) -> AbstractContextManager[None]:
     """Goes on with the caller's trace; whoever looks whether we live every few seconds has none."""
-    if scope["path"].endswith(_PROBES):
+    if not telemetry.tracing() or scope["path"].endswith(_PROBES):
         return nullcontext()
     return telemetry.continue_trace(headers.get("traceparent", ""), scope["method"])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import jwt
@@ -62,6 +63,7 @@ class Claims(BaseModel):
     iat: datetime
     exp: datetime
 
+    @cached_property
     def caller(self) -> Caller:
         scopes = frozenset(self.scopes or ()) if self.typ == "api" else None
         return Caller(
