@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +24,7 @@ from messaging.testing import Bench, orders
 from messaging.transaction import Transaction
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
+from runtime.testing import eventually
 
 METADATA = metadata_with_messaging()
 told = sa.Table("told", METADATA, sa.Column("need_id", sa.String, primary_key=True))
@@ -35,6 +39,25 @@ POLICIES = Policies()
 SEEN = Projection("seen", version=1, tables=(seen,))
 
 
+class Loaded:
+    """What a policy has loaded: it knows its transaction, which knows it."""
+
+    all: ClassVar[weakref.WeakSet[Loaded]] = weakref.WeakSet()
+
+    def __init__(self, tx: Transaction) -> None:
+        self.tx = tx
+        tx.memo["loaded"] = self
+        tx.after_commit(self.tell)
+        self.all.add(self)
+
+    def tell(self) -> None:
+        """What is told of it once all is kept."""
+
+
+def load(tx: Transaction) -> None:
+    Loaded(tx)
+
+
 @POLICIES.on(ActivityCreated)
 def tell_need(tx: Transaction, received: Received[ActivityCreated]) -> None:
     event = received.event
@@ -45,6 +68,8 @@ def tell_need(tx: Transaction, received: Received[ActivityCreated]) -> None:
         and tx.connection.scalar(sa.select(sa.func.count(told.c.need_id))) == 0
     ):
         raise NotYet("nobody told anything")
+    if event.title == "loads":
+        load(tx)
     tx.collect(told, {"need_id": received.id})
     tx.emit(
         NeedRecorded(
@@ -99,6 +124,19 @@ def created(clock: FixedClock, activity: str, title: str = "t") -> ActivityCreat
 
 def count(bench: Bench, table: sa.Table) -> int:
     return bench.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+
+def test_what_a_transaction_has_loaded_goes_without_the_collector(
+    bench: Bench, clock: FixedClock
+) -> None:
+    gc.disable()
+    try:
+        bench.run(load)
+        bench.deliver(created(clock, "a", "loads"))
+        assert count(bench, told) == 1
+        eventually(lambda: not Loaded.all)
+    finally:
+        gc.enable()
 
 
 def test_an_event_that_comes_twice_has_one_effect(bench: Bench, clock: FixedClock) -> None:

@@ -367,7 +367,7 @@ class Attempt:
         else:
             self._write_together()
         self.outcome.emitted = self.tx.close()
-        self.outcome.callbacks = self.tx.callbacks
+        self.outcome.callbacks = self.tx.take_callbacks()
         self.outcome.scheduled = self.tx.scheduled
 
     def _write_together(self) -> None:

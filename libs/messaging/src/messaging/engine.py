@@ -139,7 +139,7 @@ class Engine:
             self.relay.wake()
         if tx.scheduled:
             self.jobs.wake()
-        call_all(tx.callbacks)
+        call_all(tx.take_callbacks())
         return result
 
     # running

@@ -92,7 +92,7 @@ class Bench:
             )
             result = work(tx)
             tx.close()
-            return result, tx.callbacks
+            return result, tx.take_callbacks()
 
         result, callbacks = self.store.write_now(in_transaction)
         for call in callbacks:

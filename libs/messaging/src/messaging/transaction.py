@@ -61,7 +61,7 @@ class Transaction:
         self.correlation = correlation or ids.new()
         self.cause: Received[Event] | None = None
         self.memo: dict[str, Any] = {}
-        self.callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self.scheduled = False
         self._connection = connection
         self._read_models = read_models
@@ -160,7 +160,7 @@ class Transaction:
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the transaction is committed; never when it is rolled back."""
-        self.callbacks.append(call)
+        self._callbacks.append(call)
 
     def handle(self, received: Received[Event] | None) -> None:
         """From now on act because of this event (the boundary calls it, not a policy)."""
@@ -170,10 +170,19 @@ class Transaction:
             self.correlation = received.correlation or received.id
 
     def close(self) -> int:
-        """Write what is left and the outbox; returns the number of events written."""
+        """Write what is left and the outbox; returns the number of events written. Whoever is in
+        `memo` may know this transaction: it is let go of, or all that was loaded would stay in a
+        ring until Python's collector comes."""
         with together(self._connection):
             self.flush()
+        self.memo.clear()
         return outbox.write(self._connection, list(self._drafts.values()))
+
+    def take_callbacks(self) -> list[Callable[[], None]]:
+        """What is to be called once it is committed, for who sees to that; kept here no more, for
+        it may know this transaction as well."""
+        calls, self._callbacks = self._callbacks, []
+        return calls
 
     @property
     def told(self) -> list[tuple[str, str]]:
