@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from runtime import migrations
 from runtime.migrations import MigrationError
 from runtime.scheduler import job_table
 from runtime.store import Store
-from runtime.testing import ENGINES, fresh_store, migrated
+from runtime.testing import ENGINES, fresh_store, migrated, postgresql_database
 from runtime.types import NAMING_CONVENTION, Id, Json, UtcDateTime
 
 PACKAGE = "sampled_service"
@@ -187,6 +188,41 @@ def test_a_store_is_as_new_whatever_the_test_before_left(
     forgotten.invalidate()
     engine_left.dispose()
     store.close_now()
+
+
+BARE_AFTER = {
+    "a table with rows": ("CREATE TABLE one (row serial)", "INSERT INTO one DEFAULT VALUES"),
+    "a type and what is made of it": ("CREATE TYPE mood AS ENUM ('good')",),
+    "another schema": ("CREATE SCHEMA another", "CREATE TABLE another.one (row integer)"),
+    "a setting of its own": (
+        "DO $$BEGIN EXECUTE 'ALTER DATABASE ' || current_database()"
+        " || ' SET statement_timeout = 5000'; END$$",
+    ),
+}
+
+
+@pytest.mark.parametrize("left", BARE_AFTER)
+def test_a_database_without_tables_is_as_new_whatever_the_test_before_left(left: str) -> None:
+    """Also when a transaction was left open."""
+    with postgresql_database() as url:
+        with psycopg.connect(url) as connection:
+            for statement in BARE_AFTER[left]:
+                connection.execute(statement)
+        forgotten = psycopg.connect(url)
+        forgotten.execute("SELECT count(*) FROM pg_class")
+    with postgresql_database() as url, psycopg.connect(url) as connection:
+        for there in (
+            "SELECT nspname FROM pg_namespace WHERE nspname NOT IN ('public', 'pg_catalog',"
+            " 'information_schema') AND nspname NOT LIKE 'pg\\_toast%'",
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace",
+            "SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace",
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()",
+        ):
+            assert connection.execute(there).fetchall() == []
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+        connection.execute("CREATE TABLE one (row serial)")
+    forgotten.close()
 
 
 def test_the_command_names_what_it_wants() -> None:
