@@ -14,10 +14,11 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
+from messaging import Service
 from messaging.catalogue import services
 from messaging.tables import outbox
 from runtime.store import Store
-from runtime.testing import postgresql_server
+from runtime.testing import migrated, postgresql_server
 from vicinato import cli
 from vicinato.backup import staging
 from vicinato.backup.archive import Backup
@@ -72,8 +73,10 @@ def staged(backup: Backup, target: Target, names: Sequence[str], **more: Any) ->
 @contextmanager
 def stores_on(engine: str, folder: Folder, names: tuple[str, ...]) -> Iterator[Target]:
     """Empty stores of these services, and where their restored ones go."""
+    bring = staging.migrations_of
     if engine == "sqlite":
         target = Target(folder, urls_of(folder, names))
+        bring = _copied  # on PostgreSQL a copy would not belong to the service
     else:
         server = str(postgresql_server().get_uri())
         run = uuid4().hex[:8]
@@ -81,10 +84,14 @@ def stores_on(engine: str, folder: Folder, names: tuple[str, ...]) -> Iterator[T
         create(server, target.urls)
     for service in services():
         if service.name in names:
-            staging.migrations_of(service, target.urls[service.name])
+            bring(service, target.urls[service.name])
     yield target
     if target.server:
         _drop_all(target)
+
+
+def _copied(service: Service, url: str) -> None:
+    migrated(url, service.package, service.metadata)
 
 
 def _drop_all(target: Target) -> None:
