@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import scene
-from house import House
 from playwright.sync_api import Page, expect
 from window import DESK, PHONE, Windows
 
@@ -67,11 +65,6 @@ def cost_of(page: Page, path: str) -> Cost:
     shift = float(page.evaluate("window.shift"))
     letters = sum(size for one, size in bytes_of.items() if kinds.get(one) == "Font")
     return Cost(sum(bytes_of.values()) - letters, letters, shift)
-
-
-@pytest.fixture(scope="module")
-def quarter(house: House) -> dict[str, Any]:
-    return scene.quarter(house)
 
 
 @pytest.mark.parametrize("language", ["it", "ar"])
