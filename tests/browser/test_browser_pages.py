@@ -1,12 +1,12 @@
 """Every page, by role, in Italian on a bright desk and in Arabic on a dark phone, without motion:
 nobody is kept out by a grave barrier (axe), what is pressed is large enough, and nothing has to be
-scrolled sideways, at 200 % neither. Every component in every language with more contrast as well;
-at night every page in all of that."""
+scrolled sideways: in Italian at 200 % and on a tablet neither. Every component in every language at
+all widths with more contrast as well; at night every page in all of that."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,11 +43,12 @@ Look = tuple[str, int, Light]
 DIRECTIONS = {"ar": "rtl"}
 LOOKS: tuple[Look, ...] = (("it", DESK, "light"), ("ar", PHONE, "dark"))
 """Language, width and light of each look at a page: all that differs is seen in two of them."""
+WIDTHS = (PHONE, ZOOMED, TABLET, DESK)
 
 
-def tight(page: Page) -> Iterator[str]:
-    """At each width, 200 % among them: what is too wide, and targets too small for a thumb."""
-    for width in (PHONE, ZOOMED, TABLET, DESK):
+def tight(page: Page, widths: Sequence[int]) -> Iterator[str]:
+    """At these widths: what is too wide, and targets too small for a thumb."""
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 800})
         if over := sideways(page):
             yield f"{page.url} at {width}: {over} pixels too wide"
@@ -55,11 +56,18 @@ def tight(page: Page) -> Iterator[str]:
             yield f"{page.url} at {width}: too small: {target}"
 
 
-def faults(page: Page, width: int, light: Light, *, contrast: bool = False) -> Iterator[str]:
+def faults(
+    page: Page,
+    width: int,
+    light: Light,
+    *,
+    contrast: bool = False,
+    widths: Sequence[int] = WIDTHS,
+) -> Iterator[str]:
     """What is wrong with the page as it stands, without motion: a colour on its way from bright to
     dark is neither. With more `contrast` as well, where what is quiet has the colour of ink."""
     page.emulate_media(color_scheme=light, reduced_motion="reduce", contrast="no-preference")
-    yield from tight(page)
+    yield from tight(page, widths)
     for heading in astray(page):
         yield f"{page.url}: not over its figures: {heading}"
     for element in moving(page):
@@ -106,10 +114,12 @@ def looked_at(
     *,
     contrast: bool = False,
 ) -> Iterator[str]:
-    """What is wrong with the pages of a role, or with these, in these looks."""
+    """What is wrong with the pages of a role, or with these, in these looks: with more contrast at
+    all widths as well, else at all in Italian, and on a phone and a desk in other languages."""
     page = visit("/identity/welcome", by=quarter["accounts"].get(role, role))
     for language, width, light in looks:
         visit.speak(page, language)
+        widths = WIDTHS if contrast or language == "it" else (PHONE, DESK)
         for path in paths or PAGES[role]:
             address = path.format_map(quarter)
             answer = page.goto(address)
@@ -118,7 +128,7 @@ def looked_at(
             assert answer.status == (404 if address == "/shop/nowhere" else 200)
             expect(page.locator("html")).to_have_attribute("lang", language)
             expect(page.locator("html")).to_have_attribute("dir", DIRECTIONS.get(language, "ltr"))
-            yield from faults(page, width, light, contrast=contrast)
+            yield from faults(page, width, light, contrast=contrast, widths=widths)
 
 
 @pytest.mark.parametrize("role", PAGES)
