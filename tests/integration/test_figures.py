@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from house import House
@@ -36,8 +35,7 @@ def told(house: House) -> dict[str, set[str]]:
     """The names of all samples, and the names of their labels."""
     found: dict[str, set[str]] = {}
     for service in SERVICES:
-        port = house.settings.service_port(service)
-        page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+        page = house.metrics(service)
         for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? ", page, re.MULTILINE):
             found.setdefault(name, set()).update(re.findall(r"(\w+)=\"", labels))
     return found
