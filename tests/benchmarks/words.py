@@ -88,7 +88,7 @@ BOUNDS: dict[str, str] = {
         "which grew with every sale of a product: without both, 381 sales a second became 591 on "
         "PostgreSQL within an hour of one machine, which an hour later gave 388. On SQLite a "
         "quarter of the writer's time was the commit, an eighth SQLAlchemy's taking and giving "
-        "back of the connection: tills that wait at the same moment share both now, four at most "
+        "back of the connection: tills that wait at the same moment share both now, eight at most "
         "(`docs/decisions/0002`). In turns on a machine whose disk others used as well 195 sales a "
         "second became 497, with 1.14 ms of processor for one instead of 1.63. The bare endpoint "
         "does so with all that wait: on a busy disk it sold two to four and a half times what it "

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 
 from runtime.failures import breaks_connection
 
-SHARED_BY = 4
+SHARED_BY = 8
 SHARED_FOR = 0.005
 """How many share a transaction at most, and seconds after which nobody joins it: who came first
 waits for those behind him."""
