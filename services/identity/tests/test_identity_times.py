@@ -183,7 +183,10 @@ def test_right_passwords_do_not_count(rate: Rate, times: int) -> None:
 
 @given(RATES, st.timedeltas(timedelta(0), timedelta(days=3650)))
 def test_a_clock_set_back_locks_nobody_out(rate: Rate, by: timedelta) -> None:
-    assert wait(rate, MONDAY + by, MONDAY) <= rate.every
+    told = wait(rate, MONDAY + by, MONDAY)
+    assert told <= rate.every + throttle.SKEW
+    assert not wait(rate, MONDAY + by, MONDAY + told), "it would be told the same again and again"
+    assert not wait(rate, taken(rate, MONDAY + by, MONDAY + told), MONDAY + told + rate.every)
 
 
 def test_the_burst_is_let_through_and_not_one_more() -> None:

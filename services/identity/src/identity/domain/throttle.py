@@ -3,7 +3,8 @@
 Each way of counting is a leaky bucket kept as one moment (GCRA: the *theoretical arrival time*).
 An attempt takes a place before the password is looked at, so that a thousand at once are counted as
 a thousand; the right password gives its place back. Refused attempts take no place: trying on does
-not lengthen the wait, which is never longer than ``every``.
+not lengthen the wait, which is never longer than ``every`` (and ``SKEW``, where a clock was set
+back), and who has waited so long may try.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ ONE_ACCOUNT = Rate(burst=30, every=timedelta(minutes=2))
 """One account from all clients together. Does not count for a client from which this account was
 signed in before, so that strangers cannot keep its owner out."""
 
+SKEW = timedelta(minutes=1)
+"""How far the clocks of two replicas may be apart, so that places taken at one are not free at the
+other."""
+
 KNOWN_FOR = timedelta(days=90)
 """How long a client from which somebody signed in counts as known."""
 
@@ -38,14 +43,14 @@ def wait(rate: Rate, full_at: datetime | None, now: datetime) -> timedelta:
     """How long until an attempt may be made; zero when it may be made now."""
     if full_at is None:
         return timedelta(0)
-    ahead = _bounded(rate, full_at, now) - now
+    ahead = _of_now(rate, full_at, now) - now
     over = ahead - (rate.burst - 1) * rate.every
     return max(over, timedelta(0))
 
 
 def taken(rate: Rate, full_at: datetime | None, now: datetime) -> datetime:
     """The moment to keep after an attempt that was let through."""
-    before = now if full_at is None else max(_bounded(rate, full_at, now), now)
+    before = now if full_at is None else max(_of_now(rate, full_at, now), now)
     return before + rate.every
 
 
@@ -54,6 +59,7 @@ def given_back(rate: Rate, full_at: datetime) -> datetime:
     return full_at - rate.every
 
 
-def _bounded(rate: Rate, full_at: datetime, now: datetime) -> datetime:
-    """A clock that was set back must not make anybody wait for what was the future."""
-    return min(full_at, now + rate.burst * rate.every)
+def _of_now(rate: Rate, full_at: datetime, now: datetime) -> datetime:
+    """A clock that was set back must not make anybody wait for what was the future: a moment that
+    no attempts can have made by now counts for nothing."""
+    return now if full_at > now + rate.burst * rate.every + SKEW else full_at
