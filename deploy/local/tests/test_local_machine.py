@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,7 @@ from messaging.testing import count_as_sent
 from runtime.clock import SteadyClock
 from runtime.testing import eventually, migrated
 from vicinato import cli, first_start, settings
-from vicinato.commands import machine
+from vicinato.commands import machine, status
 from vicinato.commands.up import Screen
 from vicinato.day import client
 from vicinato.folder import Folder
@@ -105,6 +106,50 @@ def test_events_are_sent_again(engine: Engine, capsys: pytest.CaptureFixture[str
     refusal = refused("replay", "identity", "--topic", "cards.events")
     assert refusal.code is Exit.REFUSED
     assert "topic.unknown" in refusal.english
+
+
+def test_on_any_terminal_an_id_stands_whole(
+    engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what `show`, `send-again` and `discard` are given."""
+    monkeypatch.setenv("COLUMNS", "80")
+    event_id = "82958969-44bd-4512-89c2-8cef06ac7a1c"
+    row = {
+        "event_id": event_id,
+        "topic": "cards.events",
+        "partition": 0,
+        "record_offset": 1,
+        "key": "k",
+        "type": "cards.household.registered.v9",
+        "state": "dead",
+        "reason": "version.newer: this build knows cards.household.registered up to v1",
+        "tries": 0,
+        "headers": [],
+        "stamp": 0,
+        "at": datetime.now(UTC),
+    }
+    engine.store.write_now(lambda c: c.execute(sa.insert(tables.set_aside), [row]))
+    assert run("set-aside", "list", "--state", "dead") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:2] == ["identity", event_id]
+    assert row["reason"] in second
+    assert run("set-aside", "list", "--state", "waiting") == 0
+    assert capsys.readouterr().out == "Nothing is set aside.\n"
+
+
+def test_the_state_of_all_parts_fits_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    counts = {"waiting": 12, "dead": 1, "discarded": 1, "retrying": 0}
+    row = status.Row("notifications", 1234567, 18085, "backing off", 12, "", 5 << 20)
+    row.outbox_age_seconds, row.lag, row.set_aside = 86400.0, 12345, counts
+    state = {"address": "http://localhost:18080", "began": time.time()}
+    status._show(state, [row])
+    shown = capsys.readouterr().out
+    for word in ("notifications", "backing off", "1234567", "86400 s", "12345", "1 discarded"):
+        assert word in shown
+    assert "…" not in shown
 
 
 def test_what_is_wrong_in_a_request_is_named(engine: Engine) -> None:

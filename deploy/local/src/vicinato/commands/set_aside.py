@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from vicinato import settings
 from vicinato.api import Service, signed_in
@@ -28,8 +28,9 @@ def list_(
     service: Annotated[str, typer.Argument(help="One service; all when none is named.")] = "",
     state: Annotated[str, typer.Option(help="waiting, retrying, dead or discarded.")] = "",
 ) -> None:
-    """What was set aside, the latest first."""
-    table = Table("service", "event", "type", "state", "tries", "at", "reason")
+    """What was set aside, the latest first: two lines for each."""
+    console = Console(highlight=False, soft_wrap=True)  # ids stand whole at any width
+    found = False
     with signed_in("set-aside") as api:
         for name in [service] if service else settings.SERVICES:
             after: str | None = ""
@@ -37,10 +38,16 @@ def list_(
                 query = {"limit": "200", "state": state, "after": after}
                 page = api.call("GET", name, "set-aside", {k: v for k, v in query.items() if v})
                 for one in page["items"]:
-                    columns = ("event_id", "type", "state", "tries", "at", "reason")
-                    table.add_row(name, *(str(one[column]) for column in columns))
+                    found = True
+                    at = datetime.fromisoformat(one["at"])
+                    for line in (
+                        f"{name} {one['event_id']} {one['state']}, tries: {one['tries']}",
+                        f"    {one['type']} of {at:%Y-%m-%d %H:%M} UTC: {one['reason']}",
+                    ):
+                        console.print(line, markup=False)
                 after = page["next"]
-    Console(highlight=False).print(table if table.row_count else "Nothing is set aside.")
+    if not found:
+        console.print("Nothing is set aside.")
 
 
 def show(service: Service, event_id: EventId) -> None:

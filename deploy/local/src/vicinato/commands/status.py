@@ -107,11 +107,16 @@ def _add_metrics(row: Row) -> None:
 
 
 def _show(state: dict[str, Any], rows: list[Row]) -> None:
-    table = Table(title=f"Vicinato at {state['address']}, up {_duration(state['began'])}")
+    table = Table(
+        title=f"Vicinato at {state['address']}, up {_duration(state['began'])}",
+        box=None,  # so that all stands whole in eighty columns
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for heading in ("part", "state"):
-        table.add_column(heading)
-    for heading in ("process", "port", "restarts", "memory", "outbox age", "lag", "set aside"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, no_wrap=True)
+    for heading in ("process", "port", "re-\nstarts", "memory", "outbox\nage", "lag", "set\naside"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         colour = "green" if row.state == State.READY else "red"
         table.add_row(
@@ -121,11 +126,10 @@ def _show(state: dict[str, Any], rows: list[Row]) -> None:
             str(row.port or ""),
             str(row.restarts or ""),
             f"{row.memory_bytes / 1e6:.0f} MB",
-            "" if row.outbox_age_seconds is None else f"{row.outbox_age_seconds:.1f} s",
+            "" if row.outbox_age_seconds is None else _seconds(row.outbox_age_seconds),
             "" if row.lag is None else str(row.lag),
             _set_aside(row),
         )
-    table.add_section()
     total = sum(row.memory_bytes for row in rows)
     table.add_row("all", "", "", "", "", f"{total / 1e6:.0f} MB", "", "", "")
     console = Console(highlight=False)
@@ -143,7 +147,11 @@ def _show(state: dict[str, Any], rows: list[Row]) -> None:
 def _set_aside(row: Row) -> str:
     if row.set_aside is None:
         return ""
-    return ", ".join(f"{n} {state}" for state, n in row.set_aside.items() if n) or "0"
+    return "\n".join(f"{n} {state}" for state, n in row.set_aside.items() if n) or "0"
+
+
+def _seconds(age: float) -> str:
+    return f"{age:.1f} s" if age < 100 else f"{age:.0f} s"
 
 
 def _duration(began: float) -> str:
