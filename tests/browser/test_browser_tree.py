@@ -13,7 +13,7 @@ from window import Windows
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.browser,
-    pytest.mark.xdist_group("house"),
+    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 
@@ -116,7 +116,8 @@ def test_the_tree_of_the_till(visit: Windows, quarter: dict[str, Any]) -> None:
         with page.expect_navigation():
             page.locator("#f-code").press("Enter")
     expect(page.locator("body")).to_match_aria_snapshot(TILL)
-    page.locator("#clear button").click()
+    with page.expect_navigation():
+        page.locator("#clear button").click()
 
 
 def test_the_tree_of_the_desk(visit: Windows, quarter: dict[str, Any]) -> None:
