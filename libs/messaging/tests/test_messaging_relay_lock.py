@@ -71,7 +71,7 @@ async def test_who_says_that_he_is_there_keeps_it(postgresql: Store) -> None:
     quiet, other = relay_lock(postgresql, idle=IDLE), relay_lock(postgresql, idle=IDLE)
     await quiet.acquire()
     waiting = asyncio.create_task(other.acquire())
-    until = time.monotonic() + 3 * IDLE
+    until = time.monotonic() + 1.5 * IDLE
     while time.monotonic() < until:
         assert not (await asyncio.wait({waiting}, timeout=IDLE / 4))[0]
         await quiet.keep()
