@@ -21,6 +21,7 @@ import pytest
 
 from runtime import migrations
 from runtime.testing import eventually
+from vicinato.backup.archive import Backup
 from vicinato.databases import migrate
 from vicinato.ports import free_block
 from vicinato.processes import die_with_parent
@@ -133,6 +134,27 @@ def test_data_of_an_earlier_version_is_migrated_and_goes_on(data: Path) -> None:
     after = counts(data)
     assert after["cards"] > before["cards"]
     assert all(after[name] >= before[name] for name in SERVICES)
+
+
+def test_data_of_an_earlier_version_can_be_saved_before_it_is_brought_to_this_one(
+    data: Path, tmp_path: Path
+) -> None:
+    """Who fetched the new version first, and thinks of the backup then."""
+    done = vicinato(data, "verify", "--without-bus")
+    assert done.returncode == Exit.NOT_RUNNING, done.stdout + done.stderr
+    assert "is of another version" in done.stderr
+    assert "Traceback" not in done.stderr
+    backup = tmp_path / "before.backup"
+    done = vicinato(data, "backup", str(backup))
+    assert done.returncode == 0, done.stderr
+    migrate(urls(data))
+    saved = Backup(backup)
+    saved.check()
+    for name, facts in saved.manifest.stores.items():
+        with closing(sqlite3.connect(data / "stores" / f"{name}.db")) as connection:
+            (last,) = connection.execute("SELECT max(row) FROM outbox").fetchone()
+            assert facts.last_row == last
+            assert facts.revision != migrations.current(urls(data)[name])
 
 
 def test_data_of_a_newer_version_is_refused_and_left_alone(data: Path) -> None:

@@ -74,6 +74,7 @@ class Snapshot(Protocol):
         """This is the moment."""
 
     def query(self, words: str) -> Sequence[Sequence[Any]]: ...
+    def has(self, table: str) -> bool: ...
     def copy(self, writer: Writer, progress: Progress) -> str:
         """Writes the store as a part; returns the part's name. Raises StoreAwayError, and
         StoreDamagedError for what nobody could put back."""
@@ -89,6 +90,9 @@ class Moment:
     held_ms: float
 
     def facts(self, one: Snapshot, part: str) -> StoreFacts:
+        """Of a store of an earlier version, which has other tables, what is unsent is not counted:
+        it is saved like any other."""
+        counts = one.has("outbox_unsent")
         return StoreFacts(
             part=part,
             revision=str(one.query("SELECT version_num FROM alembic_version")[0][0]),
@@ -100,7 +104,7 @@ class Moment:
                 )
             ],
             last_row=int(one.query('SELECT coalesce(max("row"), 0) FROM outbox')[0][0]),
-            unsent=int(one.query("SELECT count(*) FROM outbox_unsent")[0][0]),
+            unsent=int(one.query("SELECT count(*) FROM outbox_unsent")[0][0]) if counts else 0,
         )
 
     def centres(self) -> list[Centre]:
@@ -192,6 +196,9 @@ class _SqliteSnapshot:
         self._reading.execute("BEGIN")
         self._reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
+    def has(self, table: str) -> bool:
+        return (table,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
+
     def query(self, words: str) -> Sequence[Sequence[Any]]:
         return self._reading.execute(words).fetchall()
 
@@ -266,6 +273,10 @@ class _PostgresqlSnapshot:
         self._reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = self._reading.execute("SELECT pg_export_snapshot()").fetchone()
         self._exported = str(found[0]) if found else ""
+
+    def has(self, table: str) -> bool:
+        words = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        return (table,) in self.query(words)
 
     def query(self, words: str) -> Sequence[Sequence[Any]]:
         return self._reading.execute(words).fetchall()

@@ -17,9 +17,10 @@ from messaging.bus import Bus, BusAway, Reader
 from messaging.envelope import decode
 from messaging.shadow import differences
 from messaging.tables import place
+from runtime import migrations
 from vicinato.damage import damage_in
 from vicinato.verify import crossing, sagas
-from vicinato.verify.snapshot import file_of, snapshot
+from vicinato.verify.snapshot import StoreMissingError, file_of, snapshot
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def verify(
     `urls` are the addresses of the stores by service name. Without a bus, places and rebuilds are
     not compared, and the report says so.
 
-    Raises StoreMissingError for a store that is not there.
+    Raises StoreMissingError for a store that is not there, or is one of another version.
     """
     report = Report()
     with tempfile.TemporaryDirectory(prefix="vicinato-verify-") as scratch, ExitStack() as stack:
@@ -74,6 +75,8 @@ def verify(
         if not report.holds:
             report.notes.append("Nothing else was looked at: what a damaged store says is no fact.")
             return report
+        for service in services:
+            _expect_this_version(service, stores[service.name])
         for service in services:
             progress(f"the rules of {service.name}")
             for check in service.checks:
@@ -96,6 +99,17 @@ def verify(
         else:
             _with_bus(services, stores, bus, report, progress)
     return report
+
+
+def _expect_this_version(service: Service, store: sa.Connection) -> None:
+    if not sa.inspect(store).has_table("alembic_version"):  # stores of tests, made in one go
+        return
+    revision = store.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if revision not in migrations.heads(service.package):
+        raise StoreMissingError(
+            f"the store of {service.name} is of another version (revision {revision});"
+            " `make up` brings an earlier one to this version"
+        )
 
 
 def _whole(service: Service, store: sa.Connection) -> list[Finding]:
