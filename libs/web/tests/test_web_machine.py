@@ -140,6 +140,8 @@ async def test_own_events_are_sent_again_by_topic_key_and_time(
     await tell(client)
     assert await again(topic="activities.events") == 3
     assert await again(404, topic="cards.events") == "topic.unknown"
+    assert await again(404, topic="activities.events", key="nobody") == "key.unknown"
+    assert await unsent(client) == 3
     assert (
         await again(422, topic="activities.events", since="2026-01-01T00:00:00") == "input.invalid"
     )

@@ -298,9 +298,19 @@ class Engine:
         await self._turn.take(partial(self._retrier.discard, write, event_id, reason, told=told))
 
     async def replay(self, topic: str, *, key: str = "", since: datetime | None = None) -> int:
-        """Send own events of a topic once more; everybody drops what is known. How many."""
+        """Send own events of a topic once more; everybody drops what is known. How many.
+
+        Raises:
+            NotFound: the topic is not of this service, or it never told anything of the key there.
+        """
         if topic not in self.service.topics:
             raise NotFound("topic.unknown", N_("This service does not write such a topic."))
+        if key and not await self.store.read(partial(marks.has_told, topic=topic, key=key)):
+            raise NotFound(
+                "key.unknown",
+                N_("This service has told nothing of such a key in this topic."),
+                N_("Look whether it is the whole id, and whether this service tells of it."),
+            )
         chosen = marks.of_topic(topic, key=key, since=since)
         until = await self.store.read(marks.last_row)
         after, count = 0, 0

@@ -237,6 +237,11 @@ def of_topic(topic: str, *, key: str = "", since: datetime | None = None) -> sa.
     return chosen
 
 
+def has_told(connection: sa.Connection, *, topic: str, key: str) -> bool:
+    """Whether there is any row of this topic and key, sent or not."""
+    return bool(connection.scalar(sa.select(sa.exists().where(of_topic(topic, key=key)))))
+
+
 def unsend(
     connection: sa.Connection, chosen: sa.ColumnElement[bool], after: int, *, until: int = 2**62
 ) -> tuple[int, int]:
