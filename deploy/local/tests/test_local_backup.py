@@ -185,6 +185,18 @@ def test_where_a_backup_must_not_go(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_server_that_does_not_answer_is_said_to_be_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = Folder(tmp_path / "data")
+    used.open()
+    monkeypatch.setenv("DATABASE", f"postgresql://a:b@127.0.0.1:{free_port()}/postgres")
+    refusal = run(used, monkeypatch, "backup", str(tmp_path / "b"))
+    assert refusal.code is Exit.DATABASE
+    assert "does not answer" in refusal.english
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 # what cannot be put back
 
 

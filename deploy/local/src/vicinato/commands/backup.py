@@ -49,7 +49,11 @@ def backup(
     wanted = settings.load()
     folder = Folder(wanted.data)
     if not (folder.root / MARKER).exists():
-        raise _nothing(folder, "there is no data folder of Vicinato")
+        raise CommandError(
+            Exit.NOT_RUNNING,
+            f"There is nothing to back up in {folder.root}: there is no data folder of Vicinato.",
+            f"Non c'è nulla da salvare in {folder.root}.",
+        )
     folder.expect_stores(wanted.engine)
     target = _target(file, folder)
     order = Order(
@@ -68,7 +72,12 @@ def backup(
             f"Interrotto: la copia non c'è, e in {target.parent} non è rimasto nulla.",
         ) from error
     except StoreAwayError as error:
-        raise _nothing(folder, str(error)) from error
+        raise CommandError(
+            Exit.DATABASE,
+            f"No backup was made, and nothing was left in {target.parent}: {error}.",
+            f"La copia non è stata fatta, e in {target.parent} non è rimasto nulla: un archivio non"
+            " risponde o non si può leggere.",
+        ) from error
     except StoreDamagedError as error:
         raise CommandError(
             Exit.DAMAGED_STORE,
@@ -102,14 +111,6 @@ def no_space_or_read_only(error: OSError) -> Exit:
     """Which of the two keeps something from being written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return Exit.NO_SPACE if full else Exit.READ_ONLY_FOLDER
-
-
-def _nothing(folder: Folder, why: str) -> CommandError:
-    return CommandError(
-        Exit.NOT_RUNNING,
-        f"There is nothing to back up in {folder.root}: {why}.",
-        f"Non c'è nulla da salvare in {folder.root}.",
-    )
 
 
 def _target(file: Path | None, folder: Folder) -> Path:
