@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging as standard
@@ -13,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from runtime import correlation
-from runtime.logging import configure, get_logger, route
+from runtime.logging import configure, get_logger, logged_to, route
 from runtime.store import Store
 
 people = sa.Table(
@@ -55,6 +56,39 @@ def test_a_line_is_one_json_object(lines: Lines) -> None:
         "reason": "card.blocked",
         "count": 2,
     }
+
+
+class Full(io.StringIO):
+    """A disk on which there is no room for a while."""
+
+    room = False
+
+    def write(self, text: str) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_line_for_which_there_is_no_room_is_lost_and_nothing_else() -> None:
+    disk = Full()
+    configure("cards", stream=disk)
+    get_logger().info("cards.hold.declined")
+    disk.room = True
+    get_logger().info("cards.hold.captured")
+    assert [json.loads(line)["event"] for line in disk.getvalue().splitlines()] == [
+        "cards.hold.captured"
+    ]
+
+
+def test_what_is_logged_elsewhere_for_a_while_goes_on_where_it_went(lines: Lines) -> None:
+    with io.StringIO() as other:
+        with logged_to(other, "restore"):
+            get_logger().info("outbox.adopted")
+        assert json.loads(other.getvalue())["service"] == "restore"
+    get_logger().info("cards.hold.declined")
+    standard.getLogger("aiokafka").error("a line of others")
+    assert [line["event"] for line in lines.all()] == ["cards.hold.declined", "a line of others"]
 
 
 def test_keys_that_are_not_allowed_are_counted_and_not_written(lines: Lines) -> None:

@@ -13,7 +13,8 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, MutableMapping
-from typing import Any, TextIO
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 import pydantic
 import sqlalchemy.exc
@@ -52,7 +53,8 @@ def get_logger(**bound: Any) -> Any:
 def configure(
     service: str, *, level: str = "INFO", format: str = "json", stream: TextIO | None = None
 ) -> None:
-    """Send all logs of this process, those of libraries too, to `stream` (stdout)."""
+    """Send all logs of this process, those of libraries too, to `stream` (stdout). A line that it
+    does not take, on a full disk for one, is lost, and whoever wrote it goes on."""
 
     def name_service(_logger: object, _method: str, event: Event) -> Event:
         event.setdefault("service", service)
@@ -94,10 +96,39 @@ def configure(
     # of the processor time of a sale it was a tenth.
     structlog.configure(
         processors=[*shared, _exceptions, only_allowed, renderer],
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(out))),
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=stream is None,
     )
+
+
+@contextmanager
+def logged_to(stream: TextIO, service: str) -> Iterator[None]:
+    """`configure` for a while: afterwards lines go where they went before."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    configure(service, stream=stream)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class _Unfailing:
+    """A stream that loses what cannot be written, as handlers of the standard library do."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def route() -> None:

@@ -60,7 +60,7 @@ def restore(
     """
     import psycopg
 
-    from runtime.logging import configure
+    from runtime.logging import logged_to
 
     wanted = settings.load()
     folder = Folder(wanted.data)
@@ -78,8 +78,11 @@ def restore(
             " Non è stato cambiato nulla.",
         )
     folder.open()
-    with folder.locked(), folder.log("supervisor").open("a", encoding="utf-8") as log:
-        configure("restore", stream=log)  # a line for each fact of a second copy, for one
+    with (
+        folder.locked(),
+        folder.log("supervisor").open("a", encoding="utf-8") as log,
+        logged_to(log, "restore"),  # a line for each fact of a second copy, for one
+    ):
         folder.end_leftovers()
         checks.ports_are_free(wanted)
         fetch_jars(wanted)
