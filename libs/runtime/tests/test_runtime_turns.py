@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from runtime.store import Store
-from runtime.testing import eventually_async
+from runtime.testing import eventually, eventually_async
 from runtime.turns import SHARED_BY
 from runtime.types import Id
 
@@ -239,6 +240,23 @@ def test_a_loop_that_has_ended_holds_nobody_up(store: Store) -> None:
     asyncio.run(ask_and_go())
     go_on.set()
     assert asyncio.run(asyncio.wait_for(store.write(add("a")), 10)) == "a"
+
+
+def test_a_store_that_is_forgotten_leaves_no_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+
+    def use_and_forget() -> None:
+        forgotten = Store(f"sqlite:///{tmp_path / 'forgotten.db'}")
+        forgotten.write_now(lambda _c: None)
+        forgotten.read_now(lambda _c: None)
+
+    use_and_forget()
+
+    def none_is_left() -> bool:
+        gc.collect()
+        return set(threading.enumerate()) <= before
+
+    eventually(none_is_left)
 
 
 @settings(max_examples=30, deadline=None)

@@ -20,6 +20,7 @@ import contextlib
 import contextvars
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -92,16 +93,18 @@ def _all_hear(turns: Sequence[Turn]) -> None:
 
 class Threads:
     """Threads that do what they are given, in order. An executor makes a future for each piece of
-    work, and takes five locks."""
+    work, and takes five locks. As with one, who is forgotten without an end leaves no thread."""
 
     def __init__(self, count: int, name: str) -> None:
-        self._given: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        given: _Given = SimpleQueue()
+        self._given = given
         self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True)
+            threading.Thread(target=_work, args=(given,), name=f"{name}_{number}", daemon=True)
             for number in range(count)
         ]
         for thread in self._threads:
             thread.start()
+        self._ended = weakref.finalize(self, _end, given, count)
 
     def give(self, work: Callable[[], object]) -> None:
         """Have it done; it must not raise."""
@@ -109,14 +112,23 @@ class Threads:
 
     def end(self) -> None:
         """What was given is done, and nothing is taken any more."""
-        for _ in self._threads:
-            self._given.put(None)
+        self._ended()
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
-        while (work := self._given.get()) is not None:
-            work()
+
+_Given = SimpleQueue[Callable[[], object] | None]
+
+
+def _work(given: _Given) -> None:
+    while (work := given.get()) is not None:
+        work()
+        del work  # or it would keep its store for as long as nothing else is given
+
+
+def _end(given: _Given, count: int) -> None:
+    for _ in range(count):
+        given.put(None)
 
 
 class Undone(Exception):  # noqa: N818 - it names what happened
