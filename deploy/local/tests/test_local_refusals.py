@@ -77,6 +77,20 @@ def test_a_setting_that_cannot_be_is_named(name: str, value: str, word: str) -> 
     assert word in refusal.value.english
 
 
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("VICINATO_FOO", "."),
+        ("VICINATO_LOG_LEVLE", "; did you mean VICINATO_LOG_LEVEL?"),
+    ],
+)
+def test_another_name_is_offered_where_one_is_like_it(name: str, end: str) -> None:
+    with pytest.raises(CommandError) as refusal:
+        settings.load({name: "x"})
+    assert refusal.value.english.endswith(end)
+    assert ("did you mean" in refusal.value.english) == ("did you mean" in end)
+
+
 def test_a_secret_in_a_setting_is_not_repeated() -> None:
     with pytest.raises(CommandError) as refusal:
         settings.load({"DATABASE": "postgres://admin:hidden@host/db"})

@@ -225,8 +225,9 @@ def _with_a_prefix(environ: Mapping[str, str]) -> None:
     words = [sys.executable, "-m", "vicinato.services_settings"]
     checked = subprocess.run(words, env=dict(environ), capture_output=True, text=True, check=False)
     if checked.returncode:
+        why = checked.stderr.strip().splitlines()[-1]
         raise CommandError(
             Exit.SETTING,
-            f"{checked.stderr.strip().splitlines()[-1]}.",
+            why if why.endswith("?") else f"{why}.",
             "Un'impostazione non va bene; l'elenco è nel README.",
         )

@@ -222,8 +222,10 @@ def _refuse_unknown(service: str, environ: Mapping[str, str], model: type[Settin
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known or name.startswith(NOT_OURS + others):
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        # Without what they all begin with, by which each looks like any other.
+        short = {one.removeprefix(PREFIX) for one in known}
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), short, n=1)
+        hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
         raise SettingsError(f"{name} is no setting of {service}{hint}")
 
 
