@@ -378,3 +378,37 @@ def test_a_change_of_a_few_rows_does_not_read_the_table(
         lambda c: c.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {asked[0][0]}").scalars().all()
     )
     assert not any("Seq Scan on thing" in line for line in plan), plan
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)  # SQLite knows what there is
+def test_a_list_is_looked_for_by_the_index_though_the_table_was_empty_at_first(
+    things: Store,
+) -> None:
+    """PostgreSQL keeps the plan of a statement that comes again and again, and counts a table that
+    has grown a minute later."""
+    wanted = [f"{n}" for n in range(100)]
+    filled = sa.text(
+        "INSERT INTO thing (id, name) SELECT n, '' FROM"
+        " generate_series(CAST(:first AS int), CAST(:last AS int)) n"
+    )
+
+    def looked(connection: sa.Connection) -> int:
+        seen = connection.scalar(
+            sa.text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'thing'")
+        )
+        return int(seen or 0)
+
+    def go(connection: sa.Connection) -> tuple[int, int]:
+        connection.execute(filled, {"first": 0, "last": 99})
+        connection.execute(sa.text("ANALYZE thing"))
+        for _ in range(20):
+            assert len(SOME.all(connection, wanted=wanted)) == len(wanted)
+            change(connection, thing, [{"id": f"no {n}", "count": 0} for n in wanted], key="id")
+        connection.execute(filled, {"first": 100, "last": 99_999})
+        before = looked(connection)
+        assert len(SOME.all(connection, wanted=wanted)) == len(wanted)
+        change(connection, thing, [{"id": one, "count": 1} for one in wanted], key="id")
+        return before, looked(connection)
+
+    before, after = things.write_now(go)
+    assert before == after

@@ -135,7 +135,8 @@ def sent(
     marked = [(r.row, r.partition, r.offset, r.stamp) for r in last.values()]
     if connection.dialect.name == "postgresql":
         moved = [row_of("out", name, at) for name, at in places.items()]
-        run(connection, _SENT, [json_text(moved), *map(_array, zip(*marked, strict=True))])
+        parameters = [json_text(moved), *map(_array, zip(*marked, strict=True))]
+        run(connection, _SENT, parameters, number=len(marked))
         return
     set_by_set(connection, _sent, marked)
     _FORGET_UNSENT.run(connection, rows=list(last))

@@ -358,9 +358,12 @@ def _write(
         parameters = [json_text(given)]
         if kind.changes:
             parameters.append(_array([row[kind.key[0]] for row in rows]))
-        if not counted and waits(connection, kind.table.name, prepared.text, parameters):
+        number = len(rows)
+        if not counted and waits(
+            connection, kind.table.name, prepared.text, parameters, number=number
+        ):
             return 0
-        return int(run(connection, prepared.text, parameters).rowcount)
+        return int(run(connection, prepared.text, parameters, number=number).rowcount)
     one = _for_sqlite(kind, 1)
     values = one.values(rows)
     if kind.changes:
