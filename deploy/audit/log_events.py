@@ -30,7 +30,10 @@ Each line has `timestamp` (UTC), `level`, `service` and `event`, and where there
 `correlation`, which follows a request through all services. Only keys of a list pass
 (`libs/runtime/src/runtime/logging.py`): ids, codes, counts and durations, no name, no contact,
 nothing that somebody typed. Lines of libraries go the same way, those of `WARNING` and above. An
-`exception` stands as its kind, its code and the places that it went through.
+`exception` stands as its kind, its code and the places that it went through. Lines of `info` that a
+service writes while it answers come when it has answered those who wait at that moment, so that a
+process that is killed may take its last few with it; those of `warning` and above, with all before
+them, come at once.
 
 | event | level | written by | keys |
 |---|---|---|---|

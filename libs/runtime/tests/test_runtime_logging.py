@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -79,6 +80,59 @@ def test_a_line_for_which_there_is_no_room_is_lost_and_nothing_else() -> None:
     assert [json.loads(line)["event"] for line in disk.getvalue().splitlines()] == [
         "cards.hold.captured"
     ]
+
+
+class Written(io.StringIO):
+    """How it was written: the events of each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[list[str]] = []
+
+    def write(self, text: str) -> int:
+        self.times.append([json.loads(line)["event"] for line in text.splitlines()])
+        return super().write(text)
+
+
+@pytest.fixture
+def written(lines: Lines) -> Written:
+    stream = Written()
+    configure("cards", stream=stream)
+    return stream
+
+
+async def test_what_a_loop_tells_in_one_turn_is_written_at_its_end(written: Written) -> None:
+    get_logger().info("first.told")
+    get_logger().info("second.told")
+    assert written.times == []
+    await asyncio.sleep(0)
+    assert written.times == [["first.told", "second.told"]]
+    get_logger().info("third.told")
+    await asyncio.sleep(0)
+    assert written.times[1:] == [["third.told"]]
+
+
+async def test_what_went_wrong_is_written_at_once_with_all_before_it(written: Written) -> None:
+    get_logger().info("first.told")
+    get_logger().warning("second.went_wrong")
+    assert written.times == [["first.told", "second.went_wrong"]]
+    get_logger().info("third.told")
+    standard.getLogger("some.library").warning("a library")
+    assert written.times[1:] == [["third.told", "a library"]]
+
+
+def test_what_waits_for_a_loop_that_is_closed_is_written_with_the_next(written: Written) -> None:
+    async def told() -> None:
+        get_logger().info("second.told")
+
+    closed = asyncio.new_event_loop()
+    closed.call_soon(get_logger().info, "first.told")
+    closed.stop()
+    closed.run_forever()  # one turn
+    closed.close()
+    assert written.times == []
+    asyncio.run(told())
+    assert written.times == [["first.told", "second.told"]]
 
 
 def test_what_is_logged_elsewhere_for_a_while_goes_on_where_it_went(lines: Lines) -> None:
