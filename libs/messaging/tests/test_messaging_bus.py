@@ -101,6 +101,22 @@ async def test_the_loss_of_the_whole_bus_costs_time_and_no_facts(
             assert ids, "the outbox was sent again into the new log"
 
 
+async def test_a_topic_that_is_deleted_is_missed_within_seconds_and_heard_when_it_is_there_again(
+    house: House,
+) -> None:
+    """Nothing is sent to it meanwhile, and the next look at the log is half a minute away."""
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        await tell(teller, "a", "1")
+        await eventually_async(is_heard(hearer, {"a": "1"}), within=20, why="the first is heard")
+        await asyncio.to_thread(house.kafka.delete_topics, TELLER.topics)
+        await eventually_async(lambda: not teller.connected, within=15, why="it is missed")
+        await asyncio.wait_for(tell(teller, "a", "2"), 5)
+        await asyncio.to_thread(house.kafka.provision)
+        await eventually_async(is_heard(hearer, {"a": "12"}), within=60, why="both are heard")
+        await eventually_async(lambda: teller.connected, within=10, why="it is on the bus")
+        assert await number(hearer, heard) == 2, "nothing had its effect twice"
+
+
 async def test_first_records_that_were_deleted_are_sent_again(house: House) -> None:
     """Nobody had heard them: the last one is there, so it is the same log for who looks there."""
 

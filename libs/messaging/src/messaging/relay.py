@@ -156,6 +156,7 @@ class Relay:
 
     async def _step(self) -> None:
         self._woken.clear()
+        self._expect_topics()
         now = time.monotonic()
         if self.blocked and now - self._blocked_at >= TRY_BLOCKED_EVERY:
             self.blocked.clear()
@@ -183,7 +184,22 @@ class Relay:
             await self._producer.start()
         self.cluster = await self._bus.cluster()
         await self.reconcile()
+        for topic in self._service.topics:
+            await self._partitions_of(topic)
         self.connected = True
+
+    def _expect_topics(self) -> None:
+        """All own topics are there, and we may see them, as the client last heard a few seconds
+        ago: one to which nothing is sent just now would be missed after minutes otherwise.
+
+        Raises:
+            BusAway: one is not.
+        """
+        assert self._producer is not None
+        known = self._producer.client.cluster
+        for topic in self._service.topics:
+            if not known.partitions_for_topic(topic):
+                raise BusAway(f"the topic {topic} is not there")
 
     async def disconnect(self) -> None:
         """Let go of the bus; the lock stays."""
