@@ -137,6 +137,16 @@ def test_on_any_terminal_an_id_stands_whole(
     assert capsys.readouterr().out == "Nothing is set aside.\n"
 
 
+def test_a_service_that_is_not_on_kafka_is_named(engine: Engine) -> None:
+    port = settings.load().service_port("identity")
+    known = {"name": "identity", "pid": os.getpid(), "port": port, "state": "ready"}
+    rows = status.rows_of({"pid": os.getpid(), "children": [known]})
+    assert {row.name: row.reason for row in rows} == {
+        "supervisor": "",
+        "identity": "is not on Kafka",
+    }
+
+
 def test_the_state_of_all_parts_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

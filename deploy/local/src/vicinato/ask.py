@@ -33,6 +33,18 @@ async def expect_ok(port: int, path: str, within: float = 2.0, host: str = "127.
         raise NotReadyError(f"{path} answered {status}: {_short(body)}")
 
 
+def is_served_by_kafka(port: int) -> bool:
+    """Whether the service there says so: it is on the bus, and its events are taken. Also when it
+    says nothing, or has not opened since a restore."""
+    try:
+        _, body = get(port, "/readyz")
+        checks = json.loads(body)["checks"]
+        good = checks["bus"] == checks["events"] == "ok"
+        return bool(good or checks["restored"] != "ok")
+    except (OSError, ValueError, LookupError, TypeError):
+        return True
+
+
 def _short(body: str) -> str:
     try:
         found: Any = json.loads(body)

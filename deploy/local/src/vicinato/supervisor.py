@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vicinato import first_start, programs, steps
+from vicinato.ask import is_served_by_kafka
 from vicinato.child import Backoff, Child, NotReadyError, Program, State
 from vicinato.folder import Folder
 from vicinato.logs import rotate
@@ -27,6 +28,10 @@ from vicinato.settings import SERVICES, Settings
 
 KEEP_FILES_EVERY = 30.0
 COPY_EVERY = 60.0
+TEND_EVERY = 5.0
+TEND_AFTER, TEND_AT_LAST = 2, 12
+"""Looks in succession at which a service is not served by Kafka, before that is tended; twice as
+many each time that it did not help."""
 
 
 class Supervisor:
@@ -176,6 +181,39 @@ class House:
                 say(bad if failed else good, "bold red" if failed else "green")
             await asyncio.sleep(COPY_EVERY)
 
+    async def tend_kafka(self, say: Callable[[str, str], None]) -> None:
+        """Where a service is not served by a Kafka that is up, `topics.toml` is applied again: a
+        topic, a right or a user may have been taken away, or a setting changed. For ever."""
+        off, patience, told = 0, TEND_AFTER, ""
+        while True:
+            await asyncio.sleep(TEND_EVERY)
+            if await asyncio.to_thread(self._all_served_by_kafka):
+                off, patience = 0, TEND_AFTER
+                continue
+            off += 1
+            if off < patience:
+                continue
+            off, patience = 0, min(2 * patience, TEND_AT_LAST)
+            try:
+                found = await provision(self.settings, self.folder)
+            except (NotReadyError, CommandError, OSError) as error:
+                if (failed := str(error)) != told:
+                    say(f"Kafka could not be looked at: {failed}", "bold red")
+                told = failed
+            else:
+                told = ""
+                if found:
+                    say(f"Kafka is as topics.toml says again: {found}", "yellow")
+
+    def _all_served_by_kafka(self) -> bool:
+        """Whether all services that answer are; also while ours starts, which ends with what would
+        be done."""
+        states = {child.name: child.state for child in self.supervisor.children}
+        if states.get("kafka", State.READY) is not State.READY:
+            return True
+        ready = [name for name in SERVICES if states.get(name) is State.READY]
+        return all(is_served_by_kafka(self.settings.service_port(name)) for name in ready)
+
     async def _stores(self) -> bool:
         settings, folder = self.settings, self.folder
         urls = {name: store_url(name, settings, folder) for name in SERVICES}
@@ -216,7 +254,8 @@ class House:
             async with asyncio.timeout(self.settings.ready_within):
                 while True:
                     try:
-                        return await provision(self.settings, self.folder)
+                        await provision(self.settings, self.folder)
+                        return
                     except NotReadyError as error:
                         why = str(error)
                     await asyncio.sleep(1.0)

@@ -370,6 +370,11 @@ class Engine:
         )
 
     @property
+    def held_up(self) -> bool:
+        """Whether an event that its topic refuses holds up those of its key."""
+        return self.relay is not None and bool(self.relay.blocked)
+
+    @property
     def cluster(self) -> str:
         """The id of the Kafka cluster, once the relay was on it; the same in every service."""
         return self.relay.cluster if self.relay is not None else ""

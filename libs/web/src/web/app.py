@@ -174,6 +174,9 @@ def _health(store: Store, engine: Engine, *, bus: bool) -> Health:
     async def connected() -> bool:
         return engine.connected
 
+    async def passing() -> bool:
+        return not engine.held_up
+
     async def moving() -> bool:
         return not engine.stalled
 
@@ -182,6 +185,7 @@ def _health(store: Store, engine: Engine, *, bus: bool) -> Health:
 
     if bus and engine.bus is not None:
         health.soft("bus", connected)
+        health.soft("events", passing)
     health.soft("restored", open_to_all)
     health.live("messaging", moving)
     return health

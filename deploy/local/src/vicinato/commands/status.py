@@ -104,6 +104,8 @@ def _add_metrics(row: Row) -> None:
                 row.lag = (row.lag or 0) + int(sample.value)
             elif sample.name == "vicinato_set_aside":
                 row.set_aside[sample.labels["state"]] = int(sample.value)
+            elif sample.name == "vicinato_bus_connected" and not sample.value:
+                row.reason = row.reason or "is not on Kafka"
 
 
 def _show(state: dict[str, Any], rows: list[Row]) -> None:

@@ -252,7 +252,11 @@ async def _run(wanted: settings.Settings, folder: Folder, screen: Screen) -> Non
             screen.say(f"The demonstration centre was not loaded: {error}", "bold red")
         screen.opened(wanted, folder)
         await _show_sign_ins(wanted, folder, screen)
-        beside = [house.supervisor.keep_files(), _forget_aside(folder, screen)]
+        beside = [
+            house.supervisor.keep_files(),
+            house.tend_kafka(screen.say),
+            _forget_aside(folder, screen),
+        ]
         if (to := outbox_copy()) is not None:
             beside.append(house.keep_a_copy(to, screen.say))
         await asyncio.gather(*beside)

@@ -43,9 +43,9 @@ def kafka(settings: Settings, folder: Folder) -> Program:
     )
 
 
-async def provision(settings: Settings, folder: Folder) -> None:
-    """Applies `topics.toml` to our Kafka, or to the one of KAFKA. Ours is the folder's, whatever
-    installation that becomes by a restore.
+async def provision(settings: Settings, folder: Folder) -> str:
+    """Applies `topics.toml` to our Kafka, or to the one of KAFKA; what was not as it says. Ours is
+    the folder's, whatever installation that becomes by a restore.
 
     Raises NotReadyError; CommandError when KAFKA is another installation's."""
     secrets = folder.kafka_secrets
@@ -63,8 +63,15 @@ async def provision(settings: Settings, folder: Folder) -> None:
         "installation": folder.installation(),
     }
     try:
-        await steps.run("provision", order, folder.log("supervisor"))
+        done = await steps.run("provision", order, folder.log("supervisor"))
     except steps.StepError as error:
         if error.kind == "NotOursError":
             raise others_kafka(settings.bootstrap, str(error)) from error
         raise NotReadyError(str(error)) from error
+    found = [f"{topic} was not there" for topic in done["topics_made"]]
+    found += [f"{topic} had other settings" for topic in done["topics_changed"]]
+    if done["rights_given"]:
+        found.append(f"{done['rights_given']} rights were not there")
+    if done["rights_taken"]:
+        found.append(f"{done['rights_taken']} rights were too many")
+    return ", ".join(found)
