@@ -117,6 +117,27 @@ async def test_a_topic_that_is_deleted_is_missed_within_seconds_and_heard_when_i
         assert await number(hearer, heard) == 2, "nothing had its effect twice"
 
 
+async def test_who_may_look_at_a_topic_that_takes_nothing_is_not_on_the_bus(house: House) -> None:
+    async with house.running(TELLER) as teller:
+        relay = teller.relay
+        assert relay is not None
+        await tell(teller, "a", "1")
+        await eventually_async(lambda: teller.connected, within=20, why="it is on the bus")
+        # Nothing is younger than that when it arrives.
+        _configure(house, TELLER.topics[0], "message.timestamp.before.max.ms", "0")
+        await tell(teller, "a", "2")
+        await eventually_async(lambda: not teller.connected, within=20, why="it is refused")
+        seen = set()
+        for _ in range(3):
+            relay.reconciled.clear()
+            while not relay.reconciled.is_set():
+                seen.add(teller.connected)
+                await asyncio.sleep(0.001)
+        assert seen == {False}, "though it connects anew and reads the log"
+        _configure(house, TELLER.topics[0], "message.timestamp.before.max.ms", str(2**62))
+        await eventually_async(lambda: teller.connected, within=20, why="it is taken")
+
+
 async def test_first_records_that_were_deleted_are_sent_again(house: House) -> None:
     """Nobody had heard them: the last one is there, so it is the same log for who looks there."""
 

@@ -107,6 +107,7 @@ class Relay:
         self._comparing: asyncio.Task[None] | None = None
         self.blocked: set[tuple[str, str]] = set()
         self.connected = False
+        """Whether what is to be sent is taken; not yet while a first turn is under way."""
         self.standing_by = False
         self.cluster = ""
         self.reconciled = asyncio.Event()
@@ -161,6 +162,7 @@ class Relay:
         if self.blocked and now - self._blocked_at >= TRY_BLOCKED_EVERY:
             self.blocked.clear()
         sent = await self.turn()
+        self.connected = True
         if sent:
             self._sent_at = now
         idle = now - self._sent_at >= QUIET
@@ -186,7 +188,6 @@ class Relay:
         await self.reconcile()
         for topic in self._service.topics:
             await self._partitions_of(topic)
-        self.connected = True
 
     def _expect_topics(self) -> None:
         """All own topics are there, and we may see them, as the client last heard a few seconds
