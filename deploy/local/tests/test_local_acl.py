@@ -51,7 +51,7 @@ from messaging.bus import Bus
 from messaging.envelope import MAX_BODY
 from runtime.testing import eventually_async
 from vicinato.kafka.broker import ADMIN
-from vicinato.kafka.provision import admin_client
+from vicinato.kafka.provision import admin_client, provision
 from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, TestKafka
 
@@ -325,6 +325,29 @@ def test_partitions_and_settings_follow_the_file(own_kafka: OwnKafka) -> None:
     assert own_kafka.provision(Topics.parse(text.format(3, -1))).topics_changed == ["t"]
     assert len(own_kafka.admin().list_topics(timeout=5).topics["t"].partitions) == 3
     assert not own_kafka.provision(Topics.parse(text.format(3, -1)))
+
+
+def test_settings_that_somebody_added_are_taken_away_where_there_is_no_other_owner(
+    own_kafka: OwnKafka,
+) -> None:
+    topics = Topics.parse('[topics.t]\nwriter = "a"\nreaders = []\nconfig."retention.ms" = "-1"')
+    own_kafka.provision(topics)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, "t")
+    added = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
+    admin = own_kafka.admin()
+
+    def asked_for() -> str:
+        (answer,) = admin.describe_configs([resource]).values()
+        return str(answer.result(20)["min.insync.replicas"].value)
+
+    changed = ConfigResource(ConfigResource.Type.TOPIC, "t", incremental_configs=[added])
+    for future in admin.incremental_alter_configs([changed]).values():
+        future.result(20)
+    assert not own_kafka.provision(topics)
+    assert asked_for() == "2", "the owner of a cluster may have reasons"
+    assert provision(admin, topics, {}, own=True).topics_changed == ["t"]
+    assert asked_for() == "1"
+    assert not provision(admin, topics, {}, own=True)
 
 
 async def test_topics_take_every_event_whatever_the_cluster_has_for_others(

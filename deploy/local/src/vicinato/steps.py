@@ -83,7 +83,7 @@ def provision(order: dict[str, Any]) -> dict[str, Any]:
     topics, secrets = Topics.read(), order["secrets"]
     if not order["own"]:
         claim(admin, topics, secrets, order["installation"])
-    done = apply(admin, topics, secrets)
+    done = apply(admin, topics, secrets, own=order["own"])
     return {
         "topics_made": done.topics_made,
         "topics_changed": done.topics_changed,

@@ -2,7 +2,8 @@
 
 Rights are exactly those of the file: those it does not name are taken away, of our services
 anywhere and of anybody on our topics. Other topics, users and rights of a cluster that serves
-others too are left alone. Partitions are added, never taken (Kafka cannot).
+others too are left alone, and so are settings of our topics that the file does not name: its owner
+may have reasons for them. Partitions are added, never taken (Kafka cannot).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its names a
     ClusterMetadata,
     ConfigEntry,
     ConfigResource,
+    ConfigSource,
     NewPartitions,
     NewTopic,
     ResourcePatternType,
@@ -78,11 +80,14 @@ def client_settings(
     }
 
 
-def provision(admin: AdminClient, topics: Topics, secrets: Mapping[str, str]) -> Provisioned:
-    """`secrets`: the passwords; users without one are left to the cluster's owner."""
+def provision(
+    admin: AdminClient, topics: Topics, secrets: Mapping[str, str], *, own: bool = False
+) -> Provisioned:
+    """`secrets`: the passwords; users without one are left to the cluster's owner. `own`: it has no
+    other, and topics keep no setting that the file does not name."""
     done = Provisioned()
     with in_one_sentence():
-        _topics(admin, topics, done)
+        _topics(admin, topics, done, own=own)
         users = {user: secrets[user] for user in topics.services if user in secrets}
         _users(admin, users)
         _rights(admin, topics, done)
@@ -139,7 +144,7 @@ def _allow(
     return AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
 
 
-def _topics(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
+def _topics(admin: AdminClient, topics: Topics, done: Provisioned, *, own: bool = False) -> None:
     there = admin.list_topics(timeout=TIMEOUT).topics
     new = [
         NewTopic(t.name, num_partitions=t.partitions, replication_factor=-1, config=dict(t.config))
@@ -153,14 +158,16 @@ def _topics(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
     grown = [t for t in old if t.partitions > len(there[t.name].partitions)]
     if grown:
         settle(admin.create_partitions([NewPartitions(t.name, t.partitions) for t in grown]))
-    different = _different_settings(admin, old)
+    different = _different_settings(admin, old, own=own)
     if different:
         settle(admin.incremental_alter_configs(different))
     changed = {t.name for t in grown} | {resource.name for resource in different}
     done.topics_changed += sorted(changed)
 
 
-def _different_settings(admin: AdminClient, topics: list[Topic]) -> list[ConfigResource]:
+def _different_settings(
+    admin: AdminClient, topics: list[Topic], *, own: bool
+) -> list[ConfigResource]:
     asked = [ConfigResource(ConfigResource.Type.TOPIC, topic.name) for topic in topics]
     if not asked:
         return []
@@ -173,10 +180,20 @@ def _different_settings(admin: AdminClient, topics: list[Topic]) -> list[ConfigR
             for name, value in topic.config.items()
             if found[topic.name][name].value != value
         ]
+        entries += [
+            ConfigEntry(name, None, incremental_operation=AlterConfigOpType.DELETE)
+            for name, entry in found[topic.name].items()
+            if own and name not in topic.config and _is_of_the_topic(entry)
+        ]
         if entries:
             kind = ConfigResource.Type.TOPIC
             different.append(ConfigResource(kind, topic.name, incremental_configs=entries))
     return different
+
+
+def _is_of_the_topic(entry: ConfigEntry) -> bool:
+    """Whether somebody set it there: not a default, and not of the whole cluster."""
+    return ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
 
 
 def _users(admin: AdminClient, secrets: Mapping[str, str]) -> None:
