@@ -363,6 +363,7 @@ async def test_a_partition_that_cannot_be_read_holds_up_no_other(house: House) -
                     await tell(teller, name, str(n % 10))
                     wanted[name] = wanted.get(name, "") + str(n % 10)
             await eventually_async(is_heard(hearer, wanted), within=40, why="the others come")
+        assert not hearer.connected, "it says so while it goes on with the others"
         unreadable = [line for line in logs if line["event"] == "consumer.cannot_read"]
         assert {(line["topic"], line["partition"]) for line in unreadable} == {(topic, 1)}
 

@@ -84,6 +84,7 @@ class _Patient(AIOKafkaConsumer):  # type: ignore[misc]
         super().__init__(*topics, **options)
         self._anew = anew
         self._held_until = 0.0
+        self.cannot_read = False
 
     async def getmany(self, *partitions: Any, **options: Any) -> dict[TopicPartition, Any]:
         found: dict[TopicPartition, Any] = {}
@@ -96,9 +97,12 @@ class _Patient(AIOKafkaConsumer):  # type: ignore[misc]
                 held = await self._unreadable()
                 self.pause(*held)
                 self._held_until = time.monotonic() + HELD_FOR
+                self.cannot_read = True
                 self._anew(self.assignment())
                 if not held:
                     raise
+            else:
+                self.cannot_read = bool(self.paused())
         return found
 
     async def _unreadable(self) -> list[TopicPartition]:
@@ -154,8 +158,11 @@ class Subscription:
 
     @property
     def connected(self) -> bool:
-        """Whether the group has said what this process reads: it may be nothing, where there are
-        more replicas than partitions."""
+        """Whether the group has said what this process reads, and all of it can be read: it may be
+        nothing, where there are more replicas than partitions."""
+        consumer = self._consumer
+        if consumer is not None and consumer.cannot_read:
+            return False
         return self._assigned or self._joined
 
     @property
@@ -164,7 +171,7 @@ class Subscription:
         return consumer is not None and bool(consumer.assignment())
 
     @property
-    def _consumer(self) -> AIOKafkaConsumer | None:
+    def _consumer(self) -> _Patient | None:
         return self._subscriber.consumer if self._subscriber is not None else None
 
     async def run(self) -> None:
