@@ -51,6 +51,10 @@ def site_of_locks() -> Site:
         "records-refused",
         "rights-withdrawn",
         "user-removed",
+        "topic-deleted",
+        "settings-changed",
+        "group-forgotten",
+        "group-moved",
         "restore",
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from chaos.faults import bus, clock, processes, restore, stores, topics, wires
+from chaos.faults import bus, clock, groups, machine, processes, restore, stores, topics, wires
 from chaos.faults.site import Site
 from chaos.plan import Fault
 
@@ -17,6 +17,10 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "all-frozen": processes.freeze_all,
     "restart": processes.restart,
     "twice": processes.twice,
+    "supervisor-killed": processes.supervisor_killed,
+    "nursery-killed": processes.nursery_killed,
+    "port-taken": processes.port_taken,
+    "processor-taken": machine.processor_taken,
     "kafka-killed": processes.kill,
     "kafka-frozen": processes.freeze,
     "kafka-wiped": bus.wiped,
@@ -27,8 +31,12 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "records-repeated": topics.repeated,
     "records-foreign": topics.foreign,
     "records-refused": topics.refused,
+    "settings-changed": topics.settings_changed,
     "rights-withdrawn": topics.rights_withdrawn,
     "user-removed": topics.user_removed,
+    "group-forgotten": groups.forgotten,
+    "group-moved": groups.moved,
+    "topic-deleted": topics.deleted,
     "kafka-disk-full": stores.kafka_disk_full,
     "wire-cut": wires.cut,
     "wire-slow": wires.slow,
@@ -37,6 +45,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "disk-full": stores.disk_full,
     "files-exhausted": processes.files_exhausted,
     "postgresql-killed": processes.kill,
+    "postgresql-frozen": processes.freeze,
     "sessions-ended": stores.terminated,
     "restore": restore.restore,
     "clock": clock.jump,

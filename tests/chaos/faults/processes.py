@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,13 +17,14 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from chaos.faults.site import FaultError, Site
+from chaos.faults.site import GONE_WITHIN, FaultError, Site
 from chaos.plan import Fault
 from vicinato import programs
 from vicinato.ports import free_port
 from vicinato.processes import die_with_parent, environment
 
 OPENS_WITHIN = 60.0
+FORKS = "multiprocessing.forkserver"
 
 
 async def kill(site: Site, fault: Fault) -> None:
@@ -50,7 +52,7 @@ async def restart(site: Site, fault: Fault) -> None:
 
 
 async def freeze(site: Site, fault: Fault) -> None:
-    """SIGSTOP for some seconds: it is there, listens, and does nothing."""
+    """SIGSTOP for some seconds, of its children too: it is there, listens, and does nothing."""
     async with site.alone(fault.target):
         await site.freeze(fault.target, fault.seconds)
 
@@ -72,6 +74,47 @@ async def files_exhausted(site: Site, fault: Fault) -> None:
                 await asyncio.sleep(fault.seconds)
             finally:
                 process.rlimit(psutil.RLIMIT_NOFILE, before)
+
+
+async def port_taken(site: Site, fault: Fault) -> None:
+    """Killed, and its port is another program's before it is started again."""
+    async with site.alone(fault.target, "postgresql"):
+        await site.stores_answer()
+        port = site.port(fault.target)
+        async with site.down(fault.target):
+            other = await _listening(port)
+        async with other:
+            await asyncio.sleep(fault.seconds)
+
+
+async def _listening(port: int) -> asyncio.Server:
+    """Who takes every connection on a port and says nothing. What is killed lets go of its port a
+    moment after it counts as gone."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while True:
+        try:
+            return await asyncio.start_server(lambda _, to: to.close(), "127.0.0.1", port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def nursery_killed(site: Site, fault: Fault) -> None:
+    """`kill -9` of the process from which the services are forked: they go with it."""
+    async with site.alone(*_parts(site)):
+        for process in psutil.Process(site.house.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if FORKS in process.cmdline()[-1]:
+                    process.kill()
+
+
+async def supervisor_killed(site: Site, fault: Fault) -> None:
+    """`kill -9` of what keeps all the others up; then somebody opens the house again at once."""
+    async with site.alone(*_parts(site)):
+        site.house.process.kill()
+        await asyncio.to_thread(site.house.process.wait)
+        await asyncio.to_thread(site.house.start)
 
 
 async def kill_unmarked(site: Site, fault: Fault) -> None:

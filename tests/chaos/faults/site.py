@@ -127,29 +127,18 @@ class Site:
             supervisor.send_signal(signal.SIGCONT)
 
     async def freeze(self, name: str, seconds: float) -> None:
-        """Stopped as by a debugger, and gone on."""
-        process = await self.process(name)
+        """Stopped as by a debugger, with all that it started, and gone on."""
         with contextlib.suppress(psutil.Error):
-            process.suspend()
-            try:
-                await asyncio.sleep(seconds)
-            finally:
-                process.resume()
+            await _frozen(await self.process(name), seconds)
 
     async def freeze_together(self, seconds: float) -> None:
         """All processes of the house, the supervisor's own too."""
-        supervisor = psutil.Process(self.house.process.pid)
-        supervisor.suspend()
-        stopped = supervisor.children(recursive=True)
-        try:
-            for process in stopped:
-                with contextlib.suppress(psutil.Error):
-                    process.suspend()
-            await asyncio.sleep(seconds)
-        finally:
-            for process in (*stopped, supervisor):
-                with contextlib.suppress(psutil.Error):
-                    process.resume()
+        await _frozen(psutil.Process(self.house.process.pid), seconds)
+
+    def port(self, name: str) -> int:
+        """Where a part listens."""
+        state: Any = self.folder.read_state()
+        return next(int(child["port"]) for child in state["children"] if child["name"] == name)
 
     async def ready(self, name: str) -> None:
         """Returns when a part answers, and not as the process that was killed last."""
@@ -190,6 +179,20 @@ class Site:
         part = self.battery.with_name("battery.part")
         part.write_text(str(seconds), encoding="ascii")
         part.replace(self.battery)
+
+
+async def _frozen(first: psutil.Process, seconds: float) -> None:
+    first.suspend()
+    stopped = first.children(recursive=True)
+    try:
+        for process in stopped:
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+        await asyncio.sleep(seconds)
+    finally:
+        for process in (*stopped, first):
+            with contextlib.suppress(psutil.Error):
+                process.resume()
 
 
 async def ended(process: psutil.Process, say_again: float = SAY_AGAIN) -> None:

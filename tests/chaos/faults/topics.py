@@ -42,10 +42,20 @@ MOST_PARTITIONS = 6
 MOST_REPEATED = 40
 """Records of each partition."""
 
-TOO_SMALL = "64"
-"""Bytes: no record of ours fits."""
+TOO_SMALL = "max.message.bytes", "64"
+"""No record of ours fits."""
+
+SETTINGS = (
+    ("min.insync.replicas", "2"),
+    ("message.timestamp.before.max.ms", "0"),
+    ("message.timestamp.type", "LogAppendTime"),
+    ("compression.type", "gzip"),
+)
+"""With the first two a topic takes nothing from us; the other two change what lies there."""
 
 GONE_WITHIN = 30.0
+LEFT_TO_THE_HOUSE = 0.5
+"""From this amount on nobody sets back what was changed."""
 
 
 @asynccontextmanager
@@ -61,6 +71,12 @@ async def anew(site: Site, fault: Fault) -> None:
     """A topic is deleted and made again; its records are gone."""
     async with _kafka(site):
         await asyncio.to_thread(patiently, partial(_made_anew, site, fault.target))
+
+
+async def deleted(site: Site, fault: Fault) -> None:
+    """A topic is deleted, and nobody but the house makes it again."""
+    async with _kafka(site):
+        await asyncio.to_thread(patiently, partial(_gone, site, fault.target))
 
 
 async def partitions_added(site: Site, fault: Fault) -> None:
@@ -105,38 +121,53 @@ async def foreign(site: Site, fault: Fault) -> None:
 
 
 async def refused(site: Site, fault: Fault) -> None:
-    """For a while the topic takes no record, for none is small enough."""
-    async with _changed(site, _too_small, fault.target):
+    """The topic takes no record, for none is small enough."""
+    async with _changed(site, fault, partial(_set, TOO_SMALL)):
+        await asyncio.sleep(fault.seconds)
+
+
+async def settings_changed(site: Site, fault: Fault) -> None:
+    """A setting of the topic is another."""
+    setting = SETTINGS[fault.number % len(SETTINGS)]
+    async with _changed(site, fault, partial(_set, setting)):
+        site.say(f"{fault.target} has {'='.join(setting)}")
         await asyncio.sleep(fault.seconds)
 
 
 async def rights_withdrawn(site: Site, fault: Fault) -> None:
-    """For a while nobody may write or read the topic."""
-    async with _changed(site, _without_rights, fault.target):
+    """Nobody may write or read the topic."""
+    async with _changed(site, fault, _without_rights):
         await asyncio.sleep(fault.seconds)
 
 
 async def user_removed(site: Site, fault: Fault) -> None:
-    """For a while Kafka does not know a service, which must sign in anew."""
-    async with _changed(site, _without_user, fault.target):
+    """Kafka does not know a service, which must sign in anew."""
+    async with _changed(site, fault, _without_user):
         site.bus.cut()
         await asyncio.sleep(fault.seconds)
 
 
 @asynccontextmanager
 async def _changed(
-    site: Site, change: Callable[[Site, str], None], target: str
+    site: Site, fault: Fault, change: Callable[[Site, str], None]
 ) -> AsyncIterator[None]:
-    """Somebody has changed what provisioning sets back at the end."""
+    """Somebody has changed what provisioning sets back, and does so at the end; or nobody does but
+    the house."""
     async with _kafka(site):
         try:
-            await asyncio.to_thread(patiently, partial(change, site, target))
+            await asyncio.to_thread(patiently, partial(change, site, fault.target))
             yield
         finally:
-            await asyncio.to_thread(patiently, partial(_provisioned, site))
+            if fault.amount < LEFT_TO_THE_HOUSE:
+                await asyncio.to_thread(patiently, partial(_provisioned, site))
 
 
 def _made_anew(site: Site, topic: str) -> None:
+    _gone(site, topic)
+    _provisioned(site)
+
+
+def _gone(site: Site, topic: str) -> None:
     admin = cluster.admin(site)
 
     def there() -> bool:
@@ -146,12 +177,12 @@ def _made_anew(site: Site, topic: str) -> None:
         for future in admin.delete_topics([topic], operation_timeout=20).values():
             future.result()
     cluster.until(lambda: not there(), GONE_WITHIN, f"{topic} does not go")
-    _provisioned(site)
 
 
 def _provisioned(site: Site) -> None:
     secrets = site.folder.kafka_secrets
-    provision(cluster.admin(site), Topics.read(), {name: secrets.get(name) for name in SERVICES})
+    users = {name: secrets.get(name) for name in SERVICES}
+    provision(cluster.admin(site), Topics.read(), users, own=True)
 
 
 def _deleted(site: Site, topic: str, share: float) -> None:
@@ -179,8 +210,8 @@ def _has_partitions(site: Site, topic: str, count: int) -> None:
         future.result()
 
 
-def _too_small(site: Site, topic: str) -> None:
-    entry = ConfigEntry("max.message.bytes", TOO_SMALL, incremental_operation=AlterConfigOpType.SET)
+def _set(setting: tuple[str, str], site: Site, topic: str) -> None:
+    entry = ConfigEntry(*setting, incremental_operation=AlterConfigOpType.SET)
     what = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     admin = cluster.admin(site)  # kept, or its answers go with it
     for future in admin.incremental_alter_configs([what]).values():
