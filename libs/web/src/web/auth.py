@@ -45,7 +45,7 @@ class SignInNeeded(Refusal):
         self.why = why
 
 
-class _Door(HTTPBearer):
+class Door(HTTPBearer):
     """A dependency that reads the token, as the OpenAPI documents say it, and gives the call of
     whom ``check`` lets in; of everybody when there is none. (The token as a dependency of its own
     took FastAPI a tenth of what it does for a request.)"""
@@ -96,12 +96,12 @@ def allow(*roles: Role, scope: str = "") -> Dependency:
                 scope=scope or "-",
             )
 
-    return _Door(check)
+    return Door(check)
 
 
 def public() -> Dependency:
     """A dependency that lets everybody in; whoever is signed in is known."""
-    return _Door(None)
+    return Door(None)
 
 
 async def _call(

@@ -14,8 +14,9 @@ from solidarity_shop.commands import known
 from solidarity_shop.domain.amounts import Method, Payment
 from solidarity_shop.views import RefundView, SaleView
 from web.paging import Page, Paged
+from web.straight import StraightRoute
 
-router = APIRouter(prefix="/shop/api", tags=["shop"], responses=PROBLEMS)
+router = APIRouter(prefix="/shop/api", tags=["shop"], responses=PROBLEMS, route_class=StraightRoute)
 
 TillId = Annotated[str, Path(pattern=ID)]
 SaleId = Annotated[str, Path(pattern=ID)]
