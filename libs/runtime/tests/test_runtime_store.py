@@ -50,6 +50,20 @@ def names(store: Store) -> list[str]:
     return list(store.read_now(lambda c: c.scalars(sa.select(person.c.id).order_by("id")).all()))
 
 
+def test_what_a_transaction_changes_is_written_once(file_store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "people.db-wal"
+
+    def many(connection: sa.Connection) -> tuple[int, int]:
+        before = log.stat().st_size
+        rows = [{"id": f"{number:04}", "name": "n" * 2_000} for number in range(2_000)]
+        assert insert_ignore(connection, person, rows) == len(rows)
+        return before, log.stat().st_size
+
+    before, then = file_store.write_now(many)
+    assert then == before, "nothing is written into the log before the end"
+    assert log.stat().st_size > before + 2_000 * 2_000
+
+
 async def test_a_write_is_kept_when_its_work_returns(people: Store) -> None:
     await people.write(lambda c: add(c, "a"))
     assert await people.read(lambda c: c.scalar(sa.select(person.c.id))) == "a"

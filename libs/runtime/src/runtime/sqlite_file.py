@@ -13,6 +13,11 @@ from sqlalchemy import event
 from runtime.prepared import run
 from runtime.types import json_text
 
+KEPT_KB = 8_000
+"""Of pages that the writer keeps. What a transaction changes beyond that is written into the log
+before its end, and once more when it is changed again: of SQLite's own 2 MB a batch of a rebuild
+changes more."""
+
 
 class SqliteFile:
     """The file, and whether it and those beside it still are the ones that connections are open on.
@@ -58,6 +63,7 @@ class SqliteFile:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA secure_delete=ON")
+                connection.execute(f"PRAGMA cache_size=-{KEPT_KB}")
                 connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # opens the log
                 self._beside = self._log_and_index()
             else:
