@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -192,7 +191,7 @@ def test_what_cannot_be_read_keeps_nobody_from_being_tried(bench: Bench, clock: 
     """A build that was put back to an earlier one finds rows of the later one, and tries them."""
     good = bench.record(created(clock, "bad", "b"))
     newer = [(n, v.replace(b".v1", b".v9") if n == "ce_type" else v) for n, v in good.headers]
-    strange = [decode(replace(good, headers=_called(newer, f"strange-{n}"))) for n in range(100)]
+    strange = [decode(good._replace(headers=_called(newer, f"strange-{n}"))) for n in range(100)]
 
     def set_aside_before(connection: sa.Connection) -> None:
         at = clock.now() - timedelta(days=1)
@@ -220,7 +219,7 @@ def test_a_nul_anywhere_in_a_record_is_kept_as_another_sign(
     good = bench.record(created(clock, "1"))
     typed = [(n, b"no\0such.v1" if n == "ce_type" else v) for n, v in good.headers]
     named = [*_called(list(good.headers), "e\0"), ("a\0b", b"\0")]
-    bench.settle([replace(good, headers=typed), replace(good, headers=named)])
+    bench.settle([good._replace(headers=typed), good._replace(headers=named)])
     assert {row.reason for row in bench.set_aside("dead")} == {
         "type.unknown: no\ufffdsuch.v1",
         "header.invalid: ce_id",
@@ -251,7 +250,7 @@ def test_what_an_older_build_could_not_read_is_tried_at_every_start(
 ) -> None:
     good = bench.record(created(clock, "1"))
     newer = [(n, v.replace(b".v1", b".v9") if n == "ce_type" else v) for n, v in good.headers]
-    bench.settle([replace(good, headers=newer)])
+    bench.settle([good._replace(headers=newer)])
     (event_id,) = states(bench)
     for _ in range(2):
         why = bench.settler.retry(bench._write, event_id)
@@ -267,7 +266,7 @@ def test_a_batch_given_again_after_a_fault_is_not_read_from_the_beginning(
     bench.settle([bench.record(created(clock, "0"))])
     texts = ["1", "2", "bad", "4", "5"]
     records = [bench.append(bench.record(created(clock, t, activity=t))) for t in texts]
-    records = [replace(r, partition=1, offset=n) for n, r in enumerate(records)]
+    records = [r._replace(partition=1, offset=n) for n, r in enumerate(records)]
     items = [decode(r) for r in records]
     bench.settler.settle_all(bench._write, items[:1])
     writes = 0
@@ -294,7 +293,7 @@ def test_while_others_wait_a_batch_is_settled_in_small_parts(
     monkeypatch.setattr("messaging.settle.SLICE", timedelta(0))
     sizes: list[int] = []
     records = [bench.append(bench.record(created(clock, "t", f"a{n}"))) for n in range(40)]
-    items = [decode(replace(r, partition=0, offset=n)) for n, r in enumerate(records)]
+    items = [decode(r._replace(partition=0, offset=n)) for n, r in enumerate(records)]
     bench.settler.settle_all(bench._write, items[:1])
     bench.settler.settle_all(
         bench._write, items, waiting=lambda: 1, told=lambda outcome: sizes.append(outcome.done)
@@ -309,7 +308,7 @@ def test_no_record_whatsoever_makes_reading_fail(bench: Bench, clock: FixedClock
     headers = dict(good.headers)
 
     def content(**changed: bytes) -> object:
-        record = replace(good, headers=list((headers | changed).items()))
+        record = good._replace(headers=list((headers | changed).items()))
         return decode(record).content
 
     asked = content()
@@ -336,10 +335,10 @@ def test_no_record_whatsoever_makes_reading_fail(bench: Bench, clock: FixedClock
             raise MemoryError
 
     with pytest.raises(MemoryError):  # that is not the record's fault
-        decode(replace(good, headers=Short()))
+        decode(good._replace(headers=Short()))
     tombstone = {"ce_type": PersonErased.ce_type().encode(), "ce_subject": b"\0" * 300}
-    record = replace(
-        good, topic=PersonErased.TOPIC, value=None, headers=list((headers | tombstone).items())
+    record = good._replace(
+        topic=PersonErased.TOPIC, value=None, headers=list((headers | tombstone).items())
     )
     assert isinstance(decode(record).content, Unreadable)
     marker = content(ce_type=b"messaging.era.begun.v1", ce_id=b"\0" * 80)
@@ -348,8 +347,8 @@ def test_no_record_whatsoever_makes_reading_fail(bench: Bench, clock: FixedClock
 
 
 def test_a_place_that_is_gone_is_begun_anew(bench: Bench, clock: FixedClock) -> None:
-    records = [replace(bench.record(created(clock, t)), partition=0) for t in "12"]
-    items = [decode(replace(r, offset=n)) for n, r in enumerate(records)]
+    records = [bench.record(created(clock, t))._replace(partition=0) for t in "12"]
+    items = [decode(r._replace(offset=n)) for n, r in enumerate(records)]
     bench.settler.expected["activities.events", 0] = Place(7, "x", 0, 0)
     assert bench.settler.settle_all(bench._write, items) == {("activities.events", 0): 0}
     assert bench.settler.settle_all(bench._write, items) == {}

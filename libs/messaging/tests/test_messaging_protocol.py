@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -290,8 +289,8 @@ def _no_era(patch: pytest.MonkeyPatch) -> None:
     begins = Attempt.begins
 
     def blind(self: Attempt, item: Item) -> bool:
-        content = replace(item.content, era=0)
-        return begins(self, replace(item, content=content))
+        content = item.content._replace(era=0)
+        return begins(self, item._replace(content=content))
 
     patch.setattr(Attempt, "begins", blind)
 
@@ -330,7 +329,7 @@ def _no_waiting(patch: pytest.MonkeyPatch) -> None:
 
     def blind(self: Attempt, index: int, item: Item, refused: str) -> None:
         if isinstance(item.content, Received):
-            item = replace(item, content=replace(item.content, previous=None))
+            item = item._replace(content=item.content._replace(previous=None))
         one(self, index, item, refused)
 
     patch.setattr(Attempt, "one", blind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -222,7 +221,7 @@ def said_in(
     """One event of a key for each title, appended to the log of a partition (one that was added
     takes over keys); nobody has read them yet."""
     return [
-        bench.append(replace(bench.record(created(clock, title, activity)), partition=partition))
+        bench.append(bench.record(created(clock, title, activity))._replace(partition=partition))
         for title, partition in where
     ]
 
@@ -349,7 +348,7 @@ async def test_what_does_not_come_again_is_not_waited_for_for_ever(
 
 def with_era(record: Record, era: int) -> Record:
     kept = [(name, value) for name, value in record.headers if name != "era"]
-    return replace(record, headers=[*kept, ("era", str(era).encode())])
+    return record._replace(headers=[*kept, ("era", str(era).encode())])
 
 
 async def spoil_and_send(bench: Bench, records: Sequence[Record]) -> None:
@@ -357,7 +356,7 @@ async def spoil_and_send(bench: Bench, records: Sequence[Record]) -> None:
     spoil(bench)
     for record in records:
         offset = len(bench.log)
-        bench.log.append(replace(record, offset=offset, stamp=record.stamp + 60_000))
+        bench.log.append(record._replace(offset=offset, stamp=record.stamp + 60_000))
     for _ in range(2):  # the first time it is only seen that it begins again
         bench.settler.settle_all(bench._write, [decode(record) for record in bench.log])
 
@@ -447,8 +446,7 @@ async def test_a_log_that_is_made_anew_between_two_readings_of_a_round_is_seen(
     more = bench.record(created(clock, "more", "d"), era=1)
     assert more.partition == old[0].partition
     anew = [
-        replace(
-            record,
+        record._replace(
             offset=offset,
             stamp=old[-1].stamp + 60_000,
             headers=[(n, b"1" if n == "era" else value) for n, value in record.headers],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import ClassVar
@@ -230,14 +229,14 @@ def test_unreadable_records_are_dead_at_once_and_the_partition_goes_on(
         return [(k, v) for k, v in merged.items() if v is not None]
 
     bad = [
-        replace(good, headers=with_headers(ce_id=b"x1", ce_type=b"activities.activity.created.v9")),
-        replace(good, headers=with_headers(ce_id=b"x2", ce_type=b"nobody.knows.this.v1")),
-        replace(good, headers=with_headers(ce_id=b"x3"), value=b"{"),
-        replace(good, headers=with_headers(ce_id=b"x4"), key=b"other"),
-        replace(good, headers=with_headers(ce_id=None)),
-        replace(good, headers=with_headers(ce_id=b"x6", ce_time=None)),
-        replace(good, headers=with_headers(ce_id=b"x7", ce_subject=b"\xff")),
-        replace(good, headers=with_headers(ce_id=b"x8"), value=None),
+        good._replace(headers=with_headers(ce_id=b"x1", ce_type=b"activities.activity.created.v9")),
+        good._replace(headers=with_headers(ce_id=b"x2", ce_type=b"nobody.knows.this.v1")),
+        good._replace(headers=with_headers(ce_id=b"x3"), value=b"{"),
+        good._replace(headers=with_headers(ce_id=b"x4"), key=b"other"),
+        good._replace(headers=with_headers(ce_id=None)),
+        good._replace(headers=with_headers(ce_id=b"x6", ce_time=None)),
+        good._replace(headers=with_headers(ce_id=b"x7", ce_subject=b"\xff")),
+        good._replace(headers=with_headers(ce_id=b"x8"), value=None),
     ]
     bench.settle([*bad, good])
     bench.settle([*bad, good])
@@ -268,7 +267,7 @@ def test_what_was_set_aside_of_somebody_goes_when_they_are_erased(bench: Bench) 
                 described_at=bench.clock.now(),
             )
         )
-        bench.settle([replace(described, value=b'{"given_name": "Amina"}')])
+        bench.settle([described._replace(value=b'{"given_name": "Amina"}')])
 
     unreadable("person-1")
     unreadable("person-2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -104,5 +103,5 @@ def test_an_old_version_reads_what_a_new_one_has_only_added_to(
         record = old.record(first)
         assert record.value is not None
         added = record.value.replace(b"{", b'{"languages":["ar"],', 1)
-        old.settle([replace(record, value=added)])
+        old.settle([record._replace(value=added)])
         assert len(noted(old)) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -199,7 +198,7 @@ def test_of_a_referral_of_an_earlier_version_the_family_reads_once_its_consent_i
     house = bench.household()
     asked = referral(house, network.ReferralRequested, area="work", answer_by=house.now)
     body = asked.model_dump(mode="json", exclude={"overridden"})
-    bench.settle([replace(bench.record(asked), value=json.dumps(body).encode())])
+    bench.settle([bench.record(asked)._replace(value=json.dumps(body).encode())])
     assert told_to_family(bench, house) == []
     bench.deliver(referral(house, network.ReferralAccepted, 1, overridden=overridden))
     both = ["network.referral.accepted", "network.referral.requested"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import permutations
@@ -223,7 +222,7 @@ def told_since(source: Bench, first_row: int = 0) -> list[Item]:
         headers = wire_headers(row.headers, previous=row.previous, cause=row.cause, era=0)
         record = source._record(row.topic, row.key.encode(), row.body, headers)
         place = {"till_id": 0, "sale_id": 1}.get(kind.KEY, 2)
-        items.append(decode(replace(record, partition=place, offset=row.row)))
+        items.append(decode(record._replace(partition=place, offset=row.row)))
     return items
 
 

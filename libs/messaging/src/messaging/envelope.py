@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import pydantic
 
@@ -33,8 +32,7 @@ _NEEDED = ("ce_type", "ce_source", "ce_time", "ce_subject")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as it lies in the log. ``stamp`` is Kafka's time in milliseconds."""
 
     topic: str
@@ -46,8 +44,7 @@ class Record:
     headers: Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[E_co]):
+class Received(NamedTuple, Generic[E_co]):
     """An event with all that its envelope says.
 
     ``time`` is when it happened by the clock of who tells it, which may have been set back since
@@ -75,16 +72,14 @@ class Received(Generic[E_co]):
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """A record that only tells its era."""
 
     id: str
     era: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """A record that is no event of ours. ``reason`` is a code, ``detail`` says more; ``later`` is
     true when a newer build may well read it (an unknown type, a newer version)."""
 
@@ -101,8 +96,7 @@ class Unreadable:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A record with what was read out of it."""
 
     record: Record

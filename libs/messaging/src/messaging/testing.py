@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import permutations
@@ -159,7 +158,7 @@ class Bench:
         name = (record.topic, record.partition)
         offset = self._ends.get(name, 0)
         self._ends[name] = offset + 1
-        placed = replace(record, offset=offset)
+        placed = record._replace(offset=offset)
         self.log.append(placed)
         return placed
 
