@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from cards import commands, queries, words
-from cards.projections import TIMELINE_OF
+from cards import commands, queries, store, words
+from cards.projections import TIMELINE, TIMELINE_OF
 from contracts import Event, activities, network, notifications
 from contracts.activities import SignUpCancelled, SignUpConfirmed, SignUpOffered, SignUpWaitlisted
 from contracts.identity import CentreOpened
+from contracts.schemas import example
+from messaging import ProjectionTransaction, Received
+from messaging.envelope import decode
 from messaging.testing import orders
 from runtime.clock import FixedClock
 from web import formats
@@ -46,6 +51,22 @@ def referral(house: Any, kind: type[Event], minutes: int = 0, **more: Any) -> Ev
 
 def happened(bench: Any, house: Any) -> list[queries.Happened]:
     return bench.read(lambda c: queries.timeline(c, house.id, Paging())).items
+
+
+def test_a_row_keeps_its_facts_as_their_event_says_them(bench: Any) -> None:
+    def remembered(connection: sa.Connection, event: Event) -> dict[str, Any]:
+        p = ProjectionTransaction(connection, {})
+        received = decode(bench.record(event)).content
+        assert isinstance(received, Received)
+        p.apply(TIMELINE, received)
+        row = sa.select(store.timeline.c.facts).where(store.timeline.c.event_id == received.id)
+        return dict(p.connection.execute(row).scalar_one())
+
+    for kind, (_, names) in TIMELINE_OF.items():
+        event = example(kind)
+        said = json.loads(event.model_dump_json())
+        facts = bench.store.write_now(partial(remembered, event=event))
+        assert {name: facts[name] for name in names} == {name: said[name] for name in names}, kind
 
 
 def test_everything_around_a_household_is_one_row_each(bench: Any, clock: FixedClock) -> None:

@@ -8,7 +8,7 @@ outbox, no clock and no ids: what it writes follows from the events alone, so it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -140,7 +140,15 @@ class ProjectionTransaction:
             collected = None
         if collected is None:
             collected = self._sets[table] = _Set(self._filling, key, None, [], adds=True)
-        collected.rows.append(row)
+        identity = tuple([row[name] for name in key])
+        known = collected.sums.get(identity)
+        if known is None:
+            known = collected.sums[identity] = dict(row)
+            collected.rows.append(known)
+            return
+        for name, figure in row.items():
+            if name not in key:
+                known[name] = known.get(name, 0) + figure
 
     def apply(self, read_model: Projection, received: Received[Event]) -> None:
         """Let a projection remember an event, if it wants to (the boundary calls it)."""
@@ -183,6 +191,8 @@ class _Set:
     newer: str | None
     rows: list[Mapping[str, Any]]
     adds: bool = False
+    sums: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    """Of one that adds: the row of each key."""
 
 
 class Projection:

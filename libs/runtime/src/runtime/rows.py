@@ -313,15 +313,17 @@ class _Written:
     processes: tuple[tuple[int, Process], ...]
     defaults: dict[str, Any]
 
-    def values(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    def values(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
         """The values of each row, as the driver takes them."""
         if self.defaults:
             rows = [{**self.defaults, **row} for row in rows]
-        found = [list(self.pick(row)) for row in rows]
-        for values in found:
-            for index, process in self.processes:
-                values[index] = process(values[index])
-        return found
+        found = list(map(self.pick, rows))
+        if not self.processes or not found:
+            return found
+        columns: list[Iterable[Any]] = list(zip(*found, strict=True))
+        for index, process in self.processes:
+            columns[index] = map(process, columns[index])
+        return list(zip(*columns, strict=True))
 
 
 def _written(
@@ -473,20 +475,41 @@ def _sets(
 ) -> Iterable[list[Mapping[str, Any]]]:
     """Rows by their columns, one for each key. Only the order within a key counts: where a key
     comes again with other columns, what was before it is given first."""
-    sets: dict[frozenset[str], dict[tuple[Any, ...], Mapping[str, Any]]] = {}
-    shape_of: dict[tuple[Any, ...], frozenset[str]] = {}
+    identity_of = itemgetter(*key)
+    shapes = {tuple(row) for row in rows}
+    if len(shapes) == 1:
+        yield _last_of_each(rows, identity_of, newer)
+        return
+    sets: dict[frozenset[str], list[Mapping[str, Any]]] = {}
+    shape_of: dict[Any, frozenset[str]] = {}
     for row in rows:
         shape = frozenset(row)
-        identity = tuple([row[name] for name in key])
+        identity = identity_of(row)
         if shape_of.get(identity, shape) != shape:
-            yield from (list(same.values()) for same in sets.values())
+            for same in sets.values():
+                yield _last_of_each(same, identity_of, newer)
             sets, shape_of = {}, {}
         shape_of[identity] = shape
-        same = sets.setdefault(shape, {})
-        known = same.get(identity)
-        if known is None or newer is None or _not_older(row[newer], known[newer]):
-            same[identity] = row
-    yield from (list(same.values()) for same in sets.values())
+        sets.setdefault(shape, []).append(row)
+    for same in sets.values():
+        yield _last_of_each(same, identity_of, newer)
+
+
+def _last_of_each(
+    rows: Iterable[Mapping[str, Any]],
+    identity_of: Callable[[Mapping[str, Any]], Any],
+    newer: str | None,
+) -> list[Mapping[str, Any]]:
+    """The row of each key that counts."""
+    if newer is None:
+        return list({identity_of(row): row for row in rows}.values())
+    last: dict[Any, Mapping[str, Any]] = {}
+    for row in rows:
+        identity = identity_of(row)
+        known = last.get(identity)
+        if known is None or _not_older(row[newer], known[newer]):
+            last[identity] = row
+    return list(last.values())
 
 
 def _not_older(value: Any, than: Any) -> bool:

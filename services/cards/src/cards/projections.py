@@ -82,7 +82,7 @@ def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
     if not household_id or (isinstance(event, cards.PointsCredited) and not event.points):
         return
     moment, names = TIMELINE_OF[type(event)]
-    facts = event.model_dump(mode="json", include=set(names))
+    facts = {name: getattr(event, name) for name in names}
     if "overridden" in event.model_fields_set:
         facts["overridden"] = getattr(event, "overridden", False)
     p.upsert(
@@ -182,7 +182,7 @@ def centre_opened(p: ProjectionTransaction, received: Received[CentreOpened]) ->
 
 
 def _centre(received: Received[Any]) -> str:
-    return getattr(received.event, "centre_id", "") or received.centre
+    return vars(received.event).get("centre_id") or received.centre
 
 
 FIGURES = Projection("figures", version=1, tables=(store.day_figure, store.register_seen))
@@ -202,16 +202,14 @@ adds up ("": the events themselves). A day is one of UTC: nobody sells at midnig
 @FIGURES.on(*COUNTED)
 def counted(p: ProjectionTransaction, received: Received[Event]) -> None:
     """A centre's figures of a day."""
-    moment, figures = COUNTED[type(received.event)]
+    event = received.event
+    moment, figures = COUNTED[type(event)]
+    table, centre, day = p.table(store.day_figure), _centre(received), getattr(event, moment).date()
     for kind, field in figures:
+        figure = getattr(event, field) if field else 1
         p.add(
-            p.table(store.day_figure),
-            {
-                "centre_id": _centre(received),
-                "day": getattr(received.event, moment).date(),
-                "kind": kind,
-                "figure": getattr(received.event, field) if field else 1,
-            },
+            table,
+            {"centre_id": centre, "day": day, "kind": kind, "figure": figure},
             key=("centre_id", "day", "kind"),
         )
 
