@@ -52,6 +52,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("supervisor-killed", 2, ("machine",), ends_rounds=True),
     Kind("nursery-killed", 2, ("machine",), ends_rounds=True),
     Kind("port-taken", 3, (*SERVICES, "front-door", "kafka"), (1.0, 8.0)),
+    Kind("memory-exhausted", 4, (*SERVICES, *SELLERS, "kafka", "front-door"), (4.0, 15.0)),
     Kind("processor-taken", 2, ("machine",), (3.0, 9.0)),
     Kind("kafka-killed", 6, ("kafka",), ends_rounds=True),
     Kind("kafka-frozen", 4, ("kafka",), (2.0, 15.0)),

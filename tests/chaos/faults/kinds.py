@@ -20,6 +20,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "supervisor-killed": processes.supervisor_killed,
     "nursery-killed": processes.nursery_killed,
     "port-taken": processes.port_taken,
+    "memory-exhausted": processes.memory_exhausted,
     "processor-taken": machine.processor_taken,
     "kafka-killed": processes.kill,
     "kafka-frozen": processes.freeze,

@@ -76,6 +76,23 @@ async def files_exhausted(site: Site, fault: Fault) -> None:
                 process.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
+async def memory_exhausted(site: Site, fault: Fault) -> None:
+    """The process gets no memory more than it had when it was ready: it is started anew for that,
+    since one that has been at work for long has some to spare."""
+    async with site.alone(fault.target, "postgresql"):
+        await site.stores_answer()
+        await site.kill(fault.target)
+        await site.ready(fault.target)
+        process = await site.process(fault.target)
+        with contextlib.suppress(psutil.Error):
+            before = process.rlimit(psutil.RLIMIT_AS)
+            process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms, before[1]))
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                process.rlimit(psutil.RLIMIT_AS, before)
+
+
 async def port_taken(site: Site, fault: Fault) -> None:
     """Killed, and its port is another program's before it is started again."""
     async with site.alone(fault.target, "postgresql"):

@@ -19,7 +19,7 @@ from typing import cast
 import uvicorn
 
 from messaging import Service
-from runtime import logging, migrations, telemetry
+from runtime import logging, memory, migrations, telemetry
 from runtime.failures import is_transient
 from runtime.logging import told
 from runtime.settings import Settings, SettingsError, load
@@ -112,6 +112,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     sys.setswitchinterval(SWITCH)
     logging.configure(service.name, level=settings.log_level, format=settings.log_format)
+    memory.end_without()
     telemetry.configure_traces(service.name, settings.otlp_endpoint)
     server = Server(configuration(service, settings))
     try:
