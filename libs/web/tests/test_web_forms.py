@@ -78,7 +78,10 @@ BEFORE = Thing(name="bread", price=100, tags=["old", "red"], note="one\ntwo")
 
 @pytest.fixture
 def call(client: Client) -> Call:
-    return Call(Request({"type": "http", "app": client.app}), Caller(), "en")
+    return Call(
+        Request({"type": "http", "app": client.app, "headers": [], "query_string": b"lang=en"}),
+        Caller(),
+    )
 
 
 def sent(call: Call, shown: dict[str, Any], model: type[Any] = Edit, **typed: Any) -> Form[Any]:

@@ -177,7 +177,7 @@ async def test_who_may_listen(one: Client, sqlite_world: World) -> None:
     async def allowed(subject: str = "house-1", **who: Any) -> bool:
         caller = Caller(account_id="a", **{"centre_id": CENTRE, **who})
         check = web_live._channels["notifications", live.INBOX]
-        return await check(Call(request, caller, "en"), subject)
+        return await check(Call(request, caller), subject)
 
     assert await allowed(household_id="house-1")
     assert not await allowed(household_id="house-2")

@@ -21,11 +21,9 @@ from web.call import Call
 from web.parts import Parts, parts_of
 from web.roles import ANONYMOUS, Caller, Role
 from web.tokens import TokenRefused, expiry_unchecked
-from web.translations import choose
 
 TOKEN = "token"  # noqa: S105 - the cookie's name
 SESSION = "session"
-LANGUAGE = "language"
 RENEWING = "renewing"
 
 Dependency = Callable[..., Coroutine[Any, Any, Call]]
@@ -116,7 +114,7 @@ async def _call(
         if needed:
             raise
         caller = ANONYMOUS
-    call = Call(request, caller, language_of(request, caller))
+    call = Call(request, caller)
     request.state.call = call
     if caller.signed_in:
         parts.pace.take(caller.session_id)
@@ -139,7 +137,7 @@ async def seen(request: Request) -> Call:
     with contextlib.suppress(Exception):
         parts = parts_of(request)
         caller = await _caller(request, parts, request.cookies.get(parts.cookie(TOKEN), ""))
-    return Call(request, caller, language_of(request, caller))
+    return Call(request, caller)
 
 
 async def _caller(request: Request, parts: Parts, token: str) -> Caller:
@@ -159,14 +157,3 @@ async def _caller(request: Request, parts: Parts, token: str) -> Caller:
                 N_("Nothing was lost: wait a moment and try again."),
             ) from refused
         raise SignInNeeded(refused.why) from refused
-
-
-def language_of(request: Request, caller: Caller = ANONYMOUS) -> str:
-    """``?lang=``, then the cookie, then the caller's own, then what the browser prefers."""
-    parts = parts_of(request)
-    return choose(
-        request.query_params.get("lang", ""),
-        request.cookies.get(parts.cookie(LANGUAGE), ""),
-        caller.language,
-        accept=request.headers.get("accept-language", ""),
-    )

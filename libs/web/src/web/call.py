@@ -23,8 +23,11 @@ from web.formats import zone_of
 from web.forms import NONCE, Form
 from web.parts import Parts, parts_of
 from web.roles import Caller, Role
-from web.translations import Translator
+from web.translations import Translator, choose
 from web.urls import local_path
+
+LANGUAGE = "language"
+"""The cookie's name."""
 
 CENTRE_MISSING = "auth.centre_missing"
 """Somebody of the whole foundation asks for what is of one centre and does not say of which."""
@@ -36,11 +39,22 @@ M = TypeVar("M", bound=BaseModel)
 class Call:
     """Who asks (``caller``), in which ``language``, by which ``request``."""
 
-    def __init__(self, request: Request, caller: Caller, language: str) -> None:
+    def __init__(self, request: Request, caller: Caller) -> None:
         self.request = request
         self.caller = caller
-        self.language = language
         self._commands = 0
+
+    @cached_property
+    def language(self) -> str:
+        """``?lang=``, then the cookie, then the caller's own, then what the browser prefers. Found
+        out when it is asked for: a program that gets what it wants reads no sentence."""
+        request = self.request
+        return choose(
+            request.query_params.get("lang", ""),
+            request.cookies.get(self.parts.cookie(LANGUAGE), ""),
+            self.caller.language,
+            accept=request.headers.get("accept-language", ""),
+        )
 
     @property
     def parts(self) -> Parts:

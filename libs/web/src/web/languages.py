@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from web.auth import LANGUAGE, public
-from web.call import Call
+from web.auth import public
+from web.call import LANGUAGE, Call
 from web.parts import parts_of
 from web.translations import LANGUAGES
 from web.urls import local_path

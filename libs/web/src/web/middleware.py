@@ -27,6 +27,9 @@ from web.figures import Figures
 
 LARGEST_BODY = 1024 * 1024
 CORRELATION = "X-Correlation-ID"
+_CORRELATION = CORRELATION.lower().encode()
+VARIES = "Cookie, Accept-Language, Authorization"
+"""What an answer that is not for everybody depends on."""
 
 _WELL_FORMED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{7,63}$")
 _PROBES = ("/livez", "/readyz", "/metrics")
@@ -137,11 +140,15 @@ class Edge:
         given = [*message.get("headers", ())]
         names = {name for name, _ in given}
         safe = self._safe if public else self._safe_and_private
-        message["headers"] = [*given, *(header for header in safe if header[0] not in names)]
-        headers = MutableHeaders(scope=message)
-        if not public:
-            headers.add_vary_header("Cookie, Accept-Language, Authorization")
-        headers[CORRELATION] = correlation
+        headers = [*given, *(header for header in safe if header[0] not in names)]
+        headers.append((_CORRELATION, correlation.encode()))
+        message["headers"] = headers
+        if public:
+            return
+        if b"vary" in names:
+            MutableHeaders(scope=message).add_vary_header(VARIES)
+        else:
+            headers.append((b"vary", VARIES.encode()))
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """One line and one span per request: the route, never the path with its ids, and no

@@ -21,7 +21,7 @@ from identity.queries import SessionShown
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotFound
 from web import Call, Form, Page, Paged, Paging, allow
-from web.auth import LANGUAGE
+from web.call import LANGUAGE
 from web.translations import NAMES
 
 router = APIRouter(include_in_schema=False)
