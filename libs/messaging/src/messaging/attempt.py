@@ -105,6 +105,7 @@ class Attempt:
             self.service, connection, now=self.now, ids=ids, read_models=self.projections
         )
         self.live: list[Projection] = []
+        self._fills: dict[type[Event], list[Projection]] = {}
         self.known: set[str] = set()
         self.aside_ids: set[str] = set()
         self.awaited: set[str] = set()
@@ -293,10 +294,17 @@ class Attempt:
         event = type(received.event)
         if event.TOMBSTONE:
             self._forget(received)
-        for read_model in [p for p in self.live if event in p.events]:
+        for read_model in self._filled_from(event):
             self._remember(read_model, received)
         self.outcome.settled.append(item)
         self.tx.handle(None)
+
+    def _filled_from(self, event: type[Event]) -> Sequence[Projection]:
+        """The live read models that want to remember events of this type."""
+        found = self._fills.get(event)
+        if found is None:
+            found = self._fills[event] = [p for p in self.live if event in p.events]
+        return found
 
     def _forget(self, received: Received[Event]) -> None:
         """What was set aside of somebody who is erased now goes with its bytes: the tombstone is
@@ -344,6 +352,7 @@ class Attempt:
             key=("name", "version"),
         )
         self.live.remove(read_model)
+        self._fills = {}
         self.outcome.broken.append(read_model)
 
     def _set_aside(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,8 +24,7 @@ ADOPTED = "adopted"
 """Note in the store: some outbox rows came back from the bus, so reactions may exist already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """How far a partition is settled. ``offset`` -1: nothing of it."""
 
     offset: int

@@ -7,10 +7,11 @@ UUIDs in time order are inserted some 5 times faster than random ones, and sort 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 import uuid
+from collections.abc import Iterable
+from json.encoder import encode_basestring
 from typing import Protocol
 
 import uuid_utils
@@ -90,8 +91,12 @@ def following(cause: str, *parts: str) -> str:
 
 _WITH_TIME = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 _NAMESPACE = NAMESPACE.bytes
+
+
+def _encode(parts: Iterable[str]) -> str:
+    """A list of texts as ``json.dumps`` writes it, without ASCII's limits."""
+    return f"[{', '.join(map(encode_basestring, parts))}]"
 
 
 def _text(digits: str) -> str:

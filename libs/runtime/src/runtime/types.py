@@ -53,19 +53,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
 
+@lru_cache(maxsize=1_000)
 def moment_text(value: datetime | None) -> str | None:
-    """A moment as text of fixed width, in UTC. Raises ValueError for one without a zone."""
+    """A moment as text of fixed width, in UTC. Raises ValueError for one without a zone.
+
+    The same few moments come again and again: those of a batch's rows. Equal moments of two zones
+    have one text.
+    """
     if value is None:
         return None
     if value.tzinfo is None:
         raise ValueError("a time without a zone cannot be stored")
-    return _text(value)
-
-
-@lru_cache(maxsize=1_000)
-def _text(value: datetime) -> str:
-    """The same few moments come again and again: those of a batch's rows. Equal moments of two
-    zones have one text."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 

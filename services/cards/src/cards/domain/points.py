@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 """The bucket of points that do not expire. Told to others as no date at all."""
@@ -59,16 +60,14 @@ class TransferKind(StrEnum):
     EXPIRY = "expiry"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Points of one bucket; always more than zero."""
 
     expires_at: datetime
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a transfer. ``expires_at`` names the bucket on the household's side."""
 
     account: LedgerAccount
@@ -123,16 +122,16 @@ class HouseholdAccount:
 
     def available(self, now: datetime) -> int:
         """What can be spent now: neither held nor past its time."""
-        return sum(b.free for b in self.buckets.values() if b.expires_at > now)
+        return sum([b.balance - b.held for b in self.buckets.values() if b.expires_at > now])
 
     @property
     def held(self) -> int:
-        return sum(b.held for b in self.buckets.values())
+        return sum([b.held for b in self.buckets.values()])
 
     @property
     def balance(self) -> int:
         """All points booked, also those whose expiry is due."""
-        return sum(b.balance for b in self.buckets.values())
+        return sum([b.balance for b in self.buckets.values()])
 
     @property
     def room(self) -> int:
@@ -250,7 +249,7 @@ class HouseholdAccount:
 
 def total(parts: Iterable[Part]) -> int:
     """The sum of the points of these parts."""
-    return sum(part.points for part in parts)
+    return sum([part.points for part in parts])
 
 
 def incoming(
@@ -280,6 +279,7 @@ def outgoing(
 def balanced(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """The entries, after making sure that they sum to zero and that none is empty."""
     lines = tuple(entries)
-    if sum(entry.points for entry in lines) != 0 or not all(entry.points for entry in lines):
+    points = [entry.points for entry in lines]
+    if sum(points) != 0 or not all(points):
         raise ValueError(f"a transfer that does not balance: {lines}")
     return lines

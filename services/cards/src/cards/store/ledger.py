@@ -377,8 +377,8 @@ class Ledger:
             )
 
     def _new(self, kind: str, keys: Iterable[Any]) -> list[Any]:
-        known = self._looked_up.setdefault(kind, set())
-        new = {key for key in keys if key and key not in known}
+        known = self._looked_up.setdefault(kind, {""})
+        new = set(keys) - known
         if not new:
             return []
         known |= new
