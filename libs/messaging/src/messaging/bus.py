@@ -29,7 +29,7 @@ MAX_BATCH = 512 * 1024
 
 READ_TIMEOUT = 10.0
 STOP_WITHIN = 10.0
-READ_AT_ONCE = 1_000
+READ_AT_ONCE = 1_024
 
 SHORT_WAIT_MS = 10
 """A reader asks for what is there. With the usual 100 ms it would wait as long for each topic that

@@ -35,8 +35,9 @@ from messaging.tables import inbox, place, set_aside
 from runtime.rows import among, those_of
 from runtime.store import Store, insert_ignore, upsert
 
-SLICE = {"sqlite": 250, "postgresql": 1_000}
-"""Items that are worked on at once, by engine: SQLite's writers wait for them, some 10 ms."""
+SLICE = {"sqlite": 256, "postgresql": 1_024}
+"""Items that are worked on at once, by engine: SQLite's writers wait for them, some 10 ms. Whole
+statements of rows (`runtime.rows.AT_ONCE`), and a whole number of them in what is read at once."""
 
 SLICE_SECONDS = 0.02
 """How long a transaction may keep others from the store that want it."""
