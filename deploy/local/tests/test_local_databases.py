@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
@@ -22,7 +23,7 @@ from psycopg import sql
 from runtime.testing import postgresql_server
 from vicinato import programs, settings
 from vicinato.backup.server import database_running
-from vicinato.databases import create
+from vicinato.databases import create, migrate
 from vicinato.folder import Folder
 from vicinato.ports import free_block
 from vicinato.programs.service import url_on
@@ -94,6 +95,23 @@ def test_a_server_that_was_killed_takes_part_before_it_is_used() -> None:
         asyncio.run(used("SELECT count(*) FROM much"))
     finally:
         shutil.rmtree(root)
+
+
+def test_who_gets_no_connection_just_now_waits_for_one(server: str, urls: dict[str, str]) -> None:
+    create(server, urls)
+    shop = urls["shop"]
+    with psycopg.connect(server, autocommit=True) as connection, ThreadPoolExecutor(1) as pool:
+        role = sql.Identifier(urlsplit(shop).username or "")
+        connection.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 3").format(role))
+        taken = [psycopg.connect(shop) for _ in range(3)]
+        try:
+            fresh = pool.submit(migrate, {"shop": shop})
+            assert not wait([fresh], timeout=2.0).done
+        finally:
+            for one in taken:
+                one.close()
+        assert fresh.result(60)
+    assert not migrate({"shop": shop})
 
 
 def test_a_program_of_the_wheel_is_found_without_a_warning() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from runtime import migrations
+
+T = TypeVar("T")
 
 GROUP = "vicinato.services"
 START_WITHIN = 30.0
@@ -36,15 +41,22 @@ def create(server: str, urls: Mapping[str, str]) -> None:
 
 
 def connect(server: str) -> psycopg.Connection[tuple[object, ...]]:
-    """As the administrator, once the server takes part: one that is still starting, or recovers
-    from a kill, listens before it does. Raises psycopg.OperationalError."""
+    """As the administrator, once the server takes part. Raises psycopg.OperationalError."""
+    return _patiently(partial(psycopg.connect, server, autocommit=True, connect_timeout=5))
+
+
+def _patiently(work: Callable[[], T], *, answers: bool = False) -> T:
+    """A server that is still starting, or recovers from a kill, listens before it takes part; and
+    others may have all its connections for a moment. `answers`: it is there, or not waited for."""
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
-            return psycopg.connect(server, autocommit=True, connect_timeout=5)
-        except psycopg.OperationalError as error:
+            return work()
+        except (psycopg.OperationalError, sa.exc.OperationalError) as error:
+            away = isinstance(getattr(error, "orig", error), psycopg.OperationalError)
             refused = "authentication" in str(error) or "does not exist" in str(error)
-            if refused or time.monotonic() > deadline:
+            silent = answers and "FATAL" not in str(error)
+            if refused or silent or not away or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
@@ -64,6 +76,7 @@ def migrate(urls: Mapping[str, str]) -> bool:
     services = {point.name: point for point in entry_points(group=GROUP)}
     for name, url in urls.items():
         service = services[name].load()
-        fresh = migrations.current(url) is None and fresh
-        migrations.upgrade(url, service.package, service.metadata)
+        fresh = _patiently(partial(migrations.current, url), answers=True) is None and fresh
+        upgrade = partial(migrations.upgrade, url, service.package, service.metadata)
+        _patiently(upgrade, answers=True)
     return fresh
