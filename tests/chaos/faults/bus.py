@@ -37,6 +37,18 @@ async def restored(site: Site, fault: Fault) -> None:
         await site.kafka_answers()
 
 
+async def partition_lost(site: Site, fault: Fault) -> None:
+    """The folder of one partition is gone from Kafka's disk, which makes an empty one."""
+    async with site.alone("kafka"):
+        await site.kafka_answers()
+        async with site.down("kafka"):
+            found = sorted((site.folder.kafka / "log").glob(f"{fault.target}-?"))
+            lost = found[int(fault.amount * len(found))]
+            await asyncio.to_thread(shutil.rmtree, lost)
+        site.say(f"{lost.name} is gone")
+        await site.kafka_answers()
+
+
 async def _copied(source: Path, target: Path) -> None:
     """With its holes: an index file of Kafka is 10 MB of nothing at first."""
     copying = await asyncio.create_subprocess_exec(

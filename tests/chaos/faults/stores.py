@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
+from psycopg import sql
 
 from chaos.faults.patience import patiently
 from chaos.faults.site import Site
@@ -64,6 +65,68 @@ def _hold_tables(site: Site, name: str, seconds: float) -> None:
         connection.execute("SET LOCAL lock_timeout = '30s'")
         connection.execute(LOCKED)
         time.sleep(seconds)
+
+
+async def vacuumed(site: Site, fault: Fault) -> None:
+    """Somebody has a store written anew, without its holes."""
+    async with site.alone(f"store {fault.target}"):
+        write = _vacuum_file if site.engine == "sqlite" else _vacuum_database
+        await asyncio.to_thread(patiently, partial(write, site, fault.target))
+
+
+def _vacuum_file(site: Site, name: str) -> None:
+    path = site.folder.stores / f"{name}.db"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("VACUUM")
+
+
+def _vacuum_database(site: Site, name: str) -> None:
+    with _connected(_server(site, name_in_database(name))) as connection:
+        connection.execute("VACUUM FULL")
+
+
+async def connections_taken(site: Site, fault: Fault) -> None:
+    """Somebody has all connections that the server gives, and new ones are refused."""
+    async with site.alone("connections"):
+        taken: list[psycopg.Connection] = []
+        try:
+            await asyncio.to_thread(_take_all, site, taken)
+            site.say(f"{len(taken)} connections taken")
+            await asyncio.sleep(fault.seconds)
+        finally:
+            for one in taken:
+                await asyncio.to_thread(one.close)
+
+
+def _take_all(site: Site, taken: list[psycopg.Connection]) -> None:
+    with suppress(psycopg.OperationalError):
+        while True:
+            taken.append(_connected(_server(site)))
+
+
+async def read_only(site: Site, fault: Fault) -> None:
+    """A database takes no change, as on a server that stands by for another."""
+    async with site.alone(f"store {fault.target}"):
+        name = sql.Identifier(name_in_database(fault.target))
+        turn = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        try:
+            await asyncio.to_thread(_said, site, turn.format(name, sql.SQL("on")))
+            await asyncio.to_thread(end_sessions, site, fault.target)
+            await asyncio.sleep(fault.seconds)
+        finally:
+            await asyncio.to_thread(_said, site, turn.format(name, sql.SQL("off")))
+            await asyncio.to_thread(end_sessions, site, fault.target)
+
+
+def _said(site: Site, words: sql.Composed) -> None:
+    """To the server, when it is there."""
+
+    def say() -> None:
+        with _connected(_server(site)) as connection:
+            connection.execute(words)
+
+    patiently(say)
 
 
 async def terminated(site: Site, fault: Fault) -> None:
