@@ -50,6 +50,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("restart", 5, (*SERVICES, *SELLERS, "front-door")),
     Kind("twice", 4, SELLERS, (4.0, 10.0)),
     Kind("supervisor-killed", 2, ("machine",), ends_rounds=True),
+    Kind("house-restarted", 2, ("machine",), ends_rounds=True),
     Kind("nursery-killed", 2, ("machine",), ends_rounds=True),
     Kind("port-taken", 3, (*SERVICES, "front-door", "kafka"), (1.0, 8.0)),
     Kind("memory-exhausted", 4, (*SERVICES, *SELLERS, "kafka", "front-door"), (4.0, 15.0)),

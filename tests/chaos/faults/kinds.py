@@ -18,6 +18,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "restart": processes.restart,
     "twice": processes.twice,
     "supervisor-killed": processes.supervisor_killed,
+    "house-restarted": processes.house_restarted,
     "nursery-killed": processes.nursery_killed,
     "port-taken": processes.port_taken,
     "memory-exhausted": processes.memory_exhausted,
