@@ -18,6 +18,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 JUMP = timedelta(minutes=5)
+_JUMP_S = JUMP.total_seconds()
 FAR_AHEAD = timedelta(days=30)
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """No installation is older than the product: a clock before this is surely wrong."""
@@ -58,9 +59,9 @@ class SteadyClock:
     def now(self) -> datetime:
         with self._lock:
             wall, ticks = self.under.now(), self._monotonic()
-            expected = self._believed + timedelta(seconds=ticks - self._ticks)
-            if abs(wall - expected) > JUMP:
-                return max(wall, expected)
+            passed = ticks - self._ticks
+            if abs((wall - self._believed).total_seconds() - passed) > _JUMP_S:
+                return max(wall, self._believed + timedelta(seconds=passed))
             self._believed, self._ticks = wall, ticks
             return wall
 

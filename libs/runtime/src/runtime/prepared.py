@@ -22,7 +22,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from runtime.failures import is_transient
-from runtime.types import Json, json_text
+from runtime.types import Json, UtcDateTime, json_text, moment, moment_text
 
 Row = Mapping[str, Any]
 Process = Callable[[Any], Any]
@@ -344,9 +344,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
     asked = tuple(compiled.positiontup or ())
     return _Compiled(
         text=str(compiled),
-        parameters_of=tuple(
-            (name, binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in asked
-        ),
+        parameters_of=tuple((name, bound(binds[name].type, dialect)) for name in asked),
         known=frozenset(asked),
         fixed={name: binds[name].effective_value for name in asked if not binds[name].required},
         names=tuple(names),
@@ -354,11 +352,29 @@ def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
     )
 
 
+def bound(kind: TypeEngine[Any], dialect: Dialect) -> Process | None:
+    """What makes what the driver takes of a value of this type. Where it is a function of ours, it
+    is called as it is: past two of SQLAlchemy, of which each takes as long."""
+    if dialect.name == "sqlite":
+        if isinstance(kind, UtcDateTime):
+            return moment_text
+        if isinstance(kind, Json):
+            return _json_text
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
 def _out(kind: TypeEngine[Any], dialect: Dialect) -> Process | None:
-    """What makes a value of this type of what the driver gives."""
-    if isinstance(kind, Json) and dialect.name == "sqlite":
-        return _json  # past three functions of SQLAlchemy
+    """What makes a value of this type of what the driver gives; as with `bound`."""
+    if dialect.name == "sqlite":
+        if isinstance(kind, UtcDateTime):
+            return moment
+        if isinstance(kind, Json):
+            return _json
     return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else json_text(value)
 
 
 def _json(text: str | None) -> Any:

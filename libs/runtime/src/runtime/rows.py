@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from runtime.prepared import Prepared, Process, dialect_of, is_together, run, waits
+from runtime.prepared import Prepared, Process, bound, dialect_of, is_together, run, waits
 from runtime.types import UtcDateTime, json_text, moment_text
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -411,10 +411,7 @@ def _for_sqlite(kind: _Kind, size: int) -> _Written:
         names = tuple(compiled.positiontup or ())
     processes: dict[str, Process] = {}
     for name in names:
-        column = kind.table.c[name].type
-        process = column.dialect_impl(dialect).bind_processor(dialect)
-        if isinstance(column, UtcDateTime):
-            process = moment_text
+        process = bound(kind.table.c[name].type, dialect)
         if process is not None:
             processes[name] = process
     return _written(str(compiled), names, processes, defaults)

@@ -45,10 +45,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return _moment(value)
+        if value is None or dialect.name == "sqlite":
+            return moment(value)
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
 
@@ -68,9 +66,9 @@ def moment_text(value: datetime | None) -> str | None:
 
 
 @lru_cache(maxsize=1_000)
-def _moment(text: str) -> datetime:
+def moment(text: str | None) -> datetime | None:
     """The other way round, for the same reason: points of many households expire together."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
 def json_text(value: Any) -> str:
