@@ -211,7 +211,7 @@ def test_a_projection_that_fails_is_broken_and_the_event_goes_on(
     bench: Bench, clock: FixedClock
 ) -> None:
     bench.settle(
-        [bench.record(created(clock, f"k{n}", "broken" if n in (3, 4) else "t")) for n in range(6)]
+        [bench.record(created(clock, f"k{n}", "broken" if n == 3 else "t")) for n in range(6)]
     )
     assert count(bench, told) == 6
     assert count(bench, seen) == 3, "it remembers nothing more"
