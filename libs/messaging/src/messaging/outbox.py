@@ -50,7 +50,7 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
     """
     if not drafts:
         return 0
-    _lock(connection, sorted({(d.topic, d.key) for d in drafts}))
+    _lock(connection, drafts)
     last, known = _already(connection, drafts)
     rows = []
     for draft in drafts:
@@ -80,12 +80,12 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
     return len(rows)
 
 
-def _lock(connection: sa.Connection, names: Sequence[tuple[str, str]]) -> None:
-    if connection.dialect.name != "postgresql" or not names:
+def _lock(connection: sa.Connection, drafts: Sequence[Draft]) -> None:
+    if connection.dialect.name != "postgresql":
         return
     numbers = sorted(
         int.from_bytes(hashlib.blake2b(f"{t}\n{k}".encode(), digest_size=8).digest(), signed=True)
-        for t, k in names
+        for t, k in {(d.topic, d.key) for d in drafts}
     )
     _LOCK.run(connection, numbers=numbers)
 

@@ -82,13 +82,13 @@ def run_at_once(
 ) -> Any:
     """`run`, before what waits to be written `together`."""
     raw = cast("Any", connection.connection.dbapi_connection)
-    driver = connection.dialect.loaded_dbapi
     try:
         if connection.dialect.name == "postgresql":
             kept = None if number <= FEW else False  # None: as the driver does it
-            return driver.RawCursor(raw).execute(text, parameters, prepare=kept)
+            cursor = cast("Any", connection.dialect.loaded_dbapi).RawCursor(raw)
+            return cursor.execute(text, parameters, prepare=kept)
         return raw.executemany(text, parameters) if many else raw.execute(text, parameters)
-    except driver.Error as error:
+    except connection.dialect.loaded_dbapi.Error as error:
         raise _told(connection, text, error) from error
 
 

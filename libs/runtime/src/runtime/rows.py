@@ -368,7 +368,7 @@ def _write(
         return int(run(connection, prepared.text, parameters, number=number).rowcount)
     one = _for_sqlite(kind, 1)
     values = one.values(rows)
-    if kind.changes:
+    if kind.changes or len(values) < AT_ONCE[-1]:
         return int(run(connection, one.text, values, many=True).rowcount)
     return set_by_set(connection, lambda size: _for_sqlite(kind, size).text, values)
 
