@@ -68,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("records-refused", 2, EVENT_TOPICS, (1.0, 8.0)),
     Kind("settings-changed", 3, EVENT_TOPICS, (1.0, 8.0)),
     Kind("rights-withdrawn", 2, EVENT_TOPICS, (1.0, 8.0)),
+    Kind("reader-shut-out", 2, EVENT_TOPICS, (1.0, 8.0)),
     Kind("user-removed", 2, SELLERS, (1.0, 8.0)),
     Kind("group-forgotten", 2, SELLERS, ends_rounds=True),
     Kind("group-moved", 2, SELLERS, ends_rounds=True),

@@ -51,6 +51,7 @@ def site_of_locks() -> Site:
         "records-refused",
         "rights-withdrawn",
         "user-removed",
+        "reader-shut-out",
         "topic-deleted",
         "settings-changed",
         "group-forgotten",

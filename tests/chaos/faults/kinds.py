@@ -36,6 +36,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "records-refused": topics.refused,
     "settings-changed": topics.settings_changed,
     "rights-withdrawn": topics.rights_withdrawn,
+    "reader-shut-out": topics.reader_shut_out,
     "user-removed": topics.user_removed,
     "group-forgotten": groups.forgotten,
     "group-moved": groups.moved,

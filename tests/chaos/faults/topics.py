@@ -140,6 +140,16 @@ async def rights_withdrawn(site: Site, fault: Fault) -> None:
         await asyncio.sleep(fault.seconds)
 
 
+async def reader_shut_out(site: Site, fault: Fault) -> None:
+    """One of its readers may not read the topic."""
+    (topic,) = [one for one in Topics.read() if one.name == fault.target]
+    readers = sorted(topic.readers - {topic.writer})
+    reader = readers[fault.number % len(readers)]
+    async with _changed(site, fault, partial(_without_rights, user=f"User:{reader}")):
+        site.say(f"{reader} is shut out")
+        await asyncio.sleep(fault.seconds)
+
+
 async def user_removed(site: Site, fault: Fault) -> None:
     """Kafka does not know a service, which must sign in anew."""
     async with _changed(site, fault, _without_user):
@@ -218,13 +228,13 @@ def _set(setting: tuple[str, str], site: Site, topic: str) -> None:
         future.result()
 
 
-def _without_rights(site: Site, topic: str) -> None:
+def _without_rights(site: Site, topic: str, user: Any = None) -> None:
     anybody: Any = None
     on_topic = AclBindingFilter(
         ResourceType.TOPIC,
         topic,
         ResourcePatternType.LITERAL,
-        anybody,
+        user,
         anybody,
         AclOperation.ANY,
         AclPermissionType.ANY,
