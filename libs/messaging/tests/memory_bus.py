@@ -279,6 +279,10 @@ class FusedLock:
         self._lock = lock
         self._fuse = fuse
 
+    @property
+    def waiting(self) -> bool:
+        return self._lock.waiting
+
     async def acquire(self) -> None:
         await self._lock.acquire()
 

@@ -80,9 +80,9 @@ def plan(connection: sa.Connection, *, backlog: bool) -> str:
     plans: list[str] = []
     really = prepared.run
 
-    def run(where: sa.Connection, text: str, parameters: Any) -> Any:
-        plans.append(str(really(where, f"{explain} {text}", parameters).fetchall()))
-        return really(where, text, parameters)
+    def run(where: sa.Connection, text: str, parameters: Any, **more: Any) -> Any:
+        plans.append(str(really(where, f"{explain} {text}", parameters, **more).fetchall()))
+        return really(where, text, parameters, **more)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(prepared, "run", run)

@@ -31,9 +31,24 @@ async def test_a_second_waits_until_the_first_lets_go(store: Store) -> None:
     await first.acquire()
     waiting = asyncio.create_task(second.acquire())
     assert (await asyncio.wait({waiting}, timeout=0.3))[1] == {waiting}
+    assert (first.waiting, second.waiting) == (False, True)
     await first.release()
     await asyncio.wait_for(waiting, WITHIN)
+    assert not second.waiting
     await second.release()
+
+
+async def test_who_has_the_lock_never_waits_for_it(store: Store) -> None:
+    """It would count as another's, and its service as on the bus."""
+    lock = relay_lock(store)
+    seen = set()
+    for _ in range(3):
+        asking = asyncio.create_task(lock.acquire())
+        while not asking.done():
+            seen.add(lock.waiting)
+            await asyncio.sleep(0)
+    assert seen == {False}
+    await lock.release()
 
 
 async def test_who_is_gone_without_a_word_loses_the_lock(postgresql: Store) -> None:

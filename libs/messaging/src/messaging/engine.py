@@ -365,7 +365,7 @@ class Engine:
         """Whether the relay and all subscribers are on the bus."""
         return (
             self.relay is not None
-            and (self.relay.connected or self.relay.standing_by)
+            and (self.relay.listened_to or self.relay.standing_by)
             and all(s.connected for s in self.subscriptions)
         )
 

@@ -107,8 +107,8 @@ class Relay:
         self._comparing: asyncio.Task[None] | None = None
         self.blocked: set[tuple[str, str]] = set()
         self.connected = False
+        self.listened_to = False
         """Whether what is to be sent is taken; not yet while a first turn is under way."""
-        self.standing_by = False
         self.cluster = ""
         self.reconciled = asyncio.Event()
 
@@ -123,6 +123,11 @@ class Relay:
         self.wake()
 
     @property
+    def standing_by(self) -> bool:
+        """Whether another replica's relay sends."""
+        return self._lock.waiting
+
+    @property
     def compares_soon(self) -> bool:
         """Whether the whole log is to be compared as soon as there is time."""
         return self._compare
@@ -134,9 +139,7 @@ class Relay:
         try:
             while True:
                 try:
-                    self.standing_by = True
                     await self._lock.acquire()
-                    self.standing_by = False
                     await self.connect()
                     while True:
                         await self._step()
@@ -152,7 +155,6 @@ class Relay:
                 await asyncio.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
                 failures += 1
         finally:
-            self.standing_by = False
             await self._lock.release()
 
     async def _step(self) -> None:
@@ -162,7 +164,7 @@ class Relay:
         if self.blocked and now - self._blocked_at >= TRY_BLOCKED_EVERY:
             self.blocked.clear()
         sent = await self.turn()
-        self.connected = True
+        self.listened_to = True
         if sent:
             self._sent_at = now
         idle = now - self._sent_at >= QUIET
@@ -188,6 +190,7 @@ class Relay:
         await self.reconcile()
         for topic in self._service.topics:
             await self._partitions_of(topic)
+        self.connected = True
 
     def _expect_topics(self) -> None:
         """All own topics are there, and we may see them, as the client last heard a few seconds
@@ -204,7 +207,7 @@ class Relay:
 
     async def disconnect(self) -> None:
         """Let go of the bus; the lock stays."""
-        self.connected = False
+        self.connected = self.listened_to = False
         if self._comparing is not None:
             self._comparing.cancel()
             await asyncio.wait({self._comparing})

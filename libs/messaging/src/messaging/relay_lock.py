@@ -42,6 +42,9 @@ be well again within a minute, three times as long as an idle relay is silent.""
 class RelayLock(Protocol):
     """Held by the one relay that may publish."""
 
+    waiting: bool
+    """Whether another holds it, and it is asked for again and again."""
+
     async def acquire(self) -> None:
         """Wait until this process holds the lock; nothing to do when it does."""
 
@@ -65,16 +68,21 @@ class _File:
         self._store = store
         self._path = Path(f"{database_address(store.url).database}.relay")
         self._held: int | None = None
+        self.waiting = False
 
     async def acquire(self) -> None:
-        while self._held is None:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._held = descriptor
-            except BlockingIOError:
-                os.close(descriptor)
-                await asyncio.sleep(TRY_EVERY)
+        try:
+            while self._held is None:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._held = descriptor
+                except BlockingIOError:
+                    os.close(descriptor)
+                    self.waiting = True
+                    await asyncio.sleep(TRY_EVERY)
+        finally:
+            self.waiting = False
 
     async def write(self, work: Work[T]) -> T:
         return await self._store.write(work)
@@ -104,12 +112,15 @@ class _Session:
         self._patience = Patience(self._engine)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sa.Connection | None = None
+        self.waiting = False
 
     async def acquire(self) -> None:
-        while True:
-            if await self._run(self._try):
-                return
-            await asyncio.sleep(TRY_EVERY)
+        try:
+            while not await self._run(self._try):
+                self.waiting = True
+                await asyncio.sleep(TRY_EVERY)
+        finally:
+            self.waiting = False
 
     def _try(self) -> bool:
         if self._connection is None:
