@@ -85,19 +85,19 @@ class House:
         self.clock = SystemClock()
         self.databases: dict[str, str] = {}
 
-    def settings(self, service: Service) -> Settings:
+    def settings(self, service: Service, user: str = "admin") -> Settings:
         url = self.databases.get(service.name, f"sqlite:///{self.folder / service.name}.db")
         return Settings(
             service=service.name,
             database_url=url,
             kafka=self.kafka.bootstrap,
-            kafka_user="admin",
-            kafka_secret_file=self.kafka.secret_file("admin"),
+            kafka_user=user,
+            kafka_secret_file=self.kafka.secret_file(user),
         )
 
     @asynccontextmanager
-    async def running(self, service: Service) -> AsyncIterator[Engine]:
-        settings = self.settings(service)
+    async def running(self, service: Service, user: str = "admin") -> AsyncIterator[Engine]:
+        settings = self.settings(service, user)
         store = Store(settings.database_url)
         await store.write(lambda c: service.metadata.create_all(c))
         engine = Engine(service, store, settings, self.clock, SystemIds(self.clock))

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourcePatternType,
+    ResourceType,
+)
 from structlog.testing import capture_logs
 
 from contracts.activities import ActivityCreated
@@ -117,14 +126,18 @@ async def test_a_topic_that_is_deleted_is_missed_within_seconds_and_heard_when_i
         assert await number(hearer, heard) == 2, "nothing had its effect twice"
 
 
-async def test_who_may_look_at_a_topic_that_takes_nothing_is_not_on_the_bus(house: House) -> None:
-    async with house.running(TELLER) as teller:
+async def test_who_may_look_at_a_topic_and_write_nothing_is_not_on_the_bus(house: House) -> None:
+    user, (topic,) = "activities", TELLER.topics
+    forbidden = _right(user, topic, AclPermissionType.DENY)
+    # Who may write nowhere is refused before it may look.
+    elsewhere = _right(user, "network.events", AclPermissionType.ALLOW)
+    await asyncio.to_thread(house.kafka.provision)
+    async with house.running(TELLER, user) as teller:
         relay = teller.relay
         assert relay is not None
         await tell(teller, "a", "1")
         await eventually_async(lambda: teller.connected, within=20, why="it is on the bus")
-        # Nothing is younger than that when it arrives.
-        _configure(house, TELLER.topics[0], "message.timestamp.before.max.ms", "0")
+        await asyncio.to_thread(_give, house, [forbidden, elsewhere])
         await tell(teller, "a", "2")
         await eventually_async(lambda: not teller.connected, within=20, why="it is refused")
         seen = set()
@@ -134,7 +147,7 @@ async def test_who_may_look_at_a_topic_that_takes_nothing_is_not_on_the_bus(hous
                 seen.add(teller.connected)
                 await asyncio.sleep(0.001)
         assert seen == {False}, "though it connects anew and reads the log"
-        _configure(house, TELLER.topics[0], "message.timestamp.before.max.ms", str(2**62))
+        await asyncio.to_thread(house.kafka.provision)
         await eventually_async(lambda: teller.connected, within=20, why="it is taken")
 
 
@@ -366,6 +379,25 @@ async def test_a_partition_that_cannot_be_read_holds_up_no_other(house: House) -
         assert not hearer.connected, "it says so while it goes on with the others"
         unreadable = [line for line in logs if line["event"] == "consumer.cannot_read"]
         assert {(line["topic"], line["partition"]) for line in unreadable} == {(topic, 1)}
+
+
+def _right(user: str, topic: str, permission: AclPermissionType) -> AclBinding:
+    """To write to a topic, or that it may not."""
+    return AclBinding(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        AclOperation.WRITE,
+        permission,
+    )
+
+
+def _give(house: House, rights: list[AclBinding]) -> None:
+    admin = house.kafka.admin()
+    for future in admin.create_acls(rights).values():
+        future.result(20)
 
 
 def _configure(house: House, topic: str, name: str, value: str) -> None:
