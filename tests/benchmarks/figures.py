@@ -11,7 +11,8 @@ from typing import Any
 
 @dataclass
 class Figure:
-    """One line of the report. ``ratios`` holds that of every pair when the figure is a ratio.
+    """One line of the report. ``turns`` holds that of every turn when it was taken several times;
+    their median is the value.
 
     ``reached`` is None where nothing was asked for, or nothing was there to be measured.
     """
@@ -21,7 +22,7 @@ class Figure:
     unit: str
     target: str = ""
     reached: bool | None = None
-    ratios: list[float] = field(default_factory=list)
+    turns: list[float] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

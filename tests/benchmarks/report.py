@@ -28,8 +28,8 @@ SAID = {True: ": reached", False: ": NOT REACHED", None: ""}
 def line(figure: Figure) -> str:
     """One figure for the terminal."""
     words = f"{figure.name}: {number(figure.value)} {figure.unit}"
-    if figure.ratios:
-        words += f" ({number(min(figure.ratios))} to {number(max(figure.ratios))})"
+    if figure.turns:
+        words += f" ({number(min(figure.turns))} to {number(max(figure.turns))})"
     if figure.target:
         words += f"; {figure.target}{SAID[figure.reached]}"
     for name, value in figure.details.items():
@@ -105,8 +105,8 @@ def _part(how: str, result: dict[str, Any]) -> str:
     lines = [f"## {said[0].rstrip('.')}", "", *said[2:], "", f"{taken}.", ""]
     lines += ["| figure | median | smallest to largest | target | |", "|---|---|---|---|---|"]
     for one in result["figures"]:
-        ratios = one["ratios"]
-        spread = f"{number(min(ratios))} to {number(max(ratios))}" if ratios else ""
+        turns = one["turns"]
+        spread = f"{number(min(turns))} to {number(max(turns))}" if turns else ""
         reached = {True: "reached", False: "**not reached**", None: ""}[one["reached"]]
         lines.append(
             f"| {one['name']} | {number(one['value'])} {one['unit']} | {spread} "

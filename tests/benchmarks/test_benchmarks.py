@@ -32,6 +32,7 @@ from benchmarks import (
     report,
     slow_disk,
     till,
+    visible,
 )
 from benchmarks.words import BOUNDS, INTRODUCTION
 from cards.app import SERVICE as CARDS
@@ -55,7 +56,7 @@ def test_of_pairs_the_median_counts() -> None:
     figure = figures.ratio("ours", [(100, 50), (100, 70), (100, 10)], 0.6)
     assert figure.value == 0.5
     assert figure.reached is False
-    assert figure.ratios == [0.5, 0.7, 0.1]
+    assert figure.turns == [0.5, 0.7, 0.1]
 
 
 def test_what_was_not_measured_has_no_verdict() -> None:
@@ -65,6 +66,21 @@ def test_what_was_not_measured_has_no_verdict() -> None:
     assert nothing.as_json()["value"] is None
     details = figures.at_most("sale", 1.0, "ms", 30, answered_ms=till.milliseconds([])).as_json()
     assert details["details"]["answered_ms"] == {"p50": None, "p99": None, "max": None, "count": 0}
+
+
+def test_of_several_runs_the_one_in_the_middle_counts(tmp_path: Path) -> None:
+    runs = [till.Sold([till.Sale(f"{ms}", 1.0, 1.001, 1 + ms / 1000)]) for ms in (90, 20, 30)]
+    moments = {"30": 1.01}
+    for service in ("shop", "cards"):
+        times = {"committed": moments, "sent": moments, "arrived": moments, "settled": moments}
+        (tmp_path / f"{service}.json").write_text(json.dumps({**times, "writes": []}))
+    answered, seen = visible.lines("fast", runs, tmp_path, visible=50, answered=None)
+    assert (round(answered.value), round(seen.value)) == (1, 30)
+    assert [round(ms) for ms in seen.turns] == [20, 30, 90]
+    assert seen.reached
+    assert seen.details["stages_ms"]["settled to seen (looked for)"] == "20.0 / 20.0"
+    (alone, _) = visible.lines("once", runs[2:], tmp_path, visible=None, answered=None)
+    assert alone.turns == []
 
 
 async def test_a_sale_that_never_becomes_visible_ends_the_run(
