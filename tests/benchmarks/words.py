@@ -150,9 +150,10 @@ BOUNDS: dict[str, str] = {
         "somebody who writes ten times a second, 69, 67, 67 and 74 µs of processor time for each "
         "became 63, 57, 57 and 60, in turns on a busy machine. A timeline that lies in the order "
         "of its households, one tree instead of three, took more processor time to fill, not less. "
-        "On PostgreSQL everybody waited once for 1.9 s in the rebuild of the million, and nowhere "
-        "in one of half a million a quarter of an hour later (points given 68 ms, at most 86) or "
-        "in that of the million three hours before; what it was is not known."
+        "On PostgreSQL everybody once waited for 1.9 s at the swap of a million: it held the live "
+        "tables while it waited for autovacuum, which had come to the new ones and goes when "
+        "somebody has waited for a second, table by table. The swap waits for it beside all "
+        "others now, before it locks what they want."
     ),
     "g": (
         "Two cores, which one replica, the database and the broker fill already: more replicas "

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -289,3 +290,36 @@ async def test_a_swap_gives_way_to_a_reader_and_keeps_nobody_waiting(
         tried.set()
         assert await looking == [(-1,), ("spoilt",)]
     assert (titles(bench), tallied(bench)) == ({"a": "1"}, {"a": 1})
+
+
+@pytest.mark.parametrize("table", ["tally", "lines_rebuild", "seen"])
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)  # nobody vacuums SQLite beside
+async def test_nobody_waits_while_a_swap_waits_for_a_vacuum(
+    bench: Bench, clock: FixedClock, table: str
+) -> None:
+    """Autovacuum goes when somebody has waited for a second. That it holds a table here is done by
+    the lock that it takes."""
+    bench.deliver(created(clock, "1"))
+    spoil(bench)
+    both = await begun(bench, "me", LINES, TALLY)
+    name = both._shadow.seen.name if table == "seen" else table
+    vacuum = sa.create_engine(bench.store.url)
+    with vacuum.begin() as holding:
+        holding.execute(sa.text(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE"))
+        swapping = asyncio.create_task(both.round())
+        await eventually_async(
+            partial(waits_for, holding, name), within=20, why="the swap waits for the vacuum"
+        )
+        async with asyncio.timeout(5):
+            assert await bench.store.read(lambda c: c.scalar(sa.select(tally.c.events))) == -1
+            bench.deliver(created(clock, "2"))
+    assert await swapping or await both.round()
+    assert (titles(bench), tallied(bench)) == ({"a": "12"}, {"a": 2})
+    vacuum.dispose()
+
+
+def waits_for(connection: sa.Connection, table: str) -> bool:
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = CAST(:t AS regclass))"
+    )
+    return bool(connection.scalar(sa.text(query), {"t": table}))

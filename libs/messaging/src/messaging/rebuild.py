@@ -34,7 +34,7 @@ from messaging.filling import (
 from messaging.outcome import BEGINNING, Partition, Place, is_at, place_of
 from messaging.reactions import Projection
 from messaging.service import Service
-from messaging.shadow_tables import Shadow, swap
+from messaging.shadow_tables import Shadow, keep_vacuum_away, swap
 from messaging.tables import inbox, meta, place, projection, write_meta
 from runtime.logging import get_logger
 from runtime.store import Store, insert_ignore
@@ -377,6 +377,7 @@ class Rebuild:
                 they have passed.
         """
         self._check_owner(connection)
+        keep_vacuum_away(connection, self._shadow, self._left)
         live = live_places(connection, self.topics, lock=True)
         if any(at.offset >= ends.get(name, 0) for name, at in live.items()):
             if more is None:

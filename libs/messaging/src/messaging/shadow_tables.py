@@ -173,11 +173,31 @@ def swap(connection: sa.Connection, shadow: Shadow, read_models: Iterable[Projec
     _drop_notes_unless_used(connection, shadow.name)
 
 
+def keep_vacuum_away(
+    connection: sa.Connection, shadow: Shadow, read_models: Iterable[Projection]
+) -> None:
+    """Until the end of the transaction nobody vacuums or analyses what a swap of these changes.
+
+    PostgreSQL's autovacuum leaves a table to whoever wants it, but only when that one has waited
+    for a second (`deadlock_timeout`; "Routine Vacuuming" of its documentation). It likes tables
+    that have grown as fast as a shadow, and the swap waited for it table by table while all who
+    read the live ones waited behind the swap. To be called before anything is locked that others
+    want: this waits beside readers and writers.
+    """
+    if connection.dialect.name == "postgresql":
+        live = [table for p in read_models for table in p.tables]
+        names = _quoted([*live, *shadow.metadata.tables.values()])
+        connection.execute(sa.text(f"LOCK TABLE {names} IN SHARE UPDATE EXCLUSIVE MODE"))
+
+
 def _lock(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
-    names = ", ".join(sorted(f'"{table.name}"' for table in tables))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_WITHIN}'"))
-    connection.execute(sa.text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+    connection.execute(sa.text(f"LOCK TABLE {_quoted(tables)} IN ACCESS EXCLUSIVE MODE"))
     connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def _quoted(tables: Iterable[sa.Table]) -> str:
+    return ", ".join(sorted(f'"{table.name}"' for table in tables))
 
 
 def _swap_table(connection: sa.Connection, table: sa.Table, copy: sa.Table) -> None:
