@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(serve.SWITCH)  # as services have it, for what runs in this process
     broken = [letter for letter in wanted if not _part(letter, scale, int(given.rounds))]
     if given.write:
-        before = report.standing(PAGE.read_text("utf-8")) if PAGE.exists() else {}
+        before = PAGE.read_text("utf-8") if PAGE.exists() else ""
         PAGE.write_text(report.page(_known(), said(), before), encoding="utf-8")
         sys.stdout.write(f"{PAGE} is written.\n")
     return 1 if broken else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.figures import Figure
@@ -56,20 +55,39 @@ def standing(page: str) -> dict[str, str]:
 def page(
     results: dict[str, dict[str, Any]],
     parts_said: dict[str, str],
-    before: Mapping[str, str] | None = None,
+    before: str = "",
 ) -> str:
     """Machine, then for each part how it is taken (`parts_said`), its figures if there are any, and
-    what bounds them. A part without results stays as it was `before`."""
-    parts = [INTRODUCTION]
+    what bounds them. A part without results has the figures that it had on the page `before`, and
+    so has the machine when nothing was taken."""
+    parts, there = [INTRODUCTION], standing(before)
     if results:
         newest = max(results.values(), key=lambda result: str(result["taken"]))
         parts.append(_machine(newest["machine"]))
+    elif machine := _MACHINE.search(before):
+        parts.append(machine[0])
     for letter, said in parts_said.items():
+        taken = _FIGURES.search(there.get(letter, ""))
         if letter in results:
             parts.append(_part(said, results[letter]))
+        elif taken:
+            parts.append("\n".join([*_how(said), taken[0].strip(), *_bounds(letter)]))
         else:
-            parts.append((before or {}).get(letter) or _missing(letter, said))
+            parts.append(_missing(letter, said))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+_MACHINE = re.compile(r"(?ms)^## The machine$.*?(?=^## )")
+_FIGURES = re.compile(r"(?ms)^Taken .*?(?=^\*\*What bounds|\Z)")
+
+
+def _how(said: str) -> list[str]:
+    title, _, *rest = said.strip().splitlines()
+    return [f"## {title.rstrip('.')}", "", *rest, ""]
+
+
+def _bounds(letter: str) -> list[str]:
+    return ["", f"**What bounds it now.** {BOUNDS[letter]}"] if letter in BOUNDS else []
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -78,16 +96,11 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def _missing(letter: str, how: str) -> str:
-    title, *rest = how.strip().splitlines()
-    lines = [f"## {title.rstrip('.')}", *rest, ""]
-    if bounds := BOUNDS.get(letter):
-        lines += [f"**What bounds it now.** {bounds}", ""]
-    lines.append(f"Not taken for this page yet: `make bench ONLY={letter} WRITE=1`.")
-    return "\n".join(lines)
+    missing = f"Not taken for this page yet: `make bench ONLY={letter} WRITE=1`."
+    return "\n".join([*_how(how), missing, *_bounds(letter)])
 
 
 def _part(how: str, result: dict[str, Any]) -> str:
-    said = how.strip().splitlines()
     scale = result["scale"]
     taken = f"Taken {result['taken'].replace('+00:00', 'Z')} in {result['seconds']:.0f} s"
     if scale is not None:
@@ -102,7 +115,7 @@ def _part(how: str, result: dict[str, Any]) -> str:
         taken += f"; meanwhile the host gave {result['stolen_s']:.0f} s of processor to others"
     if result["broke_off"]:
         taken += ". It broke off: lines are missing"
-    lines = [f"## {said[0].rstrip('.')}", "", *said[2:], "", f"{taken}.", ""]
+    lines = [*_how(how), f"{taken}.", ""]
     lines += ["| figure | median | smallest to largest | target | |", "|---|---|---|---|---|"]
     for one in result["figures"]:
         turns = one["turns"]
@@ -118,9 +131,7 @@ def _part(how: str, result: dict[str, Any]) -> str:
         for one in details:
             told = "; ".join(f"{k} {_told(v)}" for k, v in one["details"].items())
             lines.append(f"- {one['name']}: {told}")
-    if bounds := BOUNDS.get(str(result["part"])):
-        lines += ["", f"**What bounds it now.** {bounds}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_bounds(str(result["part"]))])
 
 
 def _told(value: Any) -> str:
