@@ -206,7 +206,7 @@ def state(folder: Folder) -> dict[str, bytes]:
 
 
 def changed(path: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """The same backup with another manifest."""
+    """The same backup with another manifest, without its sum as in earlier versions."""
     with tarfile.open(path) as old, tarfile.open(to, "w") as new:
         for member in old.getmembers():
             source = old.extractfile(member)
@@ -214,6 +214,7 @@ def changed(path: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> P
             data = source.read()
             if member.name == "manifest.json":
                 told = json.loads(data)
+                told.pop("sum")
                 change(told)
                 data = json.dumps(told).encode()
             member.size = len(data)
@@ -229,6 +230,10 @@ def newer_schema(told: dict[str, Any]) -> None:
     told["stores"]["cards"]["revision"] = "9999"
 
 
+def with_one_more_store(told: dict[str, Any]) -> None:
+    told["stores"]["kitchen"] = told["stores"]["cards"]
+
+
 def of_long_ago(told: dict[str, Any]) -> None:
     told["taken_at"] = "2026-01-01T00:00:00Z"
 
@@ -240,6 +245,8 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], None], Exit, str]] = [
     (lambda told: told.update(engine="postgresql"), Exit.REFUSED, "postgresql"),
     (of_long_ago, Exit.REFUSED, "--older"),
     (lambda told: told.pop("stores"), Exit.BAD_BACKUP, "manifest"),
+    (lambda told: told["parts"].pop(), Exit.BAD_BACKUP, "manifest"),
+    (with_one_more_store, Exit.NEWER_DATA, "kitchen"),
 ]
 
 
@@ -295,6 +302,23 @@ def test_a_damaged_file_and_one_that_is_no_backup_change_nothing(
     assert run(folder, monkeypatch, "restore", str(tmp_path / "none")).code is Exit.BAD_BACKUP
     assert run(folder, monkeypatch, "restore", str(tmp_path)).code is Exit.BAD_BACKUP
     assert state(folder) == before
+
+
+def test_no_byte_of_what_a_backup_says_of_itself_can_be_another(
+    folder: Folder, tmp_path: Path
+) -> None:
+    whole = taken(folder, tmp_path / "good").read_bytes()
+    begin = whole.index(b'{\n "format"')
+    end = whole.index(b"\0", begin)
+    meant = Backup(tmp_path / "good").manifest
+    bad = tmp_path / "bad"
+    for place in range(begin, end):
+        bad.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = Backup(bad).manifest
+        except BadBackupError:
+            continue
+        assert found.model_copy(update={"sum": meant.sum}) == meant, whole[place - 20 : place + 5]
 
 
 def test_a_store_that_is_damaged_inside_is_found_before_anything_is_changed(

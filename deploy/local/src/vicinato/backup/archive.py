@@ -1,7 +1,8 @@
 """The file of a backup: an uncompressed tar whose parts are compressed, and a manifest at its end.
 
 A file that was broken off has no manifest, hence is no backup. Every part is named there with its
-length and SHA-256. Nobody but the owner can read the file at any moment: it holds personal data.
+length and SHA-256, and the manifest says its own, so that no byte that counts can be another than
+it was. Nobody but the owner can read the file at any moment: it holds personal data.
 Until it is whole it is a draft with a name of its own, locked by whoever writes it. A draft that
 nobody holds was broken off by a kill or a loss of power; the next backup removes it.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from vicinato.settings import SERVICES
 
@@ -80,7 +81,8 @@ class Centre(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What the backup is. `machine`: whose secrets its stores go with (`Folder.machine`)."""
+    """What the backup is. `machine`: whose secrets its stores go with (`Folder.machine`). `sum`:
+    the SHA-256 of its own text with nothing in the place of this; earlier versions wrote none."""
 
     format: int = FORMAT
     id: str
@@ -95,9 +97,26 @@ class Manifest(BaseModel):
     stores: dict[str, StoreFacts]
     secrets: bool
     parts: list[Part]
+    sum: str = ""
+
+    @model_validator(mode="after")
+    def _stores_have_their_parts(self) -> Manifest:
+        missing = {one.part for one in self.stores.values()} - {one.name for one in self.parts}
+        if missing:
+            raise ValueError(f"no part {', '.join(sorted(missing))}")
+        return self
 
     def part(self, name: str) -> Part:
         return next(part for part in self.parts if part.name == name)
+
+    def text(self) -> bytes:
+        """As it lies in the file, with its sum."""
+        bare = self.model_copy(update={"sum": ""}).model_dump_json(indent=1).encode()
+        return self.model_copy(update={"sum": _digest(bare)}).model_dump_json(indent=1).encode()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
 
 
 def product() -> str:
@@ -167,7 +186,7 @@ class Writer:
     def close(self, manifest: Manifest) -> None:
         """Writes the manifest and gives the file its name."""
         with self.part(MANIFEST) as target:
-            target.write(manifest.model_dump_json(indent=1).encode())
+            target.write(manifest.text())
         assert self._file is not None
         self._file.write(bytes(2 * _BLOCK))
         self._file.flush()
@@ -256,9 +275,11 @@ class Backup:
             raise BadBackupError("it is no backup of Vicinato, or not whole: it has no manifest")
         try:
             text = b"".join(self._read(MANIFEST))
-            found = BaseFormat.model_validate_json(text).format
-            if found > FORMAT:
-                raise NewerBackupError(f"format {found}")
+            found = AnyManifest.model_validate_json(text)
+            if not found.is_whole(text):
+                raise BadBackupError("its manifest is damaged (its SHA-256 is another)")
+            if found.format > FORMAT:
+                raise NewerBackupError(f"format {found.format}")
             self.manifest = Manifest.model_validate_json(text)
         except ValidationError as error:
             raise BadBackupError("its manifest cannot be read") from error
@@ -296,7 +317,13 @@ class Backup:
                 yield piece
 
 
-class BaseFormat(BaseModel):
-    """As much of any version's manifest as says which version it is."""
+class AnyManifest(BaseModel):
+    """As much of any version's manifest as says which version it is, and whether it is whole."""
 
     format: int
+    sum: str = ""
+
+    def is_whole(self, text: bytes) -> bool:
+        """Whether `text`, from which it was read, has its sum."""
+        bare = text.replace(f'"{self.sum}"'.encode(), b'""', 1)
+        return not self.sum or _digest(bare) == self.sum

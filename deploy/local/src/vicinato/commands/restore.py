@@ -276,6 +276,8 @@ def _known_schema(backup: Backup, names: list[str]) -> None:
 
     services = services_by_name()
     for name in names:
+        if name not in services:
+            raise newer(backup.path, f"it has a store of {name}")
         revision = backup.manifest.stores[name].revision
         if not migrations.knows(revision, services[name].package):
             raise newer(backup.path, f"the data of {name} are at revision {revision}")
