@@ -35,6 +35,7 @@ from vicinato.processes import die_with_parent
 from vicinato.settings import SERVICES, Settings, load
 
 CENTRE = "test-centre"
+FIRST_PASSWORD = "4729-3658-2947"
 PASSWORD = "tre-parole-insieme"
 STAFF = {
     "coordinator": "coordinator",
@@ -159,15 +160,21 @@ class House:
             "/identity/api/accounts",
             {
                 "email": email,
-                "password": PASSWORD,
+                "password": FIRST_PASSWORD,
                 "roles": roles,
                 "centre_id": CENTRE,
                 **links,
             },
             by="administrator",
         )
+        self.choose(email)
         self.tokens[name] = self.token(email, PASSWORD)
         return email
+
+    def choose(self, email: str) -> None:
+        """Somebody chooses `PASSWORD` in place of the first one that they were given."""
+        body = {"email": email, "password": FIRST_PASSWORD, "new_password": PASSWORD}
+        self.ask("POST", "/identity/api/password", json=body)
 
     # making
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from house import House
+from house import PASSWORD, House, unique
 from playwright.sync_api import Page, expect
 from scene import LEFT_OVER, PAGES, left_over
 from window import (
@@ -88,7 +88,7 @@ NO_PAGES = re.compile(
     r".*/(api|live|\.well-known)/.*|.*/(metrics|livez|readyz|openapi\.json|asyncapi\.json)"
     # They lead to another page.
     r"|/(identity|cards|activities)|/(cards|network|shop)/|/identity/(renew|today|account/password)"
-    r"|/cards/design"  # looked at below, with all that is on it
+    r"|/cards/design|/identity/first-password"  # looked at below
 )
 
 
@@ -181,6 +181,30 @@ def test_nobody_is_kept_out_of_what_a_form_answers(
     desk.locator("#issue button").click()
     expect(desk.locator(".qr svg")).to_be_visible()
     found += faults(desk, width, light)
+    assert found == []
+
+
+@pytest.mark.parametrize(("language", "width", "light"), LOOKS)
+def test_nobody_is_kept_out_of_giving_a_first_password_and_of_choosing_another(
+    visit: Windows, quarter: dict[str, Any], language: str, width: int, light: Light
+) -> None:
+    new = f"/identity/accounts/new?household={quarter['family']}"
+    desk = visit(new, by="reception", language=language)
+    email = f"{unique('nonna')}@test.example"
+    desk.locator("#f-email").fill(email)
+    desk.locator("#account button").click()
+    given = desk.locator("#given").inner_text()
+    found = list(faults(desk, width, light))
+    page = visit("/identity/sign-in", language=language)
+    page.locator("#f-email").fill(email)
+    page.locator("#f-password").fill(given)
+    page.locator("#f-password").press("Enter")
+    page.locator("#first-password button").wait_for()
+    found += faults(page, width, light)
+    for name in ("password", "again"):
+        page.locator(f"#f-{name}").fill(PASSWORD)
+    page.locator("#first-password button").click()
+    expect(page).to_have_url(re.compile("/identity/$"))
     assert found == []
 
 

@@ -11,7 +11,7 @@ from web.testing import Client, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALLOWED_SECRETS = {"token", "token_type", "password_chosen"}
+ALLOWED_SECRETS = {"token", "token_type", "password_chosen", "password_until"}
 
 
 async def test_no_other_origin_may_read_anything(client: Client) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import CENTRE, PASSWORD, House, open_house
+from house import CENTRE, FIRST_PASSWORD, PASSWORD, House, open_house
 
 from contracts import people
 from runtime.testing import eventually
@@ -42,7 +42,20 @@ WORDS_OF = {
 STORES = {service: (PLACES[service], words) for service, words in WORDS_OF.items()}
 """Who may keep what, in which tables; a service may keep less."""
 
-ALL = Words([*PERSON, NOTE, ACCOUNT, ACCOUNT_NAME, *REFUSED, GUESSED, GUESS, PASSWORD, SEARCHED])
+ALL = Words(
+    [
+        *PERSON,
+        NOTE,
+        ACCOUNT,
+        ACCOUNT_NAME,
+        *REFUSED,
+        GUESSED,
+        GUESS,
+        FIRST_PASSWORD,
+        PASSWORD,
+        SEARCHED,
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +123,14 @@ def household(planted: House) -> dict[str, Any]:
         {
             "email": ACCOUNT,
             "name": ACCOUNT_NAME,
-            "password": PASSWORD,
+            "password": FIRST_PASSWORD,
             "roles": ["family"],
             "household_id": family["id"],
             "centre_id": CENTRE,
         },
         by="reception",
     )
+    house.choose(ACCOUNT)
     house.token(ACCOUNT, PASSWORD)
     house.quiet()
     eventually(

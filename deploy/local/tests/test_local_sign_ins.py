@@ -30,6 +30,7 @@ def store(store_url: str) -> Iterator[Store]:
     row |= {"id": "anna", "email": email_of(ANNA["email"]), "created_at": AT, "changed_at": AT}
     row |= {"password_hash": HASHER.hash(ANNA["password"]), "roles": ["administrator"]}
     row |= dict.fromkeys(("password_chosen", "disabled", "governs"), False)
+    row["password_until"] = None
     made.write_now(lambda c: c.execute(sa.insert(of_identity.account).values(**row)))
     yield made
     made.close_now()

@@ -44,6 +44,11 @@ async def page_of(client: Client, email: str, *roles: Role, **more: str) -> tupl
     return account_id, await client.follow(await sign_in(client, email))
 
 
+def given_on(page: PageSeen) -> str:
+    """The first password that staff read on this page."""
+    return page.html.split('id="given">')[1].split("<")[0]
+
+
 def cookies_of(answer: httpx.Response) -> SimpleCookie:
     found = SimpleCookie()
     for line in answer.headers.get_list("set-cookie"):

@@ -22,7 +22,7 @@ from messaging.testing import Bench
 from runtime.clock import FixedClock
 from web.testing import Client
 
-from .identity_browser import ACCOUNTS, page_of, person, sign_in_elsewhere
+from .identity_browser import ACCOUNTS, given_on, page_of, person, sign_in_elsewhere
 from .identity_house import (
     ANNA,
     NORTH,
@@ -191,10 +191,9 @@ async def test_the_desk_sees_which_accounts_wait_for_a_new_password(client: Clie
     listed = await client.page(f"{ACCOUNTS}?household=h-1")
     assert "needs a new password" in listed
     page = await client.page(f"{ACCOUNTS}/{account}")
-    assert "Nobody signs in with this account until you write a new password." in page
+    assert "Nobody signs in with this account until you give a new first password." in page
     assert (await sign_in_elsewhere(client, CARLO)).status_code == 401
-    page = await page.form("account").submit(password="sette otto nove")
-    assert "The account is changed." in page
-    assert "Nobody signs in with this account" not in page
-    answer = await sign_in_elsewhere(client, CARLO, "sette otto nove")
-    assert answer.status_code == 303
+    given = given_on(await page.form("account").submit(anew="yes"))
+    assert "Nobody signs in with this account" not in await client.page(f"{ACCOUNTS}/{account}")
+    answer = await sign_in_elsewhere(client, CARLO, given)
+    assert answer.headers["location"].startswith("/identity/first-password")

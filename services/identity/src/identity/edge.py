@@ -7,16 +7,19 @@ whole request beside the slow hash. ``once`` takes the password by itself and di
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from starlette.responses import Response
 
+from identity import queries
 from identity.commands import sign_in
 from identity.commands.sign_in import Attempt, Issued, WrongSignIn
 from identity.domain.accounts import Asker
 from identity.domain.addresses import spoken_email
+from identity.domain.passwords import as_given
 from identity.hashing import Hashing
+from identity.queries import AccountShown
 from messaging import Transaction
 from runtime.clock import Clock
 from runtime.logging import get_logger
@@ -37,6 +40,18 @@ log = get_logger()
 def asker(call: Call) -> Asker:
     """The caller, as the rules of accounts know them."""
     return Asker(call.caller.account_id, call.caller.roles, call.caller.centre_id)
+
+
+def account(call: Call, account_id: str) -> Awaitable[AccountShown]:
+    """An account that the caller may see. Raises NotFound."""
+    by, now = asker(call), call.parts.clock.now()
+    return call.query(lambda c: queries.account(c, by, account_id, now))
+
+
+def own_account(call: Call) -> Awaitable[AccountShown]:
+    """The caller's own."""
+    now = call.parts.clock.now()
+    return call.query(lambda c: queries.own_account(c, call.caller.account_id, now))
 
 
 async def transact(call: Call, fn: Callable[[Transaction], T]) -> T:
@@ -93,6 +108,8 @@ async def attempt(call: Call, email: str, password: str) -> Attempt:
         log.warning("identity.sign_in.too_many")
         raise
     known = counted.account
+    if known and known.password_until is not None:
+        password = as_given(password)
     if not await HASHING.matches(known.password_hash if known else "", password):
         log.warning("identity.sign_in.wrong", actor=known.id if known else "")
         raise WrongSignIn()
@@ -108,7 +125,8 @@ def session_cookie(call: Call) -> str:
 def keep(answer: Response, parts: Parts, issued: Issued) -> None:
     """Put the token, and the secret of a new session, into the browser's cookies.
 
-    On a shared desk the session's cookie ends with the browser's window.
+    On a shared desk the session's cookie ends with the browser's window. While a first password has
+    to be replaced there is no token, and one of somebody else before goes.
     """
     if issued.secret:
         _set(
@@ -118,6 +136,9 @@ def keep(answer: Response, parts: Parts, issued: Issued) -> None:
             issued.secret,
             _seconds(parts.clock, issued) if issued.remember else None,
         )
+    if not issued.token:
+        _drop(answer, parts, TOKEN)
+        return
     life = (issued.token_ends - parts.clock.now()).total_seconds()
     _set(answer, parts, TOKEN, issued.token, max(0, int(life)))
 
@@ -125,9 +146,13 @@ def keep(answer: Response, parts: Parts, issued: Issued) -> None:
 def forget(answer: Response, parts: Parts) -> None:
     """Take both cookies away."""
     for name in (SESSION, TOKEN):
-        answer.delete_cookie(
-            parts.cookie(name), path="/", secure=parts.secure, httponly=True, samesite="lax"
-        )
+        _drop(answer, parts, name)
+
+
+def _drop(answer: Response, parts: Parts, name: str) -> None:
+    answer.delete_cookie(
+        parts.cookie(name), path="/", secure=parts.secure, httponly=True, samesite="lax"
+    )
 
 
 def _set(answer: Response, parts: Parts, name: str, value: str, life: int | None) -> None:

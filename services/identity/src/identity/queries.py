@@ -43,8 +43,13 @@ class AccountShown(BaseModel):
     producer_id: str
     language: str
     disabled: bool
-    can_sign_in: bool = Field(description="not disabled, with an address and a password")
+    can_sign_in: bool = Field(
+        description="not disabled, with an address and a password that has not ended"
+    )
     password_chosen: bool = Field(description="whether the person chose the password themselves")
+    password_until: datetime | None = Field(
+        description="until when a first password holds; null for one that does not end"
+    )
     created_at: datetime
     changed_at: datetime
 
@@ -111,6 +116,7 @@ def accounts(
     connection: sa.Connection,
     asker: Asker,
     paging: Paging,
+    now: datetime,
     *,
     kind: Kind | None = None,
     centre_id: str = "",
@@ -134,31 +140,35 @@ def accounts(
         connection,
         wanted,
         by=(store.account.c.id,),
-        show=lambda row: shown(store.account_of(row)),
+        show=lambda row: shown(store.account_of(row), now),
         newest_first=True,
     )
 
 
-def account_by_email(connection: sa.Connection, asker: Asker, email: str) -> AccountShown | None:
+def account_by_email(
+    connection: sa.Connection, asker: Asker, email: str, now: datetime
+) -> AccountShown | None:
     """The account of a stored form of an address, if the asker may see it."""
     found = store.account_by_email(connection, email)
-    return None if found is None or not may_see(asker, found.standing) else shown(found)
+    return None if found is None or not may_see(asker, found.standing) else shown(found, now)
 
 
-def account(connection: sa.Connection, asker: Asker, account_id: str) -> AccountShown:
+def account(
+    connection: sa.Connection, asker: Asker, account_id: str, now: datetime
+) -> AccountShown:
     """An account that the asker may see. Raises NotFound."""
     found = store.load_account(connection, account_id)
     if found is None or not may_see(asker, found.standing):
         raise account_unknown()
-    return shown(found)
+    return shown(found, now)
 
 
-def own_account(connection: sa.Connection, account_id: str) -> AccountShown:
+def own_account(connection: sa.Connection, account_id: str, now: datetime) -> AccountShown:
     """One's own account. Raises NotFound."""
     found = store.load_account(connection, account_id)
     if found is None:
         raise account_unknown()
-    return shown(found)
+    return shown(found, now)
 
 
 def sessions(
@@ -202,9 +212,10 @@ def public_keys(connection: sa.Connection, now: datetime) -> list[tuple[str, str
     return [(row.key_id, row.public_key) for row in rows]
 
 
-def shown(found: Account) -> AccountShown:
+def shown(found: Account, now: datetime) -> AccountShown:
     """An account as it is shown."""
-    standing = found.standing
+    standing, until = found.standing, found.password_until
+    holds = bool(found.password_hash) and (until is None or until > now)
     return AccountShown(
         id=found.id,
         email=found.email,
@@ -217,8 +228,9 @@ def shown(found: Account) -> AccountShown:
         producer_id=standing.producer_id,
         language=found.language,
         disabled=standing.disabled,
-        can_sign_in=bool(found.email and found.password_hash) and not standing.disabled,
+        can_sign_in=bool(found.email) and holds and not standing.disabled,
         password_chosen=found.password_chosen,
+        password_until=until,
         created_at=found.created_at,
         changed_at=found.changed_at,
     )

@@ -58,7 +58,7 @@ def account_changed(tx: Transaction, received: Received[AccountChanged]) -> None
     standing = _standing(event, disabled=event.disabled)
     values = store.standing_columns(standing)
     if event.password_ended:
-        values |= {"password_hash": "", "password_chosen": False}
+        values |= {"password_hash": "", "password_chosen": False, "password_until": None}
     _stub(tx, event.account_id, standing, event.changed_at)
     tx.connection.execute(
         sa.update(store.account)

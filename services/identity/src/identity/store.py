@@ -61,6 +61,8 @@ account = sa.Table(
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("password_hash", sa.String(255), nullable=False),
     sa.Column("password_chosen", sa.Boolean, nullable=False),
+    # Set: staff gave the password; it only leads to choosing another, and holds until then.
+    sa.Column("password_until", UtcDateTime),
     sa.Column("roles", Json, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("centre_id", OUTER_ID, nullable=False),
@@ -145,6 +147,7 @@ class Account:
     name: str
     password_hash: str
     password_chosen: bool
+    password_until: datetime | None
     standing: Standing
     language: str
     created_at: datetime
@@ -159,6 +162,8 @@ def account_of(row: sa.Row[Any]) -> Account:
         name=row.name,
         password_hash=row.password_hash,
         password_chosen=row.password_chosen,
+        # A version from before this column, beside this one, leaves it when a person chooses.
+        password_until=None if row.password_chosen else row.password_until,
         standing=Standing(
             roles=frozenset(Role(role) for role in row.roles),
             centre_id=row.centre_id,

@@ -128,14 +128,17 @@ class Centre:
             self.tills[ref] = till["id"]
 
     async def account(self, name: str, roles: list[str], **links: str) -> None:
-        """Somebody who can sign in, and a token of theirs under the name of their first role."""
+        """Somebody who can sign in, and a token of theirs under the name of their first role.
+
+        The administrator gives a first password; they choose the one that is kept.
+        """
         email = f"{name}@{DOMAIN}"
-        password = self.password_of(name)
+        first, password = self.password_of(f"first of {name}"), self.password_of(name)
         await self.api.post(
             "/identity/api/accounts",
             {
                 "email": email,
-                "password": password,
+                "password": first,
                 "name": name,
                 "roles": roles,
                 "centre_id": self.centre_id,
@@ -144,6 +147,7 @@ class Centre:
             by=ADMIN,
             key=f"account/{name}",
         )
+        await self.api.choose_password(email, first, password)
         self.sign_ins.append({"role": roles[0], "email": email, "password": password})
         await self.api.sign_in(name if links else roles[0], email, password)
 

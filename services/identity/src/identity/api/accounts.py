@@ -23,7 +23,7 @@ from identity.commands.centres import NewCentre, Words
 from identity.domain import hours
 from identity.domain.accounts import Kind, Standing, account_unknown
 from identity.domain.addresses import email_of
-from identity.domain.passwords import acceptable
+from identity.domain.passwords import acceptable_first
 from identity.queries import AccountShown, CentreShown, SessionShown
 from web import Page, Paged
 
@@ -68,10 +68,11 @@ async def say(centre_id: CentreId, body: CentreWords, call: Leads) -> CentreWord
 @router.post("/identity/api/accounts", status_code=201)
 async def make_account(body: AccountNew, call: Keepers) -> AccountShown:
     """Make an account: administrators any, coordinators any but administrators in their own
-    centre, reception families of its centre."""
+    centre, reception families of its centre. Its password is a first one: it holds for 14 days and
+    is good for choosing another (`POST /identity/api/password`, or on the page)."""
     asker = edge.asker(call)
     email = email_of(body.email)
-    password = acceptable(body.password, email=email, roles=body.roles, names=[body.name])
+    password = acceptable_first(body.password, email=email, roles=body.roles, names=[body.name])
     wanted = NewAccount(
         email=email,
         password_hash=await edge.HASHING.hash(password),
@@ -91,7 +92,7 @@ async def make_account(body: AccountNew, call: Keepers) -> AccountShown:
         content=body.model_dump(exclude={"password"}),
         password=body.password or "",
     )
-    return await call.query(lambda connection: queries.account(connection, asker, made))
+    return await edge.account(call, made)
 
 
 @router.get("/identity/api/accounts")
@@ -103,10 +104,16 @@ async def list_accounts(
     household_id: Annotated[str, Query(max_length=64)] = "",
 ) -> Page[AccountShown]:
     """The accounts that the caller may see, the newest first."""
-    asker = edge.asker(call)
+    asker, now = edge.asker(call), call.parts.clock.now()
     return await call.query(
         lambda connection: queries.accounts(
-            connection, asker, paging, kind=kind, centre_id=centre_id, household_id=household_id
+            connection,
+            asker,
+            paging,
+            now,
+            kind=kind,
+            centre_id=centre_id,
+            household_id=household_id,
         )
     )
 
@@ -114,8 +121,8 @@ async def list_accounts(
 @router.post("/identity/api/accounts/find")
 async def find_account(body: AccountFind, call: Keepers) -> AccountShown:
     """The account of an e-mail address."""
-    asker, email = edge.asker(call), email_of(body.email)
-    found = await call.query(lambda connection: queries.account_by_email(connection, asker, email))
+    asker, email, now = edge.asker(call), email_of(body.email), call.parts.clock.now()
+    found = await call.query(lambda c: queries.account_by_email(c, asker, email, now))
     if found is None:
         raise account_unknown()
     return found
@@ -124,19 +131,19 @@ async def find_account(body: AccountFind, call: Keepers) -> AccountShown:
 @router.get("/identity/api/accounts/{account_id}")
 async def show_account(account_id: str, call: Keepers) -> AccountShown:
     """One account."""
-    asker = edge.asker(call)
-    return await call.query(lambda connection: queries.account(connection, asker, account_id))
+    return await edge.account(call, account_id)
 
 
 @router.patch("/identity/api/accounts/{account_id}")
 async def change_account(account_id: str, body: AccountPatch, call: Keepers) -> AccountShown:
-    """Change an account. Nobody changes their own roles, or their own password here."""
+    """Change an account. Nobody changes their own roles, or their own password here; a password is
+    a first one, as in a new account."""
     asker = edge.asker(call)
-    before = await call.query(lambda connection: queries.account(connection, asker, account_id))
+    before = await edge.account(call, account_id)
     email = None if body.email is None else email_of(body.email)
     password_hash = None
     if body.password is not None:
-        password = acceptable(
+        password = acceptable_first(
             body.password,
             email=email or before.email,
             roles=body.roles or before.roles,
@@ -161,15 +168,14 @@ async def change_account(account_id: str, body: AccountPatch, call: Keepers) -> 
         content=body.model_dump(exclude={"password"}),
         password=body.password or "",
     )
-    return await call.query(lambda connection: queries.account(connection, asker, account_id))
+    return await edge.account(call, account_id)
 
 
 @router.get("/identity/api/accounts/{account_id}/sessions")
 async def list_sessions_of(account_id: str, call: Leads, paging: Paged) -> Page[SessionShown]:
     """Everything by which somebody is signed in."""
-    now = call.parts.clock.now()
-    asker, current = edge.asker(call), call.caller.session_id
-    await call.query(lambda connection: queries.account(connection, asker, account_id))
+    now, current = call.parts.clock.now(), call.caller.session_id
+    await edge.account(call, account_id)
     return await call.query(
         lambda connection: queries.sessions(connection, account_id, now, paging, current=current)
     )

@@ -132,6 +132,27 @@ class CentreNew(BaseModel):
     languages: Annotated[list[str], Field(min_length=1, max_length=5)] = list(LANGUAGES)
 
 
+class PasswordChoice(BaseModel):
+    """One's own password, in place of the present one."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "desk@centre.example",
+                    "password": "4729-3658-2947",
+                    "new_password": "three words together",
+                }
+            ]
+        },
+    )
+
+    email: Annotated[str, Field(min_length=1, max_length=254)]
+    password: Annotated[Typed, Field(description="The present one, also a first one")]
+    new_password: Typed
+
+
 class AccountNew(BaseModel):
     """An account to be made."""
 
@@ -152,7 +173,7 @@ class AccountNew(BaseModel):
     )
 
     email: Annotated[str, Field(min_length=1, max_length=254)]
-    password: Typed
+    password: Annotated[Typed, Field(description="A first one: it ends after 14 days")]
     name: Line = ""
     roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
     centre_id: Link | None = Field(
@@ -171,7 +192,7 @@ class AccountPatch(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
 
     email: Annotated[str, Field(min_length=1, max_length=254)] | None = None
-    password: Typed | None = None
+    password: Typed | None = Field(None, description="A first one: it ends after 14 days")
     name: Line | None = None
     roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))] | None = None
     centre_id: Link | None = None

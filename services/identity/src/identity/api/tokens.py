@@ -1,4 +1,4 @@
-"""API tokens, one's own sessions, and the keys that check tokens."""
+"""API tokens, one's own password and sessions, and the keys that check tokens."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from fastapi.responses import JSONResponse
 
 from identity import edge, queries
 from identity.api.callers import SCOPE, Anybody, Foundation, Own
-from identity.api.models import KeyTurned, TokenMade, TokenRequest
-from identity.commands import keys, sessions, sign_in
+from identity.api.models import KeyTurned, PasswordChoice, TokenMade, TokenRequest
+from identity.commands import accounts, keys, sessions, sign_in
+from identity.domain.passwords import acceptable, of_their_own
 from identity.domain.sessions import Use
 from identity.queries import SessionShown
+from messaging import Transaction
 from runtime.refusals import N_, NotAllowed, NotFound, Refusal
 from web import Call, Page, Paged
 
@@ -39,6 +41,31 @@ async def make_token(body: TokenRequest, call: Anybody) -> TokenMade:
             N_("Ask for a new one."),
         )
     return TokenMade(id=made.id, token=token, expires_at=made.expires_at, scopes=list(made.scopes))
+
+
+@router.post("/identity/api/password", status_code=204)
+async def choose_password(body: PasswordChoice, call: Anybody) -> None:
+    """Choose one's own password for who knows the present one: the only thing that a first one,
+    given by somebody else, is good for. Every sign-in and token of the account ends."""
+    attempt = await edge.attempt(call, body.email, body.password)
+    account = attempt.account
+    assert account is not None
+    ready = acceptable(
+        body.new_password,
+        email=account.email,
+        roles=account.standing.roles,
+        names=[account.name],
+    )
+    of_their_own(body.new_password, body.password)
+    password_hash = await edge.HASHING.hash(ready)
+
+    def choose(tx: Transaction) -> None:
+        sign_in.right(tx, attempt)
+        accounts.choose_password(
+            tx, account.id, was=account.password_hash, password_hash=password_hash, keep_session=""
+        )
+
+    await edge.transact(call, choose)
 
 
 @router.get("/identity/api/tokens")

@@ -1,6 +1,7 @@
 """Accounts: made and changed by who may, told to the others without name or address.
 
-Every change of what an account may do, of its address or of its password ends its sessions.
+Every change of what an account may do, of its address or of its password ends its sessions. A
+password that staff give is a first one: it ends soon and only leads to choosing another.
 Passwords come in as hashes: who hashes does so before the transaction (``identity.hashing``).
 """
 
@@ -74,10 +75,7 @@ def changed_meanwhile() -> Refusal:
     return Refusal(
         "account.changed_meanwhile",
         N_("Somebody else has changed this account meanwhile."),
-        N_(
-            "Look at it as it is now, with what you typed, then save again. "
-            "A password has to be typed anew."
-        ),
+        N_("Look at it as it is now, with what you typed, then save again."),
     )
 
 
@@ -104,6 +102,7 @@ def create_account(
             name=wanted.name.strip(),
             password_hash=wanted.password_hash,
             password_chosen=False,
+            password_until=accounts.first_password_until(asker, tx.now),
             language=wanted.language,
             created_at=tx.now,
             changed_at=tx.now,
@@ -171,7 +170,7 @@ def change_account(
         raise Invalid(
             "account.password_needed",
             N_("These roles need a longer password than a family has."),
-            N_("Write a new password together with the new roles."),
+            N_("Give a new first password together with the new roles."),
             field="password",
         )
     values: dict[str, object] = {}
@@ -183,6 +182,7 @@ def change_account(
         values |= {
             "password_hash": change.password_hash,
             "password_chosen": False,
+            "password_until": accounts.first_password_until(asker, tx.now),
         }
     ends_sessions = bool(values)
     if change.name is not None and change.name.strip() != before.name:
@@ -220,7 +220,12 @@ def choose_password(
     tx.connection.execute(
         sa.update(store.account)
         .where(store.account.c.id == account_id)
-        .values(password_hash=password_hash, password_chosen=True, changed_at=tx.now)
+        .values(
+            password_hash=password_hash,
+            password_chosen=True,
+            password_until=None,
+            changed_at=tx.now,
+        )
     )
     sessions.revoke_all(tx, account_id, centre=found.standing.centre_id, but=keep_session)
 
@@ -294,7 +299,7 @@ def hand_over_household(tx: Transaction, household_id: str, changed_at: datetime
         tx.connection.execute(
             sa.update(store.account)
             .where(store.account.c.id == account_id)
-            .values(password_hash="", password_chosen=False, changed_at=tx.now)
+            .values(password_hash="", password_chosen=False, password_until=None, changed_at=tx.now)
         )
         ended = _changed(account_id, found.standing, tx, password_ended=True)
         tx.emit(ended, centre=found.standing.centre_id)

@@ -83,7 +83,7 @@ def after_restore(tx: Transaction, settings: Settings) -> None:
         tx.connection.execute(
             sa.update(store.account)
             .where(store.account.c.id == FIRST_ACCOUNT)
-            .values(password_hash=made)
+            .values(password_hash=made, password_until=None)
         )
 
 

@@ -17,7 +17,7 @@ from ipaddress import IPv6Address, ip_address
 import sqlalchemy as sa
 
 from identity import store
-from identity.commands import keys, sessions
+from identity.commands import accounts, keys, sessions
 from identity.domain import scopes, throttle
 from identity.domain import sessions as rules
 from identity.domain.accounts import Kind
@@ -31,6 +31,19 @@ from web.tokens import BROWSER_LIFE, Claims, mint
 
 MOST_TOKENS = 500
 """Live API tokens of one account: more means that a program forgets to keep its own."""
+
+
+class FirstPasswordEnded(Refusal):
+    """The password is right, was given by staff, and was not replaced in its time."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            "password.first_ended",
+            N_("This first password has ended."),
+            N_("Ask at your centre for a new one."),
+        )
 
 
 class WrongSignIn(Refusal):
@@ -58,7 +71,8 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Issued:
-    """A token for a browser. ``secret`` is the value of the session's cookie ("" on renewal)."""
+    """A token for a browser; "" while a first password has to be replaced: nothing else can be done
+    before. ``secret`` is the value of the session's cookie ("" on renewal)."""
 
     session_id: str
     token: str
@@ -127,7 +141,8 @@ def right(tx: Transaction, attempt: Attempt) -> Account:
 def held(tx: Transaction, attempt: Attempt) -> Account:
     """The account whose password was right, held until the commit.
 
-    Raises WrongSignIn when it is disabled, or is not any more what was checked.
+    Raises WrongSignIn when it is disabled, or is not any more what was checked, FirstPasswordEnded
+    when it was given by somebody else and too long ago.
     """
     checked = attempt.account
     found = store.lock_account(tx.connection, checked.id) if checked else None
@@ -138,6 +153,8 @@ def held(tx: Transaction, attempt: Attempt) -> Account:
         or found.password_hash != checked.password_hash
     ):
         raise WrongSignIn()
+    if found.password_until is not None and found.password_until <= tx.now:
+        raise FirstPasswordEnded()
     return found
 
 
@@ -148,7 +165,7 @@ def open_browser(
     account = right(tx, attempt)
     if replaces:
         sessions.sign_out(tx, replaces)
-    lifetime = rules.lifetime_for(account.standing.roles)
+    lifetime = _lifetime(account)
     secret = secrets.token_urlsafe(32)
     session_id = _insert(
         tx,
@@ -165,6 +182,47 @@ def open_browser(
     stored = store.load_session(tx.connection, session_id)
     assert stored is not None
     return _issue(tx, stored, account, secret=secret)
+
+
+def choose_first(
+    tx: Transaction, chooser: Account, session_id: str, *, password_hash: str
+) -> Issued:
+    """Replace the first password with which this session began: from now on it is like any other.
+
+    Raises Refusal("password.changed_meanwhile") when the account is not any more as the ``chooser``
+    was, WrongSignIn when the session has ended.
+    """
+    accounts.choose_password(
+        tx,
+        chooser.id,
+        was=chooser.password_hash,
+        password_hash=password_hash,
+        keep_session=session_id,
+    )
+    account = store.load_account(tx.connection, chooser.id)
+    begun = store.load_session(tx.connection, session_id)
+    if account is None or begun is None or not begun.times.live(tx.now):
+        raise WrongSignIn()
+    lifetime = _lifetime(account)
+    tx.connection.execute(
+        sa.update(store.session)
+        .where(store.session.c.id == session_id)
+        .values(ends_at=tx.now + lifetime.whole, idle_seconds=int(lifetime.idle.total_seconds()))
+    )
+    stored = store.load_session(tx.connection, session_id)
+    assert stored is not None
+    return _issue(tx, stored, account)
+
+
+def chooser(tx: Transaction, secret: str) -> tuple[str, Account] | None:
+    """The session of a cookie and its account, where a first password has to be replaced."""
+    found = store.session_by_secret(tx.connection, secret) if secret else None
+    if found is None or not found.times.live(tx.now):
+        return None
+    account = store.load_account(tx.connection, found.account_id)
+    if account is None or account.standing.disabled or account.password_until is None:
+        return None
+    return found.id, account
 
 
 def renew(tx: Transaction, secret: str) -> Issued | None:
@@ -248,6 +306,12 @@ def make_api(
     days: int | None,
 ) -> ApiToken:
     """The session of an API token of an account that is held. Raises Invalid or Refusal."""
+    if account.password_until is not None:
+        raise NotAllowed(
+            "password.first",
+            N_("This password was given to you by somebody else, and is for the first time only."),
+            N_("Choose one of your own: sign in on the page, or POST /identity/api/password."),
+        )
     scope = scopes.chosen(account.standing.roles, wanted)
     ends_at = (tx.now + rules.api_life(days)).replace(microsecond=0)
     if store.count_live(tx.connection, account.id, Use.API, tx.now) >= MOST_TOKENS:
@@ -294,6 +358,16 @@ def api_token(connection: sa.Connection, session_id: str) -> str | None:
 def _issue(
     tx: Transaction, session: StoredSession, account: Account, *, secret: str = ""
 ) -> Issued:
+    if account.password_until is not None:
+        return Issued(
+            session_id=session.id,
+            token="",
+            token_ends=tx.now,
+            session_ends=session.times.ends_at,
+            remember=account.standing.kind is not Kind.STAFF,
+            language=account.language,
+            secret=secret,
+        )
     signer = keys.signer(tx)
     ends = min(tx.now + BROWSER_LIFE, session.times.ends_at)
     tx.connection.execute(
@@ -350,6 +424,12 @@ def _claims(
         iat=at,
         exp=ends,
     )
+
+
+def _lifetime(account: Account) -> rules.Lifetime:
+    if account.password_until is not None:
+        return rules.Lifetime(idle=rules.CHOOSING, whole=rules.CHOOSING)
+    return rules.lifetime_for(account.standing.roles)
 
 
 def _insert(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from contracts.identity import Role
+from identity.domain.passwords import FIRST_LASTS
 from runtime.refusals import N_, Invalid, NotAllowed, NotFound
 
 OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -75,6 +77,12 @@ class Asker:
 
 
 HOUSE = Asker("system", frozenset({Role.ADMINISTRATOR}), "")
+
+
+def first_password_until(asker: Asker, now: datetime) -> datetime | None:
+    """Until when a password holds that the asker gives to somebody else. None for the house: the
+    first administrator's was made by whoever installs, and commands sign in with it."""
+    return None if asker == HOUSE else now + FIRST_LASTS
 
 
 def check_standing(standing: Standing) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import unicodedata
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 
@@ -23,6 +25,11 @@ FOR_STAFF = 12
 FOR_FAMILIES = 8
 LONGEST = 128
 
+FIRST_LASTS = timedelta(days=14)
+"""How long a password holds that somebody gave to another (OWASP ASVS 5.0, 6.4.1): a family that
+comes once a week has it the next time still. What somebody chose for themselves never ends."""
+
+_DIGITS, _IN_A_GROUP = 12, 4
 
 WORDS_OF_THE_HOUSE = ("vicinato", "prossimità", "prossimita", "centro")
 """Together with the words of the address and of the names of person and centre: what somebody who
@@ -46,6 +53,28 @@ def prepared(password: str) -> str:
     """
     text = password.encode("utf-8", "replace").decode("utf-8")
     return unicodedata.normalize("NFKC", text).strip()
+
+
+def first_password() -> str:
+    """A random one to give to somebody, as ``4729-3658-2947``: 12 digits, 40 bits.
+
+    Digits alone: every language can say them, every keyboard has them in one place, none looks like
+    a letter, and they never come out as a word.
+    """
+    return _grouped(f"{secrets.randbelow(10**_DIGITS):0{_DIGITS}}")
+
+
+def as_given(typed: str) -> str:
+    """Twelve digits as `first_password` writes them, in whatever groups they were typed and in the
+    digits of any script; anything else as it is. For passwords that somebody gives to another."""
+    left = [one for one in typed if not one.isspace() and unicodedata.category(one) != "Pd"]
+    if len(left) != _DIGITS or not all(one.isdecimal() for one in left):
+        return typed
+    return _grouped("".join(str(unicodedata.decimal(one)) for one in left))
+
+
+def _grouped(digits: str) -> str:
+    return "-".join(digits[at : at + _IN_A_GROUP] for at in range(0, _DIGITS, _IN_A_GROUP))
 
 
 def acceptable(
@@ -105,6 +134,29 @@ def acceptable(
             field="password",
         )
     return ready
+
+
+def acceptable_first(
+    password: str, *, email: str, roles: Iterable[Role], names: Iterable[str] = ()
+) -> str:
+    """`acceptable`, for a password that is given to somebody else."""
+    return as_given(acceptable(password, email=email, roles=roles, names=names))
+
+
+def of_their_own(password: str, present: str) -> None:
+    """Raises Invalid("password.same") when a new password is the one that it is to replace."""
+    if as_given(prepared(password)) == as_given(prepared(present)):
+        raise the_same()
+
+
+def the_same() -> Invalid:
+    """Whoever chooses a password keeps the present one."""
+    return Invalid(
+        "password.same",
+        N_("This is the password that you have already."),
+        N_("Choose another one."),
+        field="password",
+    )
 
 
 def _of_the_place(password: str, names: Iterable[str]) -> bool:

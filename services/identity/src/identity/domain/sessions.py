@@ -39,6 +39,9 @@ LIFETIMES = {
 }
 """Staff share desks: theirs end within the day. A family's phone is its own."""
 
+CHOOSING = timedelta(minutes=30)
+"""Of whoever signed in with a first password: the time to choose one of their own."""
+
 API_DEFAULT = timedelta(hours=12)
 API_LONGEST = timedelta(days=90)
 

@@ -15,7 +15,7 @@ from identity.commands import accounts
 from identity.commands.accounts import Change, NewAccount
 from identity.domain.accounts import LANGUAGES, OPAQUE, Kind, Standing, manageable_roles
 from identity.domain.addresses import email_of
-from identity.domain.passwords import FOR_FAMILIES, FOR_STAFF, LONGEST, acceptable
+from identity.domain.passwords import LONGEST, acceptable_first, as_given, first_password
 from identity.queries import AccountShown
 from runtime.refusals import Invalid
 from web import Call, Form, Paged, Paging, allow, forms
@@ -64,7 +64,8 @@ class AccountForm(BaseModel):
 
 
 class NewForm(AccountForm):
-    """A new account needs a first password."""
+    """A new account needs a first password: the page proposes it, in a hidden field, so that the
+    same form sent twice gives the same."""
 
     password: Password
 
@@ -91,9 +92,10 @@ class AccountSeen(AccountForm):
 
 
 class EditForm(AccountSeen):
-    """An account that exists keeps its password unless a new one is written."""
+    """An account that exists keeps its password unless a new first one is wanted."""
 
     password: Password = ""
+    anew: bool = False
     seen: Json[AccountSeen]
 
 
@@ -117,7 +119,8 @@ async def find(call: Keepers) -> Response:
         asker = edge.asker(call)
         try:
             email = email_of(form.data.email)
-            found = await call.query(lambda c: queries.account_by_email(c, asker, email))
+            now = call.parts.clock.now()
+            found = await call.query(lambda c: queries.account_by_email(c, asker, email, now))
         except Invalid as refusal:
             form.refuse(refusal)
     if found is not None:
@@ -135,6 +138,7 @@ async def new_page(call: Keepers, household: Annotated[str, Query(max_length=64)
         "roles": [Role.FAMILY.value] if family else [],
         "household_id": household,
         "centre_id": call.centre,
+        "password": first_password(),
     }
     return await _form_page(call, call.blank(NewForm, values), None)
 
@@ -146,28 +150,34 @@ async def create(call: Keepers) -> Response:
     made = await form.attempt(_create(call, form.data)) if form.ok else None
     if made is None:
         return await _form_page(call, form, None)
-    return call.redirect(f"{LIST}/{made}?done=made")
+    return _given(call, await edge.account(call, made), form.data.password, made=True)
 
 
 @router.get(f"{LIST}/{{account_id}}")
 async def edit_page(account_id: str, call: Keepers) -> Response:
     """An account and the form that changes it."""
-    found = await _shown(call, account_id)
-    form = call.blank(EditForm, forms.showing(_seen(found)))
+    found = await edge.account(call, account_id)
+    values = forms.showing(_seen(found)) | {"password": first_password()}
+    form = call.blank(EditForm, values)
     return await _form_page(call, form, found)
 
 
 @router.post(f"{LIST}/{{account_id}}")
 async def change(account_id: str, call: Keepers) -> Response:
     """Change an account."""
-    found = await _shown(call, account_id)
+    found = await edge.account(call, account_id)
     form = await call.form(EditForm)
     if form.ok:
         await form.attempt(_change(call, found, form.data))
     if not form.ok:
-        found = await _shown(call, account_id)
+        if "password" in form.errors:  # the box to tick for one
+            form.values.setdefault("anew", "")
+            form.errors["anew"] = form.errors.pop("password")
+        found = await edge.account(call, account_id)
         forms.renew(form, _seen(found), accounts.changed_meanwhile())
         return await _form_page(call, form, found)
+    if form.data.anew:
+        return _given(call, await edge.account(call, account_id), form.data.password)
     return call.redirect(f"{LIST}/{account_id}?done=changed")
 
 
@@ -181,7 +191,7 @@ async def end_sessions(account_id: str, call: Leads) -> Response:
 
 async def _create(call: Call, typed: NewForm) -> str:
     email = email_of(typed.email)
-    password = acceptable(typed.password, email=email, roles=typed.roles, names=[typed.name])
+    password = acceptable_first(typed.password, email=email, roles=typed.roles, names=[typed.name])
     wanted = NewAccount(
         email, await edge.HASHING.hash(password), typed.standing, typed.name, typed.language
     )
@@ -197,8 +207,10 @@ async def _create(call: Call, typed: NewForm) -> str:
 async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
     email = email_of(typed.email)
     password_hash = None
-    if typed.password:
-        password = acceptable(typed.password, email=email, roles=typed.roles, names=[typed.name])
+    if typed.anew:
+        password = acceptable_first(
+            typed.password, email=email, roles=typed.roles, names=[typed.name]
+        )
         password_hash = await edge.HASHING.hash(password)
     change = replace(typed.told, email=email, password_hash=password_hash)
     asker = edge.asker(call)
@@ -206,13 +218,20 @@ async def _change(call: Call, found: AccountShown, typed: EditForm) -> None:
         call,
         lambda tx: accounts.change_account(tx, asker, found.id, change, seen=typed.seen.told),
         content=typed.model_dump(exclude={"password"}),
-        password=typed.password,
+        password=typed.password if typed.anew else "",
     )
 
 
-async def _shown(call: Call, account_id: str) -> AccountShown:
-    asker = edge.asker(call)
-    return await call.query(lambda c: queries.account(c, asker, account_id))
+def _given(call: Call, found: AccountShown, password: str, *, made: bool = False) -> Response:
+    """What staff read out or write down for the person, in answer to the form and never again."""
+    return call.render(
+        "given_password.html",
+        found=found,
+        password=as_given(password),
+        made=made,
+        list=LIST,
+        path=f"{LIST}/{found.id}",
+    )
 
 
 def _seen(found: AccountShown) -> AccountSeen:
@@ -228,10 +247,10 @@ async def _list(
     household: str = "",
     looked: bool = False,
 ) -> Response:
-    asker = edge.asker(call)
+    asker, now = edge.asker(call), call.parts.clock.now()
     household = household if OPAQUE.fullmatch(household) else ""
     page = await call.query(
-        lambda c: queries.accounts(c, asker, paging, kind=kind, household_id=household)
+        lambda c: queries.accounts(c, asker, paging, now, kind=kind, household_id=household)
     )
     query = f"kind={kind}" if kind else f"household={household}" if household else ""
     return call.render(
@@ -273,8 +292,6 @@ async def _form_page(
         centres=centres,
         foundation=not asker.centre_id,
         languages_offered=[(code, NAMES[code]) for code in LANGUAGES],
-        shortest=FOR_STAFF,
-        shortest_family=FOR_FAMILIES,
         ends=call.caller.has(Role.ADMINISTRATOR, Role.COORDINATOR),
         only_families=given == {Role.FAMILY},
         done=done,

@@ -14,9 +14,10 @@ from identity import edge, labels, queries
 from identity.commands import accounts, sessions, sign_in
 from identity.commands.sign_in import WrongSignIn
 from identity.domain.accounts import LANGUAGES, Kind, kind_of, manageable_roles
-from identity.domain.passwords import LONGEST, acceptable, shortest_for
+from identity.domain.passwords import LONGEST, acceptable, of_their_own, shortest_for
 from identity.domain.scopes import allowed_to
 from identity.domain.sessions import API_LONGEST, Use
+from identity.pages.sign_in import same_twice
 from identity.queries import SessionShown
 from messaging import Transaction
 from runtime.refusals import N_, Invalid, NotFound
@@ -61,7 +62,7 @@ class NewToken(BaseModel):
 @router.get("/identity/")
 async def home(call: SignedIn) -> Response:
     """What each role uses, as large links, and one's own account."""
-    me = await call.query(lambda c: queries.own_account(c, call.caller.account_id))
+    me = await edge.own_account(call)
     return call.render(
         "home.html",
         me=me,
@@ -186,15 +187,10 @@ async def delete_token(token_id: str, call: SignedIn) -> Response:
 
 async def _choose(call: Call, typed: NewPassword) -> None:
     """Check the old password, then write the new one. Raises Refusal with the field at fault."""
-    me = await call.query(lambda c: queries.own_account(c, call.caller.account_id))
-    if typed.password != typed.again:
-        raise Invalid(
-            "password.differs",
-            N_("The two new passwords are not the same."),
-            N_("Write the new password twice."),
-            field="again",
-        )
+    me = await edge.own_account(call)
+    same_twice(typed.password, typed.again)
     ready = acceptable(typed.password, email=me.email, roles=me.roles, names=[me.name])
+    of_their_own(typed.password, typed.current)
     try:
         attempt = await edge.attempt(call, me.email, typed.current)
     except WrongSignIn:
@@ -227,7 +223,7 @@ async def _account(
     password: Form[NewPassword] | None = None,
     language: Form[NewLanguage] | None = None,
 ) -> Response:
-    me = await call.query(lambda c: queries.own_account(c, call.caller.account_id))
+    me = await edge.own_account(call)
     centres = dict(await call.query(queries.centre_names))
     done = call.request.query_params.get("done", "")
     shown = [form for form in (password, language) if form is not None]
