@@ -2,7 +2,7 @@
 # Asks whether any locked package is known to be unsafe. Needs the network.
 #
 # Ends with 1 when one is, and with 15, in one sentence, when that could not be asked: an audit that
-# looked at nothing must not read as a good one.
+# looked at nothing must not read as a good one. With 16 when something is older than promised.
 set -eu
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
+import tomllib
+from dataclasses import replace
+from datetime import date, timedelta
 from types import ModuleType
 
 import pytest
@@ -93,6 +97,86 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
 def test_an_audit_that_looked_at_nothing_is_not_a_good_one(
     found: list[dict[str, object]], code: int, sentence: str
 ) -> None:
-    ending, lines = vulnerabilities.judge(found, "trace\nno route to host\n", 1)
+    ending, lines = vulnerabilities.judge(found, "trace\nno route to host\n", 1, TODAY)
     assert ending == code
     assert sentence in lines[0]
+
+
+# -- how soon what is replaced ---------------------------------------------------------------------
+
+TODAY = date(2026, 12, 1)
+LEFT = vulnerabilities.Left(
+    "PYSEC-1", "b", "other", TODAY - timedelta(days=3), TODAY + timedelta(days=27), "Not called."
+)
+PROMISED = vulnerabilities.promises()
+
+
+@pytest.mark.parametrize(
+    ("left", "code"),
+    [
+        (LEFT, 0),
+        (replace(LEFT, until=TODAY), 0),
+        (replace(LEFT, until=TODAY - timedelta(days=1)), 1),
+        (replace(LEFT, advisory="PYSEC-2"), 1),
+        (replace(LEFT, package="a"), 1),
+    ],
+)
+def test_a_known_hole_is_left_until_its_end_and_told(left: object, code: int) -> None:
+    ending, lines = vulnerabilities.judge([FINE, UNSAFE], "", 1, TODAY, [left])
+    assert ending == code
+    assert "b 2: PYSEC-1, mended in 3" in lines[0]
+
+
+def test_a_known_hole_is_left_by_any_of_its_names() -> None:
+    fault = {"id": "GHSA-x", "aliases": ["PYSEC-1"], "fix_versions": []}
+    ending, _ = vulnerabilities.judge([{**UNSAFE, "vulns": [fault]}], "", 1, TODAY, [LEFT])
+    assert ending == 0
+
+
+def test_what_is_late_is_said() -> None:
+    fresh = replace(PROMISED, update=TODAY, look=TODAY)
+    days = PROMISED.days
+    assert fresh.late(TODAY + timedelta(days=days["looks"])) == []
+    (look,) = fresh.late(TODAY + timedelta(days=days["looks"] + 1))
+    assert look.startswith("The last look at known holes was 2026-12-01, 31 days ago")
+    assert len(fresh.late(TODAY + timedelta(days=days["updates"] + 1))) == 2
+    (never,) = replace(fresh, look=None).late(TODAY)
+    assert never.startswith("No look")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({}, ""),
+        ({"kind": "grave"}, "left longer than 7 days"),
+        ({"kind": "small"}, "no such kind"),
+        ({"package": "c"}, "it is not in the lock"),
+        ({"why": " "}, "no reason"),
+        ({"until": LEFT.since + timedelta(days=31)}, "left longer than 30 days"),
+        ({"until": LEFT.since}, "left longer than 30 days"),
+    ],
+)
+def test_what_is_left_has_a_reason_and_an_end_in_time(change: dict[str, str], fault: str) -> None:
+    promised = replace(PROMISED, left=(replace(LEFT, **change),))
+    found = promised.faults(frozenset({"a", "b"}), PROMISED.update)
+    assert found == ([f"PYSEC-1: {fault}"] if fault else [])
+
+
+def test_who_writes_that_all_was_brought_up_to_date_has_done_so() -> None:
+    newest = PROMISED.update - timedelta(days=vulnerabilities.NEWS + 1)
+    assert "with nothing newer than" in PROMISED.faults(frozenset(), newest)[0]
+
+
+def test_the_lock_is_what_was_promised() -> None:
+    """By the lock file alone: no day of the calendar makes this fail."""
+    lock = (deploy_folder().parent / "uv.lock").read_text(encoding="utf-8")
+    packages = frozenset(one["name"] for one in tomllib.loads(lock)["package"])
+    newest = max(re.findall(r'upload-time = "(\d{4}-\d{2}-\d{2})', lock))
+    assert len(packages) > 100
+    assert PROMISED.faults(packages, date.fromisoformat(newest)) == []
+
+
+def test_the_page_of_security_promises_the_same() -> None:
+    page = (deploy_folder().parent / "docs" / "security.md").read_text(encoding="utf-8")
+    written = re.findall(r"^\| [^|]+ \| (\d+) days \| `(\w+)` \|", page, re.MULTILINE)
+    assert {name: int(days) for days, name in written} == PROMISED.days
