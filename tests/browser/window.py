@@ -179,19 +179,18 @@ def barriers(page: Page, *rules: str) -> list[str]:
     """What keeps somebody out of a page: axe's serious and critical findings, of these rules or of
     all of WCAG 2.2 AA."""
     only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": WCAG}
-    if page.evaluate("typeof axe") == "undefined":
+    options = {
+        "resultTypes": ["violations"],
+        "runOnly": only,
+        # Without fetching the style sheets again: the rules for these tags need none.
+        "preload": False,
+        # Nor is every element that passes told by a way to it.
+        "selectors": False,
+    }
+    found = page.evaluate(LOOKED_FOR, options)
+    if found is None:
         page.evaluate(AXE)
-    found = page.evaluate(
-        "async options => (await axe.run(options)).violations",
-        {
-            "resultTypes": ["violations"],
-            "runOnly": only,
-            # Without fetching the style sheets again: the rules for these tags need none.
-            "preload": False,
-            # Nor is every element that passes told by a way to it.
-            "selectors": False,
-        },
-    )
+        found = page.evaluate(LOOKED_FOR, options)
     return [
         f"{one['id']}: {node['html'][:120]}"
         for one in found
@@ -200,54 +199,49 @@ def barriers(page: Page, *rules: str) -> list[str]:
     ]
 
 
-def sideways(page: Page) -> int:
-    """By how many pixels the page is wider than its window."""
-    return int(
-        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    )
+LOOKED_FOR = """async options =>
+    window.axe ? (await axe.run(options)).violations : null
+"""
+
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SMALL = """[...document.querySelectorAll(
+    "button, .button, summary, .choice, select, textarea, nav a, " +
+    "input:not([type=hidden], [type=checkbox], [type=radio])"
+)].filter(one => {
+    const box = one.getBoundingClientRect();
+    if (!box.width || !box.height || !one.checkVisibility()) return false;
+    if (one.closest(".way")) return false;
+    return box.height < 43.5 || (one.matches("button, .button") && box.width < 43.5);
+}).map(one => one.outerHTML.slice(0, 120))"""
+ASTRAY = """[...new Set([...document.querySelectorAll("td.number")].flatMap(cell => {
+    const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
+    const same = !head || !head.offsetParent ||
+        getComputedStyle(head).textAlign === getComputedStyle(cell).textAlign;
+    return same ? [] : [head.outerHTML];
+}))]"""
+MOVING = """[...document.querySelectorAll("*")].filter(one => {
+    const seconds = times => Math.max(...times.split(",").map(parseFloat));
+    const style = getComputedStyle(one);
+    return (style.animationName !== "none" && seconds(style.animationDuration) > 0.01)
+        || seconds(style.transitionDuration) > 0.01
+        || style.scrollBehavior === "smooth";
+}).map(one => one.outerHTML.slice(0, 80))"""
 
 
-def small(page: Page) -> list[str]:
+@dataclass(frozen=True)
+class Measures:
+    """What is wrong with how a page stands in its window."""
+
+    sideways: int
+    """By how many pixels it is wider."""
+    small: list[str]
     """What is pressed or filled in and is lower than 44 pixels, or narrower when it is a button."""
-    found: list[str] = page.evaluate(
-        """() => {
-            const wanted = "button, .button, summary, .choice, select, textarea, nav a, " +
-                "input:not([type=hidden], [type=checkbox], [type=radio])";
-            return [...document.querySelectorAll(wanted)].filter(one => {
-                const box = one.getBoundingClientRect();
-                if (!box.width || !box.height || !one.checkVisibility()) return false;
-                if (one.closest(".way")) return false;
-                return box.height < 43.5 || (one.matches("button, .button") && box.width < 43.5);
-            }).map(one => one.outerHTML.slice(0, 120));
-        }"""
-    )
-    return found
-
-
-def astray(page: Page) -> list[str]:
-    """Columns of a table whose heading does not stand over its figures."""
-    found: list[str] = page.evaluate(
-        """() => [...document.querySelectorAll("td.number")].flatMap(cell => {
-            const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
-            const same = !head || !head.offsetParent ||
-                getComputedStyle(head).textAlign === getComputedStyle(cell).textAlign;
-            return same ? [] : [head.outerHTML];
-        })"""
-    )
-    return sorted(set(found))
-
-
-def moving(page: Page) -> list[str]:
+    astray: list[str]
+    """Headings of columns that do not stand over their figures."""
+    moving: list[str]
     """What moves for longer than an eye sees, or glides while the page scrolls."""
-    found: list[str] = page.evaluate(
-        """() => {
-            const seconds = times => Math.max(...times.split(",").map(parseFloat));
-            return [...document.querySelectorAll("*")].filter(one => {
-                const style = getComputedStyle(one);
-                return (style.animationName !== "none" && seconds(style.animationDuration) > 0.01)
-                    || seconds(style.transitionDuration) > 0.01
-                    || style.scrollBehavior === "smooth";
-            }).map(one => one.outerHTML.slice(0, 80));
-        }"""
-    )
-    return found
+
+
+def measures(page: Page) -> Measures:
+    """All of them at once: each question to a browser takes longer than its answer."""
+    return Measures(*page.evaluate(f"[{SIDEWAYS}, {SMALL}, {ASTRAY}, {MOVING}]"))
