@@ -29,6 +29,15 @@ READ = """() => {
 breath."""
 
 
+POLLUTED = """() => {
+    const put = { method: "DELETE", signal: "x", attributeFilter: [], attributes: false };
+    for (const name of Object.keys(put)) Object.defineProperty(
+        Object.prototype, name, { __proto__: null, value: put[name], writable: true }
+    );
+}"""
+EVERY_OBJECT = "() => Object.getOwnPropertyNames(Object.prototype).sort()"
+
+
 def with_a_sign_up(house: House) -> str:
     """The page of a session that somebody is signed up for."""
     session = house.session(capacity=5)
@@ -78,6 +87,27 @@ def test_who_comes_back_to_a_tab_sees_what_changed_meanwhile_and_what_changes_th
     sign_up(house, session, "Fatou")
     expect(page.get_by_role("row", name="Fatou")).to_be_visible(timeout=SOON)
     assert stayed(page)
+
+
+def test_what_was_put_into_every_object_changes_nothing(house: House, visit: Windows) -> None:
+    """A polluted prototype (OWASP ASVS 5.0, 15.3.6): these would turn each question of a page into
+    another, and stop what listens."""
+    path = with_a_sign_up(house)
+    page = visit("/identity/", by="educator")
+    page.add_init_script(f"({POLLUTED})()")
+    listening(page, path)
+    before = page.evaluate(EVERY_OBJECT)
+    assert {"method", "signal", "attributeFilter"} <= set(before)
+    stays(page)
+    sign_up(house, path.rpartition("/")[2], "Samir")
+    expect(page.get_by_role("row", name="Samir")).to_be_visible(timeout=SOON)
+    assert stayed(page)
+    assert page.evaluate(EVERY_OBJECT) == before
+    desk = visit("/cards/desk", by="reception")
+    desk.add_init_script(f"({POLLUTED})()")
+    desk.goto("/cards/desk")
+    desk.locator("#find input[name=text]").fill("Amina")
+    expect(desk.get_by_role("link", name="Amina").first).to_be_visible()
 
 
 def test_a_part_of_which_nothing_changed_keeps_what_has_the_focus(

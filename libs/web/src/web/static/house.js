@@ -18,6 +18,9 @@
 
   var root = document.documentElement;
 
+  // Nothing that somebody put into every object is read from these.
+  function bare(given) { return Object.assign(Object.create(null), given); }
+
   function all(selector, within) {
     return Array.prototype.slice.call((within || document).querySelectorAll(selector));
   }
@@ -152,7 +155,7 @@
     button.ticksBefore = before ? null : ticked.map(function (box) { return box.checked; });
     ticked.forEach(function (box, at) {
       box.checked = before ? before[at] : true;
-      box.dispatchEvent(new Event("input", { bubbles: true }));
+      box.dispatchEvent(new Event("input", bare({ bubbles: true })));
     });
     var words = button.querySelector("span");
     var other = words.textContent;
@@ -184,7 +187,7 @@
     if (input.max !== "") wanted = Math.min(wanted, parseInt(input.max, 10));
     if (String(wanted) === input.value) return;
     input.value = wanted;
-    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.dispatchEvent(new Event("input", bare({ bubbles: true })));
     if (stepper.hasAttribute("data-submits")) {
       window.clearTimeout(stepper.waiting);
       stepper.waiting = window.setTimeout(function () { input.form.requestSubmit(); }, 450);
@@ -217,13 +220,13 @@
       asking = window.AbortController ? new AbortController() : null;
       var post = form.method === "post";
       target.setAttribute("aria-busy", "true");
-      fetch(post ? form.action : form.action.split("?")[0] + "?" + data, {
+      fetch(post ? form.action : form.action.split("?")[0] + "?" + data, bare({
         method: post ? "POST" : "GET",
         body: post ? data : undefined,
         credentials: "same-origin",
-        headers: { "X-Live": "1" },
+        headers: bare({ "X-Live": "1" }),
         signal: asking ? asking.signal : undefined
-      }).then(function (answer) {
+      })).then(function (answer) {
         // 422 is the page itself, that says what is wrong with the word.
         if (!answer.ok && answer.status !== 422) throw new Error("not now");
         return answer.text();
@@ -289,9 +292,9 @@
 
     missing(false);
     video.srcObject = null;
-    dialog.addEventListener("close", end, { once: true });
+    dialog.addEventListener("close", end, bare({ once: true }));
     dialog.showModal();
-    navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(function (given) {
+    navigator.mediaDevices.getUserMedia(bare({ video: bare({ facingMode: "environment" }) })).then(function (given) {
       stream = given;
       if (over) { end(); return; }
       video.srcObject = given;
@@ -312,7 +315,7 @@
 
   // ---- sounds: two rising tones for yes, one low one for no
 
-  var TONES = { done: [[660, 0], [880, 0.09]], told: [[660, 0]], warned: [[440, 0], [440, 0.14]], refused: [[196, 0], [165, 0.16]] };
+  var TONES = bare({ done: [[660, 0], [880, 0.09]], told: [[660, 0]], warned: [[440, 0], [440, 0.14]], refused: [[196, 0], [165, 0.16]] });
 
   function play(kind) {
     var Audio = window.AudioContext || window.webkitAudioContext;
@@ -348,5 +351,5 @@
         if (loud) play(loud.getAttribute("data-sound"));
       });
     });
-  }).observe(document.body, { childList: true, subtree: true });
+  }).observe(document.body, bare({ childList: true, subtree: true }));
 })();

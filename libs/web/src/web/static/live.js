@@ -10,6 +10,9 @@
   var parts = Array.prototype.slice.call(document.querySelectorAll("[data-live][id]"));
   if (!parts.length) return;
 
+  // Nothing that somebody put into every object is read from these, nor written there.
+  function bare(given) { return Object.assign(Object.create(null), given); }
+
   var here = window.location.href.split("#")[0];
   var prefix = "/" + window.location.pathname.split("/")[1];
   var busy = false;
@@ -31,7 +34,7 @@
   function refresh() {
     if (busy) { again = true; return; }
     busy = true;
-    fetch(here, { credentials: "same-origin", headers: { "X-Live": "1" } })
+    fetch(here, bare({ credentials: "same-origin", headers: bare({ "X-Live": "1" }) }))
       .then(function (answer) {
         // By way of identity, that renews the sign-in, is fine; to the sign-in page is not.
         if (!answer.ok || answer.url.split("#")[0] !== here) throw new Error("not now");
@@ -53,7 +56,7 @@
       });
   }
 
-  var sources = {};
+  var sources = bare();
   parts.forEach(function (part) { sources[part.getAttribute("data-live")] = null; });
 
   function each(fn) { Object.keys(sources).forEach(fn); }
