@@ -48,6 +48,44 @@ def test_no_row_of_the_page_is_passed_over() -> None:
     assert len(ROW.findall(text)) == len(re.findall(r"^\| .+ \| `[\w.]+:", text, re.MULTILINE)) > 20
 
 
+COSTLY = re.compile(
+    r"^(import|from) (argon2|segno|fpdf|subprocess|concurrent\.futures|sse_starlette)\b",
+    re.MULTILINE,
+)
+"""What a request should not be able to have done at will: slow hashes, drawing, other programs,
+threads, answers that do not end."""
+
+FOR_THE_STORE = {"runtime/store.py", "runtime/turns.py", "messaging/relay_lock.py"}
+"""Their threads are a service's own, however many ask."""
+
+WHOLE_LOG = re.compile(r"^POST (\S+/(?:rebuild|reread|replay|compare))$", re.MULTILINE)
+
+
+def test_what_costs_much_is_on_its_page() -> None:
+    page = PAGE.read_text("utf-8").split("## What costs much")[1]
+    of_services = [p for p in programs() if "deploy" not in p.parts]
+    found = {_inside(path) for path in of_services if COSTLY.search(path.read_text("utf-8"))}
+    assert {"identity/hashing.py", "web/live.py"} < found
+    assert {name for name in found - FOR_THE_STORE if f"`{name}`" not in page} == set()
+    named = set(re.findall(r"`([\w/]+\.py)`", page))
+    assert named <= {_inside(path) for path in programs()}
+
+
+def test_what_reads_a_whole_log_is_on_that_page_and_for_administrators() -> None:
+    page = PAGE.read_text("utf-8").split("## What costs much")[1]
+    rules = (ROOT / "tests" / "security" / "routes.rules").read_text("utf-8")
+    routes = WHOLE_LOG.findall(rules)
+    assert len(routes) > 5
+    assert {one for one in routes if f"…/{one.rpartition('/')[2]}`" not in page} == set()
+    for part in re.split(r"\n(?=\[)", rules):
+        if WHOLE_LOG.search(part):
+            assert part.startswith("[administrator]"), part
+
+
+def _inside(path: Path) -> str:
+    return "/".join(path.parts[path.parts.index("src") + 1 :])
+
+
 def programs() -> list[Path]:
     folders = [*ROOT.glob("libs/*/src"), *ROOT.glob("services/*/src"), ROOT / "deploy/local/src"]
     return [p for f in folders for p in f.rglob("*.py") if "testing" not in str(p)]
@@ -58,11 +96,7 @@ def test_all_cryptography_is_on_its_page() -> None:
     uses = re.compile(
         r"^(import|from) (hashlib|hmac|secrets|cryptography|argon2|ssl)\b", re.MULTILINE
     )
-    found = {
-        "/".join(path.parts[path.parts.index("src") + 1 :])
-        for path in programs()
-        if uses.search(path.read_text("utf-8"))
-    }
+    found = {_inside(path) for path in programs() if uses.search(path.read_text("utf-8"))}
     assert len(found) > 15
     assert {name for name in found if f"`{name}`" not in page} == set()
 
