@@ -154,7 +154,7 @@ def test_keys_that_are_not_allowed_are_counted_and_not_written(lines: Lines) -> 
 
 def test_the_correlation_id_is_on_every_line_of_its_block(lines: Lines, store: Store) -> None:
     log = get_logger()
-    with correlation.bind("c-1", cause="e-1"):
+    with correlation.bind("c-1"):
         log.info("outside.thread")
         store.write_now(lambda c: log.info("inside.thread"))
         standard.getLogger("some.library").warning("a library")

@@ -1,32 +1,46 @@
-"""The thread that joins everything that follows from one request: an id bound to every log line.
+"""The thread that joins everything that follows from one request: an id on every line of the log.
 
 It lives in a context variable; the store takes the caller's context into its threads.
 """
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from contextvars import ContextVar, Token
 from typing import Any
 
-import structlog
-
 KEY = "correlation"
+
+_CURRENT: ContextVar[str] = ContextVar(KEY, default="")
 
 
 def current() -> str:
     """The correlation id bound now, or an empty string."""
-    return str(structlog.contextvars.get_contextvars().get(KEY, ""))
+    return _CURRENT.get()
 
 
 class bind:  # noqa: N801 - used as a function
-    """Bind the id (and more keys, such as `cause` or `centre`) until the block ends."""
+    """Bind the id until the block ends."""
 
-    __slots__ = ("_keys", "_tokens")
+    __slots__ = ("_correlation", "_token")
 
-    def __init__(self, correlation: str, **more: Any) -> None:
-        self._keys = {KEY: correlation, **more}
+    _token: Token[str]
+
+    def __init__(self, correlation: str) -> None:
+        self._correlation = correlation
 
     def __enter__(self) -> None:
-        self._tokens = structlog.contextvars.bind_contextvars(**self._keys)
+        self._token = _CURRENT.set(self._correlation)
 
     def __exit__(self, *_: object) -> None:
-        structlog.contextvars.reset_contextvars(**self._tokens)
+        _CURRENT.reset(self._token)
+
+
+def on_line(
+    _logger: object, _method: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Put the id on a line of the log that does not name one itself."""
+    found = _CURRENT.get()
+    if found:
+        line.setdefault(KEY, found)
+    return line

@@ -23,6 +23,8 @@ import sqlalchemy.exc
 import structlog
 from pydantic_core import to_json
 
+from runtime import correlation
+
 _ALLOWED = {
     *("event", "level", "timestamp", "logger", "service", "exception", "error", "dropped"),
     *("correlation", "cause", "centre", "actor", "role", "reason", "state", "status", "count"),
@@ -64,7 +66,7 @@ def configure(
         return event
 
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        correlation.on_line,
         structlog.stdlib.add_log_level,
         name_service,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
