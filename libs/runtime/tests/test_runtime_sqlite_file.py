@@ -136,3 +136,13 @@ async def test_a_reader_who_is_at_it_is_waited_for(kept: Store, path: Path) -> N
         await asyncio.to_thread(keep, kept, 2)
     await asyncio.to_thread(keep, kept, 2)
     assert await kept.read(numbers) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [(None, None), (b"\0a", b"\0a"), (True, 1), (False, 0)]
+)
+def test_the_driver_need_not_look_how_a_value_is_written(given: object, taken: object) -> None:
+    """Without an adapter it looks for one in three places, each time, and is refused here."""
+    adapted = sqlite3.adapt(given, sqlite3.PrepareProtocol)
+    assert adapted == taken
+    assert type(adapted) is type(taken)

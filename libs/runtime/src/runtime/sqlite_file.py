@@ -18,6 +18,12 @@ KEPT_KB = 8_000
 before its end, and once more when it is changed again: of SQLite's own 2 MB a batch of a rebuild
 changes more."""
 
+# The driver asks for an adapter of each value that is no plain number or text, and looked in vain
+# in three places: a row of three of these took twice as long as one of three texts.
+sqlite3.register_adapter(type(None), lambda nothing: nothing)
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
+
 
 class SqliteFile:
     """The file, and whether it and those beside it still are the ones that connections are open on.
