@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from cards.domain import earning, points
-from cards.domain.earning import NO_RULE, Rule, rule_at
+from cards.domain.earning import NO_RULE, Rule, in_order, rule_at
 from cards.domain.points import NEVER, HouseholdAccount, LedgerAccount, TooFew
 from runtime.testing import examples
 
@@ -235,7 +235,8 @@ def test_the_last_rule_that_has_begun_holds() -> None:
         return Rule(START + timedelta(days=days), rule_id, 1, 1, 10)
 
     old, new, newer, future = made(0, "a"), made(5, "b"), made(5, "c"), made(9, "d")
-    rules = [future, newer, old, new]
+    rules = in_order([future, newer, old, new])
+    assert rules == [old, new, newer, future]
     assert rule_at(rules, START - timedelta(seconds=1)) is NO_RULE
     assert rule_at(rules, START) is old
     assert rule_at(rules, START + timedelta(days=5)) is newer

@@ -316,10 +316,10 @@ def _expired(ledger: Ledger, household: HouseholdRow, parts: tuple[Part, ...]) -
 def told(parts: Iterable[Part]) -> tuple[facts.PointsMoved, ...]:
     """The parts of a transfer as an event tells them."""
     return tuple(
-        facts.PointsMoved(
-            points=part.points, expires_at=None if part.expires_at == NEVER else part.expires_at
-        )
-        for part in parts
+        [
+            facts.PointsMoved(points=points, expires_at=None if when == NEVER else when)
+            for when, points in parts
+        ]
     )
 
 

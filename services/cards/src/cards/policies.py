@@ -76,24 +76,27 @@ class _Named:
 
     def add(self, event: Event) -> None:
         """Note what this event names, if it is one that moves points."""
-        if isinstance(event, SaleCompleted) and not event.household_id and not event.payment_id:
-            return
-        if isinstance(event, AttendanceRecorded | SaleCompleted | SaleRefunded):
-            self.centres.add(event.centre_id)
-        if isinstance(event, AttendanceRecorded):
-            self.households.add(event.household_id)
-            self.attendances.add((event.session_id, event.person_id))
-            return
-        if isinstance(event, SaleRefunded):
-            self.refunds.add(event.refund_id)
-        elif isinstance(event, PointsPaymentRequested):
-            self.holds.add(event.payment_id)
-            self.cards.add(event.card_id)
-        elif isinstance(event, SaleCompleted | SaleCancelled):
-            if event.payment_id:
+        match event:
+            case SaleCompleted():
+                if not event.household_id and not event.payment_id:
+                    return
+                self.centres.add(event.centre_id)
                 self.holds.add(event.payment_id)
-        else:
-            return
+            case SaleCancelled():
+                self.holds.add(event.payment_id)
+            case SaleRefunded():
+                self.centres.add(event.centre_id)
+                self.refunds.add(event.refund_id)
+            case PointsPaymentRequested():
+                self.holds.add(event.payment_id)
+                self.cards.add(event.card_id)
+            case AttendanceRecorded():
+                self.centres.add(event.centre_id)
+                self.households.add(event.household_id)
+                self.attendances.add((event.session_id, event.person_id))
+                return
+            case _:
+                return
         self.sales.add(event.sale_id)
         if event.household_id:
             self.households.add(event.household_id)

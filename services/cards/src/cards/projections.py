@@ -77,20 +77,20 @@ def happened(p: ProjectionTransaction, received: Received[Event]) -> None:
     Whether a referral goes on without the family's consent is kept where its event says so or not:
     nobody knows it of those from before there was such a word.
     """
-    event = received.event
-    household_id = getattr(event, "household_id", "")
+    event, said = received.event, vars(received.event)
+    household_id = said.get("household_id")
     if not household_id or (isinstance(event, cards.PointsCredited) and not event.points):
         return
     moment, names = TIMELINE_OF[type(event)]
-    facts = {name: getattr(event, name) for name in names}
+    facts = {name: said[name] for name in names}
     if "overridden" in event.model_fields_set:
-        facts["overridden"] = getattr(event, "overridden", False)
+        facts["overridden"] = said["overridden"]
     p.upsert(
         p.table(store.timeline),
         {
             "event_id": received.id,
             "household_id": household_id,
-            "at": getattr(event, moment),
+            "at": said[moment],
             "kind": event.TYPE,
             "facts": facts,
         },
@@ -202,11 +202,11 @@ adds up ("": the events themselves). A day is one of UTC: nobody sells at midnig
 @FIGURES.on(*COUNTED)
 def counted(p: ProjectionTransaction, received: Received[Event]) -> None:
     """A centre's figures of a day."""
-    event = received.event
-    moment, figures = COUNTED[type(event)]
-    table, centre, day = p.table(store.day_figure), _centre(received), getattr(event, moment).date()
+    said = vars(received.event)
+    moment, figures = COUNTED[type(received.event)]
+    table, centre, day = p.table(store.day_figure), _centre(received), said[moment].date()
     for kind, field in figures:
-        figure = getattr(event, field) if field else 1
+        figure = said[field] if field else 1
         p.add(
             table,
             {"centre_id": centre, "day": day, "kind": kind, "figure": figure},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DEFAULT_VALID_DAYS = 365
@@ -29,12 +30,17 @@ NO_RULE = Rule(datetime.min.replace(tzinfo=UTC), "", 0, 0, DEFAULT_VALID_DAYS)
 """Without a rule nothing is earned."""
 
 
-def rule_at(rules: Iterable[Rule], moment: datetime) -> Rule:
-    """The last rule that had begun by then; of two that began together the later made one."""
-    begun = [rule for rule in rules if rule.from_time <= moment]
-    if not begun:
-        return NO_RULE
-    return max(begun, key=lambda rule: (rule.from_time, rule.rule_id))
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """Rules as they begin; of two that begin together the later made one comes last."""
+    return sorted(rules, key=lambda rule: (rule.from_time, rule.rule_id))
+
+
+def rule_at(rules: Sequence[Rule], moment: datetime) -> Rule:
+    """The last of these rules, in their order, that had begun by then."""
+    for rule in reversed(rules):
+        if rule.from_time <= moment:
+            return rule
+    return NO_RULE
 
 
 def earned_by_money(money_cents: int, per_euro: int) -> int:
@@ -55,7 +61,12 @@ def lost_by_refund(money_cents: int, refunded_before: int, refund_cents: int, pe
 def expiry_of(moment: datetime, valid_days: int, zone: ZoneInfo) -> datetime:
     """The end of the centre's day, ``valid_days`` after ``moment``: one bucket for each day."""
     day = moment.astimezone(zone).date() + timedelta(days=valid_days)
-    return datetime.combine(day, time(23, 59, 59), zone).astimezone(moment.tzinfo)
+    return _end_of(day, zone).astimezone(moment.tzinfo)
+
+
+@lru_cache(maxsize=64)
+def _end_of(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -9,7 +9,8 @@ guards its buckets, holds, sales, refunds and attendances as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from cards import store
-from cards.domain.earning import DEFAULT_ZONE, Rule, rule_at, zone_of
+from cards.domain.earning import DEFAULT_ZONE, Rule, in_order, rule_at, zone_of
 from cards.domain.points import NEVER, Bucket, Entry, HouseholdAccount, Part, TransferKind
 from cards.store.rows import (
     AttendanceRow,
@@ -51,6 +52,7 @@ class _Changes:
     attendances: set[tuple[str, str]] = field(default_factory=set)
     new_parts: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    expiries: set[datetime] = field(default_factory=set)
     ended_holds: list[str] = field(default_factory=list)
 
 
@@ -108,7 +110,7 @@ class Ledger:
         self.moved: set[str] = set()
         self._rules: dict[str, list[Rule]] = {}
         self._zones: dict[str, ZoneInfo] = {}
-        self._looked_up: dict[str, set[Any]] = {}
+        self._looked_up: dict[str, set[Any]] = defaultdict(lambda: {""})
         self._changes = _Changes()
         self._registered = False
 
@@ -125,11 +127,11 @@ class Ledger:
     def load(
         self,
         *,
-        households: Iterable[str] = (),
-        sales: Iterable[str] = (),
-        holds: Iterable[str] = (),
-        refunds: Iterable[str] = (),
-        attendances: Iterable[tuple[str, str]] = (),
+        households: Collection[str] = (),
+        sales: Collection[str] = (),
+        holds: Collection[str] = (),
+        refunds: Collection[str] = (),
+        attendances: Collection[tuple[str, str]] = (),
     ) -> None:
         """Lock these households and read what is named; what was read before is left alone.
 
@@ -140,7 +142,7 @@ class Ledger:
         new_sales = self._new("sale", sales)
         new_holds = self._new("hold", holds)
         new_refunds = self._new("refund", refunds)
-        new_sessions = self._new("session", (session for session, _ in attendances))
+        new_sessions = self._new("session", [session for session, _ in attendances])
         if not (new_households or new_sales or new_holds or new_refunds or new_sessions):
             return
         connection = self.tx.connection
@@ -165,7 +167,7 @@ class Ledger:
 
     def household(self, household_id: str) -> HouseholdRow | None:
         """The household, locked; None when nobody here knows it."""
-        if household_id not in self._looked_up.get("household", ()):
+        if household_id not in self.households:
             self.load(households=[household_id])
         return self.households.get(household_id)
 
@@ -184,23 +186,26 @@ class Ledger:
 
     def rule(self, centre_id: str, moment: datetime) -> Rule:
         """The earning rule of a centre at a moment."""
-        self.load_centres([centre_id])
+        if centre_id not in self._rules:
+            self.load_centres([centre_id])
         return rule_at(self._rules[centre_id], moment)
 
     def zone(self, centre_id: str) -> ZoneInfo:
         """The time zone of a centre, by which its days end."""
-        self.load_centres([centre_id])
+        if centre_id not in self._zones:
+            self.load_centres([centre_id])
         return self._zones[centre_id]
 
-    def load_centres(self, centres: Iterable[str]) -> None:
+    def load_centres(self, centres: Collection[str]) -> None:
         """Read the rules and the time zones of these centres."""
         new = self._new("centre", centres)
         if not new:
             return
-        self._rules.update({centre_id: [] for centre_id in new})
-        self._zones.update({centre_id: zone_of(DEFAULT_ZONE) for centre_id in new})
+        rules: dict[str, list[Rule]] = {centre_id: [] for centre_id in new}
         for centre_id, *rule in _RULES.tuples(self.tx.connection, wanted=new):
-            self._rules[centre_id].append(Rule(*rule))
+            rules[centre_id].append(Rule(*rule))
+        self._rules.update({centre_id: in_order(found) for centre_id, found in rules.items()})
+        self._zones.update({centre_id: zone_of(DEFAULT_ZONE) for centre_id in new})
         for centre_id, name in _ZONES.tuples(self.tx.connection, wanted=new):
             self._zones[centre_id] = zone_of(name)
 
@@ -221,6 +226,7 @@ class Ledger:
 
         ``cause`` is unique for ever: what is booked twice fails, and with it the transaction.
         """
+        # Words are written as plain text: what is more than that SQLite's driver asks to adapt.
         transfer_id = transfer_id or self.tx.ids.new()
         self.tx.collect(
             store.transfer,
@@ -228,7 +234,7 @@ class Ledger:
                 "id": transfer_id,
                 "household_id": household.id,
                 "centre_id": household.centre_id,
-                "kind": kind,
+                "kind": str(kind),
                 "cause": cause,
                 "origin": origin,
                 "note": note,
@@ -242,7 +248,7 @@ class Ledger:
                 {
                     "transfer_id": transfer_id,
                     "line": line,
-                    "account": entry.account,
+                    "account": str(entry.account),
                     "expires_at": entry.expires_at,
                     "points": entry.points,
                 },
@@ -324,7 +330,7 @@ class Ledger:
         upsert(
             connection,
             store.sale,
-            [_values(self.sales[sale_id]) for sale_id in sorted(changes.sales)],
+            [_sale_values(self.sales[sale_id]) for sale_id in sorted(changes.sales)],
             key=("id",),
         )
         upsert(
@@ -363,8 +369,9 @@ class Ledger:
                 if bucket.free > 0 and when != NEVER:
                     # One row serves every bucket of that moment; it is due at once when freed
                     # points come back into a bucket whose time has passed.
-                    changes.jobs[EXPIRY_JOB, when.isoformat()] = when
+                    changes.expiries.add(when)
             account.changed.clear()
+        changes.jobs.update({(EXPIRY_JOB, when.isoformat()): when for when in changes.expiries})
         upsert(connection, store.bucket, kept, key=("household_id", "expires_at"))
         if empty:
             table = store.bucket
@@ -376,11 +383,11 @@ class Ledger:
                 empty,
             )
 
-    def _new(self, kind: str, keys: Iterable[Any]) -> list[Any]:
-        known = self._looked_up.setdefault(kind, {""})
-        new = set(keys) - known
-        if not new:
+    def _new(self, kind: str, keys: Collection[Any]) -> list[Any]:
+        known = self._looked_up[kind]
+        if known.issuperset(keys):
             return []
+        new = set(keys) - known
         known |= new
         return sorted(new)
 
@@ -423,6 +430,19 @@ class Ledger:
 
 def _values(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in type(row).__slots__}
+
+
+def _sale_values(sale: SaleRow) -> dict[str, Any]:
+    return {
+        "id": sale.id,
+        "household_id": sale.household_id,
+        "state": str(sale.state),
+        "money_cents": sale.money_cents,
+        "refunded_cents": sale.refunded_cents,
+        "per_euro": sale.per_euro,
+        "uncovered": sale.uncovered,
+        "ended_at": sale.ended_at,
+    }
 
 
 def _hold_values(hold: HoldRow) -> dict[str, Any]:
