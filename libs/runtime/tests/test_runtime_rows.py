@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.store import Store, insert_ignore, lock_rows, upsert
-from runtime.types import Id, Json, UtcDateTime
+from runtime.types import Id, Json, UtcDateTime, moment_text
 
 metadata = sa.MetaData()
 person = sa.Table(
@@ -125,3 +127,12 @@ def test_a_time_without_a_zone_is_refused(visitors: Store) -> None:
     row = {"id": "a", "seen_at": datetime(2026, 11, 16)}  # noqa: DTZ001
     with pytest.raises(ValueError, match="without a zone"):
         visitors.write_now(lambda c: insert_ignore(c, person, [row]))
+
+
+@given(moment=st.datetimes(timezones=st.timezones()))
+def test_a_moment_is_text_of_fixed_width_in_utc(moment: datetime) -> None:
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError:
+        return
+    assert moment_text(moment) == in_utc.strftime(f"{in_utc.year:04d}-%m-%dT%H:%M:%S.%fZ")

@@ -33,7 +33,7 @@ class Event(BaseModel):
 
     Class attributes: ``TYPE`` (dotted name without version), ``VERSION`` (from 1), ``TOPIC``,
     ``KEY`` (the field with the aggregate's id), ``TOMBSTONE`` (the body is empty on the bus, which
-    erases the key from a compacted topic).
+    erases the key from a compacted topic), ``CE_TYPE`` (name and version).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -43,6 +43,7 @@ class Event(BaseModel):
     TOPIC: ClassVar[str]
     KEY: ClassVar[str]
     TOMBSTONE: ClassVar[bool]
+    CE_TYPE: ClassVar[str]
 
     def __init_subclass__(
         cls,
@@ -73,6 +74,7 @@ class Event(BaseModel):
             return
         cls.TYPE, cls.VERSION, cls.TOPIC, cls.KEY = type, version, topic, key
         cls.TOMBSTONE = tombstone
+        cls.CE_TYPE = f"{type}.v{version}"
         if key not in cls.model_fields:
             raise TypeError(f"{cls.__name__}: the key field {key!r} does not exist")
         if cls.ce_type() in _EVENTS:
@@ -82,7 +84,7 @@ class Event(BaseModel):
     @classmethod
     def ce_type(cls) -> str:
         """``shop.sale.completed.v1``: the CloudEvents type."""
-        return f"{cls.TYPE}.v{cls.VERSION}"
+        return cls.CE_TYPE
 
     @property
     def key(self) -> str:

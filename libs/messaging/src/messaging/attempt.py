@@ -7,9 +7,9 @@ transaction does, record by record.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -150,8 +150,8 @@ class Attempt:
         if name in self.stopped:
             return False
         here = self.places[name]
-        if (item.era > here.era and here.offset != BEGINNING) or record.offset <= here.offset:
-            era = max(item.era, here.era)
+        era = max(item.era, here.era)
+        if (era > here.era and here.offset != BEGINNING) or record.offset <= here.offset:
             log.warning("log.read_from_beginning", topic=name[0], partition=name[1], era=era)
             self._stop(name, Place(BEGINNING, "", 0, era), seek=BEGINNING)
             return False
@@ -161,7 +161,7 @@ class Attempt:
             self._stop(name, here, seek=here.offset + 1)
             self.outcome.gaps[name] = record.offset
             return False
-        moved = Place(record.offset, item.id[:64], record.stamp, max(item.era, here.era))
+        moved = Place(record.offset, item.id[:64], record.stamp, era)
         self.places[name] = self.outcome.places[name] = moved
         return True
 
@@ -172,7 +172,7 @@ class Attempt:
         policies load what the fresh ones name."""
         self.live = live_projections(self.connection, self.service)
         ids = {i.id for i in items}
-        wanted = sorted(ids | {i.previous for i in items if i.previous})
+        wanted = sorted(ids | {before for i in items if (before := i.previous)})
         self.known.update(those_of(self.connection, inbox.c.event_id, wanted))
         ((some_aside, self.adopted),) = _STANDING.tuples(self.connection)
         if some_aside:
@@ -286,12 +286,15 @@ class Attempt:
 
     def _react(self, item: Item, received: Received[Event]) -> None:
         self.tx.handle(received)
-        if item.id not in self.reacted:
-            for policy in self.service.policies.of(type(received.event)):
-                self._by_policy(partial(policy, self.tx, received))
-        if self.careful:
-            self._by_policy(self.tx.flush)
         event = type(received.event)
+        try:
+            if item.id not in self.reacted:
+                for policy in self.service.policies.of(event):
+                    policy(self.tx, received)
+            if self.careful:
+                self.tx.flush()
+        except Exception as error:
+            raise self._failed(error) from error
         if event.TOMBSTONE:
             self._forget(received)
         for read_model in self._filled_from(event):
@@ -314,12 +317,6 @@ class Attempt:
                 set_aside.c.topic == received.topic, set_aside.c.key == received.key
             )
         )
-
-    def _by_policy(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:
-            raise self._failed(error) from error
 
     def _remember(self, read_model: Projection, received: Received[Event]) -> None:
         try:

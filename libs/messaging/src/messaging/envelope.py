@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 import pydantic
@@ -264,7 +265,7 @@ def headers_for(
         "ce_id": event_id,
         "ce_type": event.ce_type(),
         "ce_source": source,
-        "ce_time": time.astimezone(UTC).isoformat(),
+        "ce_time": _spoken(time),
         "ce_subject": event.key,
         "correlation": correlation,
         "centre": centre,
@@ -278,12 +279,18 @@ def headers_for(
 
 def ordered(at: datetime) -> dict[str, str]:
     """The header of an event whose time is not later than that of the one before it."""
-    return {ORDER: at.astimezone(UTC).isoformat()}
+    return {ORDER: _spoken(at)}
+
+
+@lru_cache(maxsize=64)
+def _spoken(moment: datetime) -> str:
+    """A moment as headers say it. All that one transaction tells happens at the same."""
+    return moment.astimezone(UTC).isoformat()
 
 
 def body_of(event: Event) -> bytes | None:
     """The bytes on the bus; None for a tombstone."""
-    return None if event.TOMBSTONE else event.model_dump_json().encode()
+    return None if event.TOMBSTONE else event.__pydantic_serializer__.to_json(event)
 
 
 def wire_headers(

@@ -140,7 +140,7 @@ class ProjectionTransaction:
             collected = None
         if collected is None:
             collected = self._sets[table] = _Set(self._filling, key, None, [], adds=True)
-        identity = tuple([row[name] for name in key])
+        identity = collected.identity_of(row)
         known = collected.sums.get(identity)
         if known is None:
             known = collected.sums[identity] = dict(row)
@@ -168,7 +168,7 @@ class ProjectionTransaction:
             return
         sets, self._sets = self._sets, {}
         for table, one in sorted(sets.items(), key=lambda item: item[0].name):
-            rows = sorted(one.rows, key=itemgetter(*one.key))
+            rows = sorted(one.rows, key=one.identity_of)
             try:
                 if one.adds:
                     add(self._connection, table, rows, key=one.key)
@@ -191,8 +191,12 @@ class _Set:
     newer: str | None
     rows: list[Mapping[str, Any]]
     adds: bool = False
-    sums: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    sums: dict[Any, dict[str, Any]] = field(default_factory=dict)
     """Of one that adds: the row of each key."""
+    identity_of: Callable[[Mapping[str, Any]], Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity_of = itemgetter(*self.key)
 
 
 class Projection:

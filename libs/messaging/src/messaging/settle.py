@@ -37,6 +37,7 @@ from messaging.attempt import (
     reason_of,
 )
 from messaging.envelope import Item, Received
+from messaging.outcome import is_at
 from messaging.service import Service
 from runtime.clock import Clock
 from runtime.failures import is_transient
@@ -149,9 +150,7 @@ class Settler:
         for index, item in enumerate(items):
             name = (item.record.topic, item.record.partition)
             known = self.expected.get(name)
-            if known is not None and known == Place(
-                item.record.offset, item.id[:64], item.record.stamp, known.era
-            ):
+            if known is not None and known.offset == item.record.offset and is_at(item, known):
                 reached[name] = index
         if not reached:
             return list(items)

@@ -88,9 +88,10 @@ class Transaction:
         if event.TOPIC not in self.service.topics:
             raise ValueError(f"{self.service.name} does not write {event.TOPIC}")
         cause = self.cause.id if self.cause else None
-        event_id = following(cause, event.ce_type(), event.key) if cause else self.ids.new()
+        ce_type, key = event.ce_type(), event.key
+        event_id = following(cause, ce_type, key) if cause else self.ids.new()
         if event_id in self._drafts:
-            raise EmittedTwice(f"{event.ce_type()} of {event.key} because of {cause}")
+            raise EmittedTwice(f"{ce_type} of {key} because of {cause}")
         body = body_of(event)
         if body is not None and len(body) > MAX_BODY:
             raise TooLarge(
@@ -101,9 +102,9 @@ class Transaction:
         self._drafts[event_id] = outbox.Draft(
             id=event_id,
             topic=event.TOPIC,
-            key=event.key,
+            key=key,
             cause=cause,
-            type=event.ce_type(),
+            type=ce_type,
             headers=headers_for(
                 event,
                 event_id=event_id,

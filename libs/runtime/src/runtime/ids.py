@@ -37,18 +37,18 @@ class SystemIds:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._last = 0
+        self._last = ""
 
     def new(self) -> str:
         nanoseconds = None
         if self._clock is not None:
             nanoseconds = int(self._clock.now().timestamp() * 1_000_000) * 1_000
-        made = uuid_utils.uuid7(nanoseconds=nanoseconds).int
+        made = str(uuid_utils.uuid7(nanoseconds=nanoseconds))
         with self._lock:
             if made <= self._last:
-                made = self._last + 1
+                made = _text(f"{uuid.UUID(self._last).int + 1:032x}")
             self._last = made
-        return _text(f"{made:032x}")
+        return made
 
 
 class SequenceIds:

@@ -457,6 +457,9 @@ def _hexadecimal(value: bytes | None) -> str | None:
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
     """Rows in order, cut where the columns change."""
+    if len(set(map(tuple, rows))) == 1:
+        yield list(rows)
+        return
     batch: list[Mapping[str, Any]] = []
     for row in rows:
         if batch and batch[0].keys() != row.keys():
