@@ -94,6 +94,52 @@ if __name__ == "__main__":
     asyncio.run(main())
 """
 
+WORKS = """
+import asyncio, json, pathlib, sys
+from vicinato import steps
+
+async def tried(url, within=60.0):
+    order = {"server": "", "urls": {"cards": url}}
+    try:
+        return await steps.run("stores", order, pathlib.Path(sys.argv[1]) / "steps.log", within)
+    except steps.StepError as error:
+        return [str(error), error.kind]
+
+async def main():
+    store = f"sqlite:///{sys.argv[1]}/cards.db"
+    print(json.dumps([
+        await tried(store),
+        await tried(store),
+        await tried("sqlite:////dev/null/cards.db"),
+        await tried(store, within=0),
+        sorted({"alembic", "sqlalchemy"} & set(sys.modules)),
+    ]))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_the_stores_are_brought_up_where_the_services_are_loaded(tmp_path: Path) -> None:
+    """By a child of the fork server: what it answers comes back, what it says is in the log."""
+    script = tmp_path / "works.py"
+    script.write_text(WORKS)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    made, again, (failed, kind), (late, _), imported = json.loads(done.stdout)
+    assert (made, again) == ({"fresh": True}, {"fresh": False})
+    assert "Not a directory" in failed
+    assert kind == "NotADirectoryError"
+    assert late == "stores took longer than 0 s"
+    assert imported == [], "the supervisor stays small"
+    assert "Traceback" in (tmp_path / "steps.log").read_text()
+    assert done.stderr == ""
+
 
 def test_what_is_loaded_before_the_fork_has_no_thread_and_draws_nothing_twice() -> None:
     done = subprocess.run(

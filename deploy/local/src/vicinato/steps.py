@@ -3,6 +3,7 @@
 So the supervisor stays small, and a step that fails cannot take it along. A step reads its order as
 JSON from its standard input and answers JSON on its standard output: `{"done": …}` or
 `{"failed": "one sentence", "kind": "name of the error"}`; anything else it says goes to the log.
+Steps of FORKED get and give the same through a pipe.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import multiprocessing
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ class StepError(Exception):
 async def run(step: str, order: dict[str, Any], log: Path, within: float = 60.0) -> Any:
     """Runs a step in its own process and returns what it answered. Raises StepError."""
     try:
-        out, code = await _said(step, order, log, within)
+        out, code = await (_forked if step in FORKED else _said)(step, order, log, within)
     except OSError as error:
         raise StepError(f"{step} could not be run ({error.strerror})") from error
     try:
@@ -69,6 +72,45 @@ async def _said(
                     process.kill()
                 await process.wait()
     return out, process.returncode
+
+
+async def _forked(
+    step: str, order: dict[str, Any], log: Path, within: float
+) -> tuple[bytes, int | None]:
+    """`_said` by a child of the process that the services are forked from."""
+    from vicinato.programs.nursery import fork_work
+
+    log.open("ab").close()  # an OSError is told here, not by the child
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    try:
+        process = await fork_work(step, _answer_to, step, order, sender, log=log)
+    except BaseException:
+        receiver.close()
+        raise
+    finally:
+        sender.close()
+    try:
+        async with asyncio.timeout(within):
+            out = await asyncio.to_thread(_received, receiver)
+    except TimeoutError as error:
+        raise StepError(f"{step} took longer than {within:.0f} s") from error
+    finally:
+        process.kill()  # it has answered, or never will
+        await asyncio.to_thread(process.wait)
+    return out, process.returncode
+
+
+def _received(receiver: Connection) -> bytes:
+    """Nothing when it ended without an answer."""
+    with receiver:
+        try:
+            return receiver.recv_bytes()
+        except EOFError:
+            return b""
+
+
+def _answer_to(step: str, order: dict[str, Any], sender: Connection) -> None:
+    sender.send_bytes(_answer(step, order).encode())
 
 
 def provision(order: dict[str, Any]) -> dict[str, Any]:
@@ -173,20 +215,28 @@ STEPS = {
 }
 
 
+FORKED = frozenset({"stores"})
+"""Those that need all services: the process from which these are forked has imported them."""
+
+
 def main() -> int:
     order = json.loads(sys.stdin.read())
     answers, sys.stdout = sys.stdout, sys.stderr  # nobody's print may spoil the answer
+    answers.write(_answer(sys.argv[1], order) + "\n")
+    answers.flush()
+    return 0
+
+
+def _answer(step: str, order: dict[str, Any]) -> str:
+    """The JSON of what was done, or of why it was not."""
     try:
-        answer = {"done": STEPS[sys.argv[1]](order)}
+        return json.dumps({"done": STEPS[step](order)})
     except Exception as error:
         import traceback
 
         traceback.print_exc()
         kind = type(error).__name__
-        answer = {"failed": f"{error or kind}".splitlines()[0], "kind": kind}
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
-    return 0
+        return json.dumps({"failed": f"{error or kind}".splitlines()[0], "kind": kind})
 
 
 if __name__ == "__main__":

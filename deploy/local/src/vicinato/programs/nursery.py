@@ -1,4 +1,5 @@
-"""The services are forked from one process that has imported everything once.
+"""The services are forked from one process that has imported everything once; so is work that needs
+the same libraries.
 
 Six services import the same 80 MB of libraries. Forked from a process that has them, they share the
 pages: six take 340 MB instead of 560, and the imports cost their seconds of CPU once instead of six
@@ -14,11 +15,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from vicinato.child import Process, Program
 from vicinato.logs import lasting
@@ -54,20 +56,40 @@ class Forked:
 
 async def fork(program: Program) -> Process:
     """Starts the service that the program is named after, with the program's environment."""
+    return await _forked(
+        serve, program.name, environment(program.env), str(program.log), name=program.name
+    )
+
+
+async def fork_work(name: str, work: Callable[..., None], *given: Any, log: Path) -> Process:
+    """Starts `work`, a function of a module, with what it is given."""
+    return await _forked(_do, name, environment({}), str(log), work, given, name=name)
+
+
+async def _forked(life: Callable[..., None], *given: Any, name: str) -> Process:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOADED])
-    process = context.Process(
-        target=serve,
-        args=(program.name, environment(program.env), str(program.log)),
-        name=program.name,
-        daemon=True,
-    )
+    process = context.Process(target=life, args=given, name=name, daemon=True)
     await asyncio.to_thread(process.start)  # the first one waits for the imports
     return Forked(process)
 
 
 def serve(service: str, env: Mapping[str, str], log: str) -> None:
     """The child's life; ends it with the exit code of `web.serve`."""
+    _begin(service, env, log)
+    from web.serve import main
+
+    sys.exit(main([service]))
+
+
+def _do(
+    name: str, env: Mapping[str, str], log: str, work: Callable[..., None], given: Sequence[Any]
+) -> None:
+    _begin(name, env, log)
+    work(*given)
+
+
+def _begin(name: str, env: Mapping[str, str], log: str) -> None:
     os.setsid()  # Ctrl-C on the terminal is for the supervisor, which stops in order
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored by the fork server
     if with_the_fork_server := die_with_parent(os.getppid()):
@@ -79,10 +101,7 @@ def serve(service: str, env: Mapping[str, str], log: str) -> None:
     sys.stdout, sys.stderr = lasting(1), lasting(2)
     os.environ.clear()
     os.environ.update(env)
-    call_ourselves(f"vici-{service}")
-    from web.serve import main
-
-    sys.exit(main([service]))
+    call_ourselves(f"vici-{name}")
 
 
 def _die_with_the_supervisor() -> None:
