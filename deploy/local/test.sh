@@ -4,6 +4,9 @@
 # closing line of the tests is the last one in any case.
 set -u
 cd "$(dirname "$0")/../.."
+# What pytest makes of the asserts of tests and of its plugins' 300 modules is kept: where it may not
+# be, each worker makes all of it anew, which is half of what its beginning takes.
+unset PYTHONDONTWRITEBYTECODE
 bin=.venv/bin
 failed=
 kept=$(mktemp -d)
