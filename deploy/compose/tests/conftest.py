@@ -17,5 +17,6 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def host(server: str, tmp_path_factory: pytest.TempPathFactory) -> Host:
-    """Whoever uses it begins with stores of their own (`Host.anew`)."""
-    return Host(tmp_path_factory.mktemp("host"), server)
+    """Whoever uses it begins with stores of their own (`Host.anew`). Its databases and roles are
+    there: the job that would make them is only written down."""
+    return Host(tmp_path_factory.mktemp("host"), server, run=["migrate"])

@@ -176,8 +176,10 @@ def test_while_one_script_is_at_work_another_changes_nothing(
 
 
 def test_what_was_told_since_the_backup_lies_aside_and_the_stores_are_marked(
-    host: Host, backup: Taken
+    host: Host, backup: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where databases and roles are there, the job that makes them changes nothing."""
+    monkeypatch.setattr(host, "run", ["provision", "migrate"])
     late = {name: host.tell(name) for name in SERVICES}
     before = host.databases("%\\_aside\\_%")
     done = host.script("restore.sh", str(backup.folder))
@@ -192,6 +194,7 @@ def test_what_was_told_since_the_backup_lies_aside_and_the_stores_are_marked(
         assert mark.last_row == 1
         assert not mark.new_machine
     assert ready(host) == set()
+    assert ["run", "--rm", "provision"] in host.calls
     assert host.calls[-1] == OPEN
     _marked_before_their_services_can_find_them(host.calls)
     _nobody_elses(host)
