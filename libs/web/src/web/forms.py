@@ -31,8 +31,10 @@ S = TypeVar("S")
 
 CSRF = "_csrf"
 NONCE = "_nonce"
-OWN = frozenset({CSRF, NONCE})
-"""Hidden fields of the house, never part of a model."""
+PASSWORD = "_password"  # noqa: S105 - the field's name
+OWN = frozenset({CSRF, NONCE, PASSWORD})
+"""Fields of the house, never part of a model: those that are hidden, and the password that is asked
+for again; no digest of it is kept beside a command's answer."""
 
 SEEN = "seen"
 """Hidden field of a form that changes what is there: what it showed. The form's model has it as

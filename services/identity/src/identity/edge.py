@@ -18,11 +18,13 @@ from identity.commands.sign_in import Attempt, Issued, WrongSignIn
 from identity.domain.accounts import Asker
 from identity.domain.addresses import spoken_email
 from identity.domain.passwords import as_given
+from identity.domain.sessions import PROVED_FOR
 from identity.hashing import Hashing
 from identity.queries import AccountShown
 from messaging import Transaction
 from runtime.clock import Clock
 from runtime.logging import get_logger
+from runtime.refusals import N_, NotAllowed
 from web import Call, answers
 from web.auth import SESSION, TOKEN
 from web.csrf import is_form
@@ -52,6 +54,23 @@ def own_account(call: Call) -> Awaitable[AccountShown]:
     """The caller's own."""
     now = call.parts.clock.now()
     return call.query(lambda c: queries.own_account(c, call.caller.account_id, now))
+
+
+async def is_stale(call: Call) -> bool:
+    """Whether the password was last given too long ago in the session that asks."""
+    found = await call.query(lambda c: queries.session(c, call.caller.session_id))
+    return found is None or call.parts.clock.now() - found.proved_at > PROVED_FOR
+
+
+async def proved(call: Call) -> None:
+    """Raises NotAllowed("password.again") when a browser's session asks without the password having
+    been given lately. A program with a token is not asked: whoever made that gave the password."""
+    if "authorization" not in call.request.headers and await is_stale(call):
+        raise NotAllowed(
+            "password.again",
+            N_("Your password has to be given again before this."),
+            N_("Do it on the page, or with a token."),
+        )
 
 
 async def transact(call: Call, fn: Callable[[Transaction], T]) -> T:

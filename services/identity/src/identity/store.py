@@ -107,6 +107,8 @@ session = sa.Table(
     sa.Column("revoked_at", UtcDateTime),
     # No token of this session is valid after this: `until` of its revocation.
     sa.Column("token_until", UtcDateTime, nullable=False),
+    # When the password was given again since the session began with it.
+    sa.Column("proved_at", UtcDateTime),
     # Where somebody of the whole foundation works for now; "" for all of it.
     sa.Column("centre_id", OUTER_ID, nullable=False, server_default=""),
     sa.Index("session_by_account", "account_id", "used_by", "id"),
@@ -287,6 +289,7 @@ class StoredSession:
     scopes: tuple[str, ...]
     key_id: str
     times: Session
+    proved_at: datetime
     token_until: datetime
     centre_id: str
 
@@ -307,6 +310,7 @@ def session_of(row: sa.Row[Any]) -> StoredSession:
             idle=None if row.idle_seconds is None else timedelta(seconds=row.idle_seconds),
             revoked_at=row.revoked_at,
         ),
+        proved_at=row.proved_at or row.created_at,
         token_until=row.token_until,
         centre_id=row.centre_id,
     )

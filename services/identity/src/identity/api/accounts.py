@@ -138,6 +138,7 @@ async def show_account(account_id: str, call: Keepers) -> AccountShown:
 async def change_account(account_id: str, body: AccountPatch, call: Keepers) -> AccountShown:
     """Change an account. Nobody changes their own roles, or their own password here; a password is
     a first one, as in a new account."""
+    await edge.proved(call)
     asker = edge.asker(call)
     before = await edge.account(call, account_id)
     email = None if body.email is None else email_of(body.email)
@@ -184,6 +185,7 @@ async def list_sessions_of(account_id: str, call: Leads, paging: Paged) -> Page[
 @router.post("/identity/api/accounts/{account_id}/sessions/revoke")
 async def revoke_sessions(account_id: str, call: Leads, body: Revoke | None = None) -> Revoked:
     """End somebody's sessions: all, or those named."""
+    await edge.proved(call)
     named = tuple(body.session_ids) if body and body.session_ids is not None else None
     asker = edge.asker(call)
     ended = await call.command(lambda tx: accounts.revoke_sessions(tx, asker, account_id, named))

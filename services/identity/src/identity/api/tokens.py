@@ -142,6 +142,8 @@ async def _own_sessions(call: Call, paging: Paged, use: Use | None) -> Page[Sess
 async def _end_own(call: Call, session_id: str) -> None:
     _narrow(call, session_id)
     caller = call.caller
+    if session_id != caller.session_id:
+        await edge.proved(call)
     await call.command(
         lambda tx: sessions.revoke_own(tx, caller.account_id, session_id, centre=caller.centre_id)
     )

@@ -214,6 +214,16 @@ def choose_first(
     return _issue(tx, stored, account)
 
 
+def prove(tx: Transaction, attempt: Attempt, session_id: str) -> None:
+    """The password was given again in this session. Raises WrongSignIn as `held` does."""
+    account = right(tx, attempt)
+    tx.connection.execute(
+        sa.update(store.session)
+        .where(store.session.c.id == session_id, store.session.c.account_id == account.id)
+        .values(proved_at=tx.now)
+    )
+
+
 def chooser(tx: Transaction, secret: str) -> tuple[str, Account] | None:
     """The session of a cookie and its account, where a first password has to be replaced."""
     found = store.session_by_secret(tx.connection, secret) if secret else None

@@ -39,6 +39,11 @@ LIFETIMES = {
 }
 """Staff share desks: theirs end within the day. A family's phone is its own."""
 
+PROVED_FOR = timedelta(minutes=15)
+"""How long the password need not be given again before what somebody else at an open desk must not
+do: tokens for programs, sessions, the addresses, roles and passwords of others (OWASP ASVS 5.0,
+7.5)."""
+
 CHOOSING = timedelta(minutes=30)
 """Of whoever signed in with a first password: the time to choose one of their own."""
 

@@ -16,6 +16,7 @@ from identity.commands.accounts import Change, NewAccount
 from identity.domain.accounts import LANGUAGES, OPAQUE, Kind, Standing, manageable_roles
 from identity.domain.addresses import email_of
 from identity.domain.passwords import LONGEST, acceptable_first, as_given, first_password
+from identity.pages import again
 from identity.queries import AccountShown
 from runtime.refusals import Invalid
 from web import Call, Form, Paged, Paging, allow, forms
@@ -98,6 +99,14 @@ class EditForm(AccountSeen):
     anew: bool = False
     seen: Json[AccountSeen]
 
+    @property
+    def matters(self) -> bool:
+        """Whether it changes who signs in as whom, or what they may."""
+        harmless = {"name": "", "language": ""}
+        shown = self.seen.model_copy(update=harmless)
+        typed = AccountSeen.model_validate(self.model_dump(include=set(AccountSeen.model_fields)))
+        return self.anew or typed.model_copy(update=harmless) != shown
+
 
 @router.get(LIST)
 async def list_page(
@@ -164,9 +173,11 @@ async def edit_page(account_id: str, call: Keepers) -> Response:
 
 @router.post(f"{LIST}/{{account_id}}")
 async def change(account_id: str, call: Keepers) -> Response:
-    """Change an account."""
+    """Change an account; a name or a language without the password again."""
     found = await edge.account(call, account_id)
     form = await call.form(EditForm)
+    if form.ok and form.data.matters and (ask := await again.asked(call)):
+        return ask
     if form.ok:
         await form.attempt(_change(call, found, form.data))
     if not form.ok:
@@ -184,6 +195,8 @@ async def change(account_id: str, call: Keepers) -> Response:
 @router.post(f"{LIST}/{{account_id}}/sessions/end")
 async def end_sessions(account_id: str, call: Leads) -> Response:
     """Sign somebody out everywhere."""
+    if ask := await again.asked(call):
+        return ask
     asker = edge.asker(call)
     await call.command(lambda tx: accounts.revoke_sessions(tx, asker, account_id))
     return call.redirect(f"{LIST}/{account_id}?done=signed-out")

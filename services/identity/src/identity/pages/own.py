@@ -17,10 +17,11 @@ from identity.domain.accounts import LANGUAGES, Kind, kind_of, manageable_roles
 from identity.domain.passwords import LONGEST, acceptable, of_their_own, shortest_for
 from identity.domain.scopes import allowed_to
 from identity.domain.sessions import API_LONGEST, Use
+from identity.pages import again
 from identity.pages.sign_in import same_twice
 from identity.queries import SessionShown
 from messaging import Transaction
-from runtime.refusals import N_, Invalid, NotFound
+from runtime.refusals import N_, NotFound
 from web import Call, Form, Page, Paged, Paging, allow
 from web.call import LANGUAGE
 from web.translations import NAMES
@@ -124,6 +125,8 @@ async def sessions_page(call: SignedIn, paging: Paged) -> Response:
 @router.post(f"{SESSIONS}/end-others")
 async def end_others(call: SignedIn) -> Response:
     """Sign out everywhere but here."""
+    if ask := await again.asked(call):
+        return ask
     me = call.caller
     await call.command(
         lambda tx: sessions.end_others(tx, me.account_id, centre=me.centre_id, keep=me.session_id)
@@ -134,6 +137,8 @@ async def end_others(call: SignedIn) -> Response:
 @router.post(f"{SESSIONS}/{{session_id}}/end")
 async def end_session(session_id: str, call: SignedIn) -> Response:
     """Sign out somewhere."""
+    if session_id != call.caller.session_id and (ask := await again.asked(call)):
+        return ask
     await _end(call, session_id)
     return call.redirect(SESSIONS)
 
@@ -147,6 +152,8 @@ async def tokens_page(call: SignedIn, paging: Paged) -> Response:
 @router.post(TOKENS)
 async def make_token(call: SignedIn) -> Response:
     """Make an API token and show it."""
+    if ask := await again.asked(call):
+        return ask
     form = await call.form(NewToken)
     made = None
     if form.ok:
@@ -181,6 +188,8 @@ async def token_page(token_id: str, call: SignedIn) -> Response:
 @router.post(f"{TOKENS}/{{token_id}}/delete")
 async def delete_token(token_id: str, call: SignedIn) -> Response:
     """End an API token."""
+    if ask := await again.asked(call):
+        return ask
     await _end(call, token_id)
     return call.redirect(TOKENS)
 
@@ -194,12 +203,7 @@ async def _choose(call: Call, typed: NewPassword) -> None:
     try:
         attempt = await edge.attempt(call, me.email, typed.current)
     except WrongSignIn:
-        raise Invalid(
-            "password.wrong",
-            N_("This is not your present password."),
-            N_("Write the password with which you signed in."),
-            field="current",
-        ) from None
+        raise again.wrong("current") from None
     assert attempt.account is not None
     was = attempt.account.password_hash
     password_hash = await edge.HASHING.hash(ready)
