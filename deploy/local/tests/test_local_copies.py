@@ -240,9 +240,47 @@ def test_what_is_left_comes_back(cards: Store, usb: Path, tmp_path: Path) -> Non
     tell(cards, "e3", PersonErased(person_id="p1"))
     copied(cards, usb)
     with cards_store("sqlite", tmp_path / "other") as other:
-        assert bring("cards", other.url, usb) == 2
+        assert bring("cards", other.url, usb) == (2, 0)
         found = other.read_now(lambda c: c.scalars(sa.text("SELECT id FROM outbox")).all())
     assert set(found) == {"e2", "e3"}
+
+
+def as_earlier_versions_wrote(line: bytes) -> bytes:
+    return line[: line.index(b', "sum"')] + b"}"
+
+
+def test_no_damaged_line_tells_another_fact_and_the_others_come_back(
+    usb: Path, tmp_path: Path
+) -> None:
+    with cards_store("sqlite", tmp_path / "store") as cards:
+        for number in range(3):
+            tell(cards, f"e{number}", registered(f"h{number}"))
+        copied(cards, usb)
+    (file,) = usb.iterdir()
+    first, middle, last = file.read_bytes().splitlines()
+    places = [middle.index(part) + 1 for part in (b'topic"', b'e1", "topic', b'": "ey', b'"ce_id"')]
+    with cards_store("sqlite", tmp_path / "other") as other:
+        for place in [*places, len(middle) - 5]:
+            bad = middle[:place] + bytes([middle[place] ^ 1]) + middle[place + 1 :]
+            file.write_bytes(b"\n".join([as_earlier_versions_wrote(first), bad, last, b'{"row']))
+            assert bring("cards", other.url, usb).damaged == 1, bad
+        found = other.read_now(lambda c: c.scalars(sa.text("SELECT id FROM outbox")).all())
+    assert set(found) == {"e0", "e2"}
+
+
+def test_what_a_disk_has_damaged_is_written_once_more(
+    cards: Store, usb: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        tell(cards, f"e{number}", registered(f"h{number}"))
+    copied(cards, usb)
+    (file,) = usb.iterdir()
+    file.write_bytes(file.read_bytes().replace(b'"e1"', b'"e9"', 1))
+    assert copied(cards, usb, mend=True) == 2
+    assert kept(usb) == ["e0", "e1", "e2"]
+    assert copied(cards, usb, mend=True) == 0
+    with cards_store("sqlite", tmp_path / "other") as other:
+        assert bring("cards", other.url, usb) == (3, 0)
 
 
 @pytest.fixture

@@ -5,19 +5,24 @@ Rows are appended to one file for each store, JSON lines, on the disk before the
 belongs to one life of a store: after a restore the numbers of its rows begin anew, and so does a
 file. What was told of a person who is erased goes from the files before they say that it is erased:
 whatever breaks the step off, the next one does it again.
+
+Each line ends with its own sum: a disk that gives back other bytes than it got tells no other fact.
+What it has damaged so is written once more when the copying begins anew, and is counted by a
+restore, which goes on without it.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -101,17 +106,23 @@ def copy(service: str, url: str, folder: Path, *, mend: bool = False) -> int:
     """Appends what is new in the store's outbox; how many rows. `mend`: all that is there is looked
     through first. Raises CopyError."""
     try:
-        if mend:
-            _mend(service, folder)
+        found = _looked_through(service, folder) if mend else _Found({}, set())
         with _opened(url) as outbox:
             path = folder / f"{service}.{outbox.life() or 'first'}.jsonl"
             after, until, count = _last(path), outbox.last(), 0
+            again = found.damaged.get(path)
+            after = after if again is None else again.whole_until
             if erased := outbox.erased(after, until):
                 for file in folder.glob(f"{service}.*.jsonl"):
                     _empty(file, erased)
             while after < until and (rows := outbox.rows(after, until)):
                 _append(path, [r for r in rows if not (_is_told(r[2], r[8]) and r[3] in erased)])
                 after, count = int(rows[-1][0]), count + len(rows)
+            if again is not None:
+                _blank(path, lambda at, _line: again.begin <= at < again.end)
+            if found.erased:
+                for file in folder.glob(f"{service}.*.jsonl"):
+                    _empty(file, found.erased)
             return count
     except OSError as error:
         raise CopyError(f"{folder} cannot be written ({error.strerror})") from error
@@ -167,16 +178,26 @@ def _line(row: dict[str, Any]) -> bytes:
     body = row["body"]
     row["body"] = None if body is None else base64.b64encode(bytes(body)).decode()
     row["at"] = str(row["at"])
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    bare = json.dumps(row, ensure_ascii=False).encode()
+    return bare[:-1] + _end(hashlib.sha256(bare).hexdigest()) + b"\n"
+
+
+def _end(digest: str) -> bytes:
+    return f', "sum": "{digest}"}}'.encode()
 
 
 def _empty(path: Path, erased: set[str]) -> None:
     """What was told of these people is overwritten by blanks where it lies: that takes no room, and
     what was broken off can be done again. A line that cannot be read goes too (a half one)."""
+    _blank(path, lambda _at, line: _goes(line, erased))
+
+
+def _blank(path: Path, goes: Callable[[int, bytes], bool]) -> None:
+    """Overwrites the lines that go, by where they begin and what they are."""
     before, at, spans = path.stat(), 0, []
     with path.open("r+b") as file:
         for line in file:
-            if _goes(line, erased):
+            if goes(at, line):
                 spans.append((at, len(line)))
             at += len(line)
         for start, length in spans:
@@ -201,17 +222,47 @@ def _is_told(topic: str, body: object) -> bool:
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
-    """None for a line that was emptied or cut."""
+    """None for a line that was emptied or cut, or is not as it was written. Those of earlier
+    versions have no sum."""
     try:
-        row: dict[str, Any] = json.loads(line)
+        row = json.loads(line)
     except ValueError:
         return None
-    return row
+    if not isinstance(row, dict):
+        return None
+    digest = row.pop("sum", None)
+    if digest is not None:
+        bare = line.rstrip().removesuffix(_end(str(digest))) + b"}"
+        if hashlib.sha256(bare).hexdigest() != digest:
+            return None
+    return row if row.keys() == set(COLUMNS) else None
 
 
-def _mend(service: str, folder: Path) -> None:
-    """An emptying that was broken off is done again, also one of an earlier version, which first
-    said that a person is erased, and then wrote the file anew as a `.part`."""
+def _is_damaged(line: bytes) -> bool:
+    """Of one that cannot be read: whether it was neither emptied nor cut by a loss of power."""
+    return bool(line.strip()) and line.endswith(b"\n")
+
+
+class _Damaged(NamedTuple):
+    """A file from its first damaged line to its end, in bytes; `whole_until`: the last row before
+    it."""
+
+    begin: int
+    end: int
+    whole_until: int
+
+
+class _Found(NamedTuple):
+    """`erased`: who is erased, as the files say."""
+
+    damaged: dict[Path, _Damaged]
+    erased: set[str]
+
+
+def _looked_through(service: str, folder: Path) -> _Found:
+    """What is to be done again in the files of a service: an emptying that was broken off, also one
+    of an earlier version, which first said that a person is erased, and then wrote the file anew as
+    a `.part`; and what a disk has damaged."""
     for part in folder.glob(f"{service}.*.part"):
         path = part.with_suffix(".jsonl")
         if _is_overwritten(path):
@@ -219,15 +270,22 @@ def _mend(service: str, folder: Path) -> None:
         else:
             _overwrite(part)
             part.unlink()
-    files = list(folder.glob(f"{service}.*.jsonl"))
-    erased: set[str] = set()
-    for path in files:
+    found = _Found({}, set())
+    for path in folder.glob(f"{service}.*.jsonl"):
+        last = at = 0
         with path.open("rb") as lines:
-            rows = (row for line in lines if (row := _row(line)) is not None)
-            erased |= {r["key"] for r in rows if r["topic"] == PEOPLE and r["body"] is None}
-    if erased:
-        for path in files:
-            _empty(path, erased)
+            for line in lines:
+                at += len(line)
+                row = _row(line)
+                if row is None:
+                    if _is_damaged(line) and path not in found.damaged:
+                        end = path.stat().st_size
+                        found.damaged[path] = _Damaged(at - len(line), end, last)
+                    continue
+                last = int(row["row"])
+                if row["topic"] == PEOPLE and row["body"] is None:
+                    found.erased.add(row["key"])
+    return found
 
 
 def _is_overwritten(path: Path) -> bool:
@@ -254,9 +312,16 @@ def folder_of(named: Path, data: Path, installation: str) -> Path:
     return named / f"vicinato-{installation}"
 
 
-def bring(service: str, url: str, folder: Path) -> int:
+class Brought(NamedTuple):
+    """What a store got from its copy, in facts, and how many lines of it are damaged."""
+
+    facts: int
+    damaged: int
+
+
+def bring(service: str, url: str, folder: Path) -> Brought:
     """Gives a staged store what the copy has and it has not: the facts, to be sent, and the state
-    that belongs to them. How many facts."""
+    that belongs to them."""
     from messaging.adoption import Adoption
     from messaging.marks import rows_of
     from runtime.clock import SystemClock
@@ -265,12 +330,13 @@ def bring(service: str, url: str, folder: Path) -> int:
     from vicinato.backup.staging import services_by_name
 
     clock = SystemClock()
-    count = 0
+    count = damaged = 0
     store = Store(url)
     try:
         adoption = Adoption(services_by_name()[service], now=clock.now(), ids=SystemIds(clock))
         files = sorted(folder.glob(f"{service}.*.jsonl"), key=lambda p: p.stat().st_mtime)
-        for part in _read(files):
+        for part, bad in _read(files):
+            damaged += bad
             found = store.read_now(lambda c, p=part: rows_of(c, [i.id for i in p]))  # type: ignore[misc]
             fresh = [item for item in part if item.id not in found]
             if fresh:
@@ -280,18 +346,21 @@ def bring(service: str, url: str, folder: Path) -> int:
             store.write_now(adoption.finish)
     finally:
         store.close_now()
-    return count
+    return Brought(count, damaged)
 
 
-def _read(files: Sequence[Path]) -> Iterator[list[Any]]:
+def _read(files: Sequence[Path]) -> Iterator[tuple[list[Any], int]]:
+    """Facts, and how many lines between them are damaged."""
     from messaging.adoption import NOWHERE
     from messaging.envelope import Record, decode, wire_headers
 
     part: list[Any] = []
+    damaged = 0
     for path in files:
         with path.open("rb") as lines:
             for line in lines:
                 if (row := _row(line)) is None:
+                    damaged += _is_damaged(line)
                     continue
                 body = row["body"]
                 record = Record(
@@ -307,7 +376,6 @@ def _read(files: Sequence[Path]) -> Iterator[list[Any]]:
                 )
                 part.append(decode(record))
                 if len(part) >= AT_ONCE:
-                    yield part
-                    part = []
-    if part:
-        yield part
+                    yield part, damaged
+                    part, damaged = [], 0
+    yield part, damaged

@@ -266,6 +266,13 @@ def _told(
     ]
     if copied:
         lines += ["Of these, came from the second copy of the outbox first:", *copied]
+    damaged = [
+        f"  {name}: {one.damaged[name]} lines"
+        for name, one in latest.items()
+        if name in one.damaged
+    ]
+    if damaged:
+        lines += ["Damaged in the second copy; what they told is not from there:", *damaged]
     without = [
         f"  {name}: {kind} {key}"
         for name, one in found.items()

@@ -32,7 +32,7 @@ from pydantic import BaseModel
 
 from runtime.ids import derived
 from vicinato.backup.archive import Backup, BadBackupError
-from vicinato.backup.copies import LIFE
+from vicinato.backup.copies import LIFE, Brought
 from vicinato.backup.moment import LOOK_EVERY, Popen, program, server_address
 from vicinato.damage import damage_in
 from vicinato.databases import GROUP, connect, create
@@ -53,7 +53,8 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 class Journal(BaseModel):
     """What is being put back. ``putting``: the exchange has begun and must be ended; ``put``: the
     services recover; ``told``: they have, the report with the `lines` is written, they may open.
-    `copied`: facts that came from the second copy of the outboxes.
+    `copied`: facts that came from the second copy of the outboxes; `damaged`: lines of it that are
+    not as they were written.
 
     `unfinished`: restores before this one whose services have not opened yet, the first first; they
     end with it. `installation` and `machine` are what a new folder becomes. `new_machine`: the
@@ -69,6 +70,7 @@ class Journal(BaseModel):
     services: list[str]
     new_machine: bool
     copied: dict[str, int] = {}
+    damaged: dict[str, int] = {}
     second_copy: bool = False
     installation: str = ""
     machine: str = ""
@@ -141,13 +143,13 @@ def stage(
     *,
     new_machine: bool,
     machine: str = "",
-    bring: Callable[[str, str], int] | None = None,
+    bring: Callable[[str, str], Brought] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Journal:
     """Makes the stores of `wanted` ready beside those that are there; changes nothing else.
 
-    Within a `place`. `bring` may give a staged store more than the backup has; it returns how many
-    facts. What `progress` raises breaks off; it is told of every piece, in bytes, and of every
+    Within a `place`. `bring` may give a staged store more than the backup has; it returns what.
+    What `progress` raises breaks off; it is told of every piece, in bytes, and of every
     moment without one.
 
     Raises BadBackupError, MigrationError, OSError (also for a database that finds the disk full).
@@ -179,7 +181,7 @@ def stage(
             )
             store.write_now(lambda c, m=mark: restoring.mark(c, m))  # type: ignore[misc]
             store.write_now(lambda c: write_meta(c, LIFE, str(uuid.uuid4())))
-            copied[name] = 0 if bring is None else bring(name, url)
+            copied[name] = Brought(0, 0) if bring is None else bring(name, url)
             if new_machine and name == "identity":
                 administrator = store.read_now(_first_administrator)
         finally:
@@ -193,7 +195,8 @@ def stage(
         stamp=f"{datetime.now(UTC):%Y%m%d%H%M%S%f}",
         services=list(wanted),
         new_machine=new_machine,
-        copied={name: count for name, count in copied.items() if count},
+        copied={name: one.facts for name, one in copied.items() if one.facts},
+        damaged={name: one.damaged for name, one in copied.items() if one.damaged},
         second_copy=bring is not None,
         installation=manifest.installation,
         machine=machine,
