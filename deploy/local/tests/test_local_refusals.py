@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from vicinato import checks, settings
+from vicinato import checks, cli, settings
 from vicinato.first_start import nothing_to_load
 from vicinato.folder import MARKER, Folder
 from vicinato.kafka.topics import Topics, TopicsError
@@ -107,6 +108,19 @@ def test_settings_not_given_have_their_defaults() -> None:
 def test_the_command_line_says_it_in_two_languages(tmp_path: Path) -> None:
     refused(vicinato("up", PORT="eighty", DATA=str(tmp_path / "d")), Exit.SETTING, "PORT")
     assert not (tmp_path / "d").exists()
+
+
+def test_what_the_client_of_kafka_says_besides_is_not_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("aiokafka"), "handlers", [])
+    monkeypatch.setattr(sys, "argv", ["vicinato", "logs", "nobody"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    capsys.readouterr()
+    logging.getLogger("aiokafka.conn").error('Unable connect to "127.0.0.1:1"')
+    assert not capsys.readouterr().err
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:

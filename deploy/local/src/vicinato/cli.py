@@ -7,6 +7,7 @@ module's `register(app)`, and the module's name in COMMANDS.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from getpass import getuser
 
@@ -30,7 +31,9 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Runs the command line; a CommandError becomes its two sentences and its exit code."""
+    """Runs the command line; a CommandError becomes its two sentences and its exit code. What the
+    client of Kafka says besides, where nobody asked for a log, is no sentence for anybody."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         python_version()
         run(sys.argv[1:])
