@@ -9,6 +9,12 @@ from pathlib import Path
 from chaos.faults.site import FaultError, Site
 from chaos.plan import Fault
 
+DAMAGED = 24
+"""Bytes."""
+
+AT_WORK, AFTER_A_KILL, WITHOUT_INDEX = 1, 2, 3
+"""Which of four damages come so; the fourth comes after an end in order, as the third does."""
+
 
 async def wiped(site: Site, fault: Fault) -> None:
     """A new cluster with another id in place of the old one: nothing is left of the log."""
@@ -47,6 +53,41 @@ async def partition_lost(site: Site, fault: Fault) -> None:
             await asyncio.to_thread(shutil.rmtree, lost)
         site.say(f"{lost.name} is gone")
         await site.kafka_answers()
+
+
+async def log_damaged(site: Site, fault: Fault) -> None:
+    """Kafka's disk gives back other bytes than it got, somewhere in a partition: while Kafka runs,
+    after an end in order, after a loss of power; or an index is gone as well."""
+    async with site.alone("kafka"):
+        await site.kafka_answers()
+        if fault.number % 4 == AT_WORK:
+            await _damage(site, fault)
+            return
+        async with site.down("kafka", in_order=fault.number % 4 != AFTER_A_KILL):
+            log = await _damage(site, fault)
+            if fault.number % 4 == WITHOUT_INDEX:
+                log.with_suffix(".index").unlink()
+        await site.kafka_answers()
+
+
+async def _damage(site: Site, fault: Fault) -> Path:
+    """In the largest of a topic's logs."""
+    found = (site.folder.kafka / "log").glob(f"{fault.target}-?/*.log")
+    log = max(found, key=lambda one: (one.stat().st_size, one.parent.name))
+    at = await asyncio.to_thread(_damaged, log, fault.amount)
+    site.say(f"{log.parent.name} is damaged at {at} of {log.stat().st_size} bytes")
+    return log
+
+
+def _damaged(log: Path, amount: float) -> int:
+    """Where: mostly in what was written last, which is read again soon."""
+    at = int((1 - amount**4) * max(0, log.stat().st_size - DAMAGED))
+    with log.open("r+b") as file:
+        file.seek(at)
+        bytes_there = file.read(DAMAGED)
+        file.seek(at)
+        file.write(bytes(one ^ 0xA5 for one in bytes_there))
+    return at
 
 
 async def _copied(source: Path, target: Path) -> None:

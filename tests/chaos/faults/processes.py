@@ -22,6 +22,7 @@ from chaos.plan import Fault
 from vicinato import programs
 from vicinato.ports import free_port
 from vicinato.processes import die_with_parent, environment
+from vicinato.settings import SERVICES
 
 OPENS_WITHIN = 60.0
 FORKS = "multiprocessing.forkserver"
@@ -49,6 +50,17 @@ async def restart(site: Site, fault: Fault) -> None:
     """Stopped in order, as by whoever updates it."""
     async with site.alone(fault.target):
         await site.stop(fault.target)
+
+
+async def restart_all(site: Site, fault: Fault) -> None:
+    """Every service is told to stop, again and again, also while it starts or stops already."""
+    async with site.alone(*SERVICES):
+        until = time.monotonic() + fault.seconds
+        while time.monotonic() < until:
+            for name in SERVICES:
+                with contextlib.suppress(psutil.Error):
+                    psutil.Process(site.house.child(name)).terminate()
+            await asyncio.sleep(0.3)
 
 
 async def freeze(site: Site, fault: Fault) -> None:

@@ -39,6 +39,7 @@ from vicinato.settings import SERVICES
 from vicinato.testing.brokers import delete_first_records
 
 MOST_PARTITIONS = 6
+MOST_FOREIGN = 20_000
 MOST_REPEATED = 40
 """Records of each partition."""
 
@@ -115,6 +116,15 @@ async def foreign(site: Site, fault: Fault) -> None:
             fault.target, key.encode(), b"{}", _headers(f"{key}-unknown", "elsewhere.seen.v1", key)
         ),
         _record(fault.target, key.encode(), b"{}", _headers(f"{key}-empty", own, key)),
+    ]
+    async with _kafka(site):
+        await asyncio.to_thread(_write, site, found)
+
+
+async def flood(site: Site, fault: Fault) -> None:
+    """Very many records that nobody here wrote, as by a program that was told a wrong topic."""
+    found = [
+        _record(fault.target, b"flood-%d" % number, b"{", []) for number in range(MOST_FOREIGN)
     ]
     async with _kafka(site):
         await asyncio.to_thread(_write, site, found)

@@ -134,6 +134,17 @@ def provision(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def empty_damaged(order: dict[str, Any]) -> list[str]:
+    """Partitions of our own Kafka that a disk has damaged are emptied; which."""
+    from messaging.bus import Bus
+    from vicinato.kafka.damaged import empty_damaged as empty
+    from vicinato.kafka.provision import admin_client
+    from vicinato.kafka.topics import Topics
+
+    who = order["bootstrap"], order["user"], order["secret"]
+    return [f"{t}-{n}" for t, n in empty(Bus(*who), admin_client(*who), Topics.read().names)]
+
+
 def stores(order: dict[str, Any]) -> dict[str, Any]:
     """A database and a role for each service where PostgreSQL is used; then every store's schema
     brought to what the code needs. `fresh`: no service had a store before."""
@@ -207,6 +218,7 @@ def copy_outboxes(order: dict[str, Any]) -> dict[str, Any]:
 STEPS = {
     "copy_outboxes": copy_outboxes,
     "provision": provision,
+    "empty_damaged": empty_damaged,
     "stores": stores,
     "demonstration": demonstration,
     "holding": holding,

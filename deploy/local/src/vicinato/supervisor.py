@@ -21,7 +21,7 @@ from vicinato.ask import is_served_by_kafka
 from vicinato.child import Backoff, Child, NotReadyError, Program, State
 from vicinato.folder import Folder
 from vicinato.logs import rotate
-from vicinato.programs.kafka import provision
+from vicinato.programs.kafka import empty_damaged, provision
 from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit, newer_data
 from vicinato.settings import SERVICES, Settings
@@ -183,7 +183,8 @@ class House:
 
     async def tend_kafka(self, say: Callable[[str, str], None]) -> None:
         """Where a service is not served by a Kafka that is up, `topics.toml` is applied again: a
-        topic, a right or a user may have been taken away, or a setting changed. For ever."""
+        topic, a right or a user may have been taken away, or a setting changed. Where all is as it
+        says, our own is looked through for what a disk has damaged. For ever."""
         off, patience, told = 0, TEND_AFTER, ""
         while True:
             await asyncio.sleep(TEND_EVERY)
@@ -196,6 +197,7 @@ class House:
             off, patience = 0, min(2 * patience, TEND_AT_LAST)
             try:
                 found = await provision(self.settings, self.folder)
+                damaged = "" if found else await self._empty_damaged()
             except (NotReadyError, CommandError, OSError) as error:
                 if (failed := str(error)) != told:
                     say(f"Kafka could not be looked at: {failed}", "bold red")
@@ -204,6 +206,17 @@ class House:
                 told = ""
                 if found:
                     say(f"Kafka is as topics.toml says again: {found}", "yellow")
+                if damaged:
+                    say(
+                        f"Damaged on Kafka's disk, emptied to be filled again: {damaged}",
+                        "bold red",
+                    )
+
+    async def _empty_damaged(self) -> str:
+        """Not while a restore takes back what perhaps only the bus has."""
+        if not self.settings.own_kafka or self.folder.restore.exists():
+            return ""
+        return await empty_damaged(self.settings, self.folder)
 
     def _all_served_by_kafka(self) -> bool:
         """Whether all services that answer are; also while ours starts, which ends with what would

@@ -49,15 +49,8 @@ async def provision(settings: Settings, folder: Folder) -> str:
 
     Raises NotReadyError; CommandError when KAFKA is another installation's."""
     secrets = folder.kafka_secrets
-    if settings.kafka_admin_secret_file is not None:
-        user = settings.kafka_admin_user
-        secret = settings.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
-    else:
-        user, secret = ADMIN, secrets.get(ADMIN)
     order = {
-        "bootstrap": settings.bootstrap,
-        "user": user,
-        "secret": secret,
+        **_administrator(settings, folder),
         "secrets": {service: secrets.get(service) for service in SERVICES},
         "own": settings.own_kafka,
         "installation": folder.installation(),
@@ -75,3 +68,25 @@ async def provision(settings: Settings, folder: Folder) -> str:
     if done["rights_taken"]:
         found.append(f"{done['rights_taken']} rights were too many")
     return ", ".join(found)
+
+
+async def empty_damaged(settings: Settings, folder: Folder) -> str:
+    """Empties what a disk has damaged of our own Kafka, for its writers to fill; which partitions.
+
+    Raises NotReadyError."""
+    order = _administrator(settings, folder)
+    try:
+        found = await steps.run("empty_damaged", order, folder.log("supervisor"), within=600.0)
+    except steps.StepError as error:
+        raise NotReadyError(str(error)) from error
+    return ", ".join(found)
+
+
+def _administrator(settings: Settings, folder: Folder) -> dict[str, str]:
+    """Where Kafka is, and who may do all there."""
+    if settings.kafka_admin_secret_file is None:
+        user, secret = ADMIN, folder.kafka_secrets.get(ADMIN)
+    else:
+        user = settings.kafka_admin_user
+        secret = settings.kafka_admin_secret_file.read_text(encoding="utf-8").strip()
+    return {"bootstrap": settings.bootstrap, "user": user, "secret": secret}
