@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,24 @@ async def test_a_repeated_key_is_done_once_and_answered_the_same(seller: Client)
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
     assert len(await things(seller)) == 1
+
+
+async def test_what_the_end_of_the_service_cuts_off_is_asked_again_and_no_fault(
+    seller: Client,
+) -> None:
+    at_work = asyncio.Event()
+
+    async def never_ends() -> AsyncIterator[bytes]:
+        yield b"{"
+        at_work.set()
+        await asyncio.Event().wait()
+
+    asking = asyncio.create_task(seller.post("/sample/api/things", content=never_ends()))
+    await at_work.wait()
+    asking.cancel()
+    answer = await asking
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == "http.service_unavailable"
 
 
 async def test_the_same_key_at_the_same_moment_is_done_once(tmp_path: Path, store_url: str) -> None:

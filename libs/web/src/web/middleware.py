@@ -1,11 +1,12 @@
 """What surrounds every request: correlation, a span, a limit to its size, safe headers, a log line.
 
 Plain ASGI, so that streams stay streams. Errors that no handler knew end here, inside the safe
-headers, and not in the server's.
+headers, and not in the server's. So do requests that the server cuts off because it stops.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -131,6 +132,12 @@ class Edge:
                 if status:
                     raise
                 response = await answer(Request(scope, receive), error)
+                await response(scope, receive, guarded)
+            except asyncio.CancelledError:
+                # Whether it was done by then nobody can say: the same once more will tell.
+                if status:
+                    raise
+                response = await answer(Request(scope, receive), HTTPException(503))
                 await response(scope, receive, guarded)
             finally:
                 self._tell(scope, status, time.perf_counter() - started)
