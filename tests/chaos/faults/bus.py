@@ -12,8 +12,8 @@ from chaos.plan import Fault
 DAMAGED = 24
 """Bytes."""
 
-AT_WORK, AFTER_A_KILL, WITHOUT_INDEX = 1, 2, 3
-"""Which of four damages come so; the fourth comes after an end in order, as the third does."""
+AFTER_A_KILL, WITHOUT_INDEX = 2, 3
+"""Which of four damages come so; the others come after an end in order, as the last does."""
 
 
 async def wiped(site: Site, fault: Fault) -> None:
@@ -56,27 +56,18 @@ async def partition_lost(site: Site, fault: Fault) -> None:
 
 
 async def log_damaged(site: Site, fault: Fault) -> None:
-    """Kafka's disk gives back other bytes than it got, somewhere in a partition: while Kafka runs,
-    after an end in order, after a loss of power; or an index is gone as well."""
+    """Kafka's disk gives back other bytes than it got, somewhere in a partition, after an end in
+    order or a loss of power; or an index is gone as well."""
     async with site.alone("kafka"):
         await site.kafka_answers()
-        if fault.number % 4 == AT_WORK:
-            await _damage(site, fault)
-            return
         async with site.down("kafka", in_order=fault.number % 4 != AFTER_A_KILL):
-            log = await _damage(site, fault)
+            found = (site.folder.kafka / "log").glob(f"{fault.target}-?/*.log")
+            log = max(found, key=lambda one: (one.stat().st_size, one.parent.name))
+            at = await asyncio.to_thread(_damaged, log, fault.amount)
+            site.say(f"{log.parent.name} is damaged at {at} of {log.stat().st_size} bytes")
             if fault.number % 4 == WITHOUT_INDEX:
                 log.with_suffix(".index").unlink()
         await site.kafka_answers()
-
-
-async def _damage(site: Site, fault: Fault) -> Path:
-    """In the largest of a topic's logs."""
-    found = (site.folder.kafka / "log").glob(f"{fault.target}-?/*.log")
-    log = max(found, key=lambda one: (one.stat().st_size, one.parent.name))
-    at = await asyncio.to_thread(_damaged, log, fault.amount)
-    site.say(f"{log.parent.name} is damaged at {at} of {log.stat().st_size} bytes")
-    return log
 
 
 def _damaged(log: Path, amount: float) -> int:
