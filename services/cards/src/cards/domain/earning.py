@@ -59,9 +59,8 @@ def lost_by_refund(money_cents: int, refunded_before: int, refund_cents: int, pe
 
 
 def expiry_of(moment: datetime, valid_days: int, zone: ZoneInfo) -> datetime:
-    """The end of the centre's day, ``valid_days`` after ``moment``: one bucket for each day."""
-    day = moment.astimezone(zone).date() + timedelta(days=valid_days)
-    return _end_of(day, zone).astimezone(moment.tzinfo)
+    """The end of the centre's day, ``valid_days`` after ``moment``, in UTC: one bucket a day."""
+    return _end_of(moment.astimezone(zone).date() + timedelta(days=valid_days), zone)
 
 
 @lru_cache(maxsize=64)
