@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka.errors import CorruptRecordException
 from confluent_kafka import Producer
 
-from messaging.bus import Bus
+from messaging.bus import Bus, LogDamaged
 from vicinato.kafka.broker import ADMIN
 from vicinato.kafka.damaged import empty_damaged
 from vicinato.kafka.provision import client_settings
@@ -59,7 +58,7 @@ def test_a_damaged_partition_is_emptied_and_no_other(own_kafka: OwnKafka) -> Non
     bus = Bus(own_kafka.bootstrap, ADMIN, own_kafka.secret(ADMIN))
     assert empty_damaged(bus, own_kafka.admin(), topics) == []
     damage(own_kafka, DAMAGED[0])
-    with pytest.raises(CorruptRecordException):
+    with pytest.raises(LogDamaged, match=DAMAGED[0]):
         asyncio.run(read(bus, DAMAGED))
 
     assert empty_damaged(bus, own_kafka.admin(), topics) == [DAMAGED]

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
+from aiokafka.errors import CorruptRecordException, for_code
 from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram512
 
@@ -39,6 +39,10 @@ two thirds of the time of `vicinato verify`."""
 
 class BusAway(Exception):  # noqa: N818 - named as the staff would
     """Kafka does not answer, or a topic is not there (yet)."""
+
+
+class LogDamaged(BusAway):
+    """A record is not as it was written: nobody gets past it before its partition is emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ class Reader:
         Raises:
             BusAway: nothing comes for a while although something should, or the log was made anew,
                 shorter, while it was read (then the client begins at its first record).
+            LogDamaged: a record is not as it was written.
         """
         wanted = [
             TopicPartition(*name) for name, end in sorted(ends.items()) if starts.get(name, 0) < end
@@ -234,9 +239,13 @@ class Reader:
         for tp in left:
             self._consumer.seek(tp, at[tp])
         while left:
-            got = await self._consumer.getmany(
-                *left, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
-            )
+            try:
+                got = await self._consumer.getmany(
+                    *left, timeout_ms=int(READ_TIMEOUT * 1000), max_records=READ_AT_ONCE
+                )
+            except CorruptRecordException as error:
+                topics = ", ".join(sorted({tp.topic for tp in left}))
+                raise LogDamaged(f"a record on Kafka's disk is damaged, in {topics}") from error
             for tp, raw in got.items():
                 if raw and raw[0].offset < at[tp]:
                     raise BusAway(f"{tp.topic}/{tp.partition} is another log now")

@@ -34,7 +34,7 @@ def verify(
     Looks at snapshots and changes nothing; the centre may be at work. Ends with 1 when something
     does not hold.
     """
-    from messaging.bus import BusAway
+    from messaging.bus import BusAway, LogDamaged
     from messaging.catalogue import services
     from vicinato.verify import verify as run
     from vicinato.verify.snapshot import StoreMissingError
@@ -54,6 +54,14 @@ def verify(
             Exit.NOT_RUNNING,
             f"Nothing to verify in {folder.root}: {error}.",
             f"Niente da verificare in {folder.root}.",
+        ) from error
+    except LogDamaged as error:
+        raise CommandError(
+            Exit.KAFKA,
+            f"Not all can be read: {error}; docs/runbooks/losing-the-bus.md says what to do."
+            " --without-bus verifies the stores alone.",
+            "Un evento sul disco di Kafka è danneggiato: docs/runbooks/losing-the-bus.md dice che"
+            " cosa fare. Con --without-bus si verificano solo gli archivi.",
         ) from error
     except BusAway as error:
         raise CommandError(

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from aiokafka.errors import CorruptRecordException
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from messaging.bus import Bus
+from messaging.bus import Bus, LogDamaged
 
 TIMES = 2
 """How often it must be seen, each time by a new client."""
@@ -50,7 +49,7 @@ async def _damaged(bus: Bus, topics: list[str]) -> list[Name]:
                     try:
                         async for _records in reader.read({}, {name: ends[name]}):
                             pass
-                    except CorruptRecordException:
+                    except LogDamaged:
                         counted[name] += 1
                         break  # a client that met it gives the same again
                     counted[name] = -1
