@@ -124,7 +124,7 @@ class Engine:
             doubted=self.guard.suspicious,
         )
         result = work(tx)
-        tx.close()
+        tx.close(ends=True)
         return result, tx
 
     def _after(self, result: T, tx: Transaction) -> T:

@@ -22,7 +22,7 @@ from messaging.envelope import ordered
 from messaging.tables import outbox
 from runtime.prepared import Prepared
 from runtime.rows import among, texts, those_of
-from runtime.store import insert_ignore
+from runtime.store import ensure, together
 
 TICK = timedelta(microseconds=1)
 """By how much an event is later than the one before it, at least: what each store tells apart."""
@@ -41,8 +41,9 @@ class Draft(NamedTuple):
     at: datetime
 
 
-def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
-    """Chain and insert events, as the last thing before the commit; returns how many are new.
+def write(connection: sa.Connection, drafts: Sequence[Draft], *, ends: bool = False) -> int:
+    """Chain and insert events, as the last thing before the commit; returns how many are new. Where
+    nothing at all is asked between (it ``ends``) they go on the way of the commit.
 
     An id that is there already is left alone: the same decision was taken before. Events of a
     compacted topic have no ``previous``, since the one before may be gone from the log; the lock
@@ -76,7 +77,8 @@ def write(connection: sa.Connection, drafts: Sequence[Draft]) -> int:
                 "at": at,
             }
         )
-    insert_ignore(connection, outbox, rows)
+    with together(connection, later=ends):
+        ensure(connection, outbox, rows)
     return len(rows)
 
 
@@ -87,7 +89,7 @@ def _lock(connection: sa.Connection, drafts: Sequence[Draft]) -> None:
         int.from_bytes(hashlib.blake2b(f"{t}\n{k}".encode(), digest_size=8).digest(), signed=True)
         for t, k in {(d.topic, d.key) for d in drafts}
     )
-    _LOCK.run(connection, numbers=numbers)
+    _LOCK.later(connection, numbers=numbers)
 
 
 _LOCK = Prepared(

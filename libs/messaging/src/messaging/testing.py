@@ -90,7 +90,7 @@ class Bench:
                 correlation=correlation,
             )
             result = work(tx)
-            tx.close()
+            tx.close(ends=True)
             return result, tx.take_callbacks()
 
         result, callbacks = self.store.write_now(in_transaction)

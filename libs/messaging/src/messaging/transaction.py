@@ -170,14 +170,14 @@ class Transaction:
             self.centre = received.centre
             self.correlation = received.correlation or received.id
 
-    def close(self) -> int:
-        """Write what is left and the outbox; returns the number of events written. Whoever is in
-        `memo` may know this transaction: it is let go of, or all that was loaded would stay in a
-        ring until Python's collector comes."""
+    def close(self, *, ends: bool = False) -> int:
+        """Write what is left and the outbox; returns the number of events written. ``ends``: what
+        follows is the commit. Whoever is in `memo` may know this transaction: it is let go of, or
+        all that was loaded would stay in a ring until Python's collector comes."""
         with together(self._connection):
             self.flush()
         self.memo.clear()
-        return outbox.write(self._connection, list(self._drafts.values()))
+        return outbox.write(self._connection, list(self._drafts.values()), ends=ends)
 
     def take_callbacks(self) -> list[Callable[[], None]]:
         """What is to be called once it is committed, for who sees to that; kept here no more, for

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from pydantic_core import from_json
+from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect
@@ -23,6 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from runtime.failures import is_transient
 from runtime.types import Json, UtcDateTime, json_text, moment, moment_text
+from runtime.wire import RefusedLater, Wire
 
 Row = Mapping[str, Any]
 Process = Callable[[Any], Any]
@@ -84,16 +86,16 @@ def run_at_once(
     raw = cast("Any", connection.connection.dbapi_connection)
     try:
         if connection.dialect.name == "postgresql":
-            kept = None if number <= FEW else False  # None: as the driver does it
-            cursor = cast("Any", connection.dialect.loaded_dbapi).RawCursor(raw)
-            return cursor.execute(text, parameters, prepare=kept)
+            return wire_of(connection).ask(text, parameters, prepare=number <= FEW)
         return raw.executemany(text, parameters) if many else raw.execute(text, parameters)
-    except connection.dialect.loaded_dbapi.Error as error:
+    except (connection.dialect.loaded_dbapi.Error, RefusedLater) as error:
         raise _told(connection, text, error) from error
 
 
 def _told(connection: sa.Connection, text: str, error: Any) -> Exception:
     """The error as SQLAlchemy would raise it; a connection that is lost by it is not used again."""
+    if isinstance(error, RefusedLater):
+        return _refused(_told(connection, text, error.error))
     raw = connection.connection.dbapi_connection
     lost = connection.dialect.is_disconnect(error, cast("Any", raw), None)
     if lost:
@@ -108,6 +110,51 @@ def _told(connection: sa.Connection, text: str, error: Any) -> Exception:
         dialect=connection.dialect,
     )
     return cast("Exception", told)
+
+
+_WIRE = "runtime.wire"
+"""Under which name a connection keeps its way to PostgreSQL."""
+
+
+def wire_of(connection: sa.Connection) -> Wire:
+    """The way of this connection to PostgreSQL."""
+    info, driver = connection.info, connection.connection.dbapi_connection
+    wire: Wire | None = info.get(_WIRE)
+    if wire is None or wire.driver is not driver:
+        wire = info[_WIRE] = Wire(driver)
+    return wire
+
+
+def ends_through_wire(engine: sa.Engine) -> None:
+    """The transactions of this engine of PostgreSQL, which writes, end on the way of what waits."""
+
+    def connected(driver: Any, record: Any) -> None:
+        record.info[_WIRE] = Wire(driver, keeps=True)
+
+    def ending(connection: sa.Connection) -> None:
+        send_waiting(connection)
+        try:
+            wire_of(connection).commit()
+        except (connection.dialect.loaded_dbapi.Error, RefusedLater) as error:
+            raise _told(connection, "COMMIT", error) from error
+
+    def undone(connection: sa.Connection) -> None:
+        if not connection.invalidated:  # else what waited is lost with it
+            wire_of(connection).forget()
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "before_cursor_execute", _all_sent)
+    event.listen(engine, "commit", ending)
+    event.listen(engine, "rollback", undone)
+
+
+def _all_sent(connection: sa.Connection, *_what: object) -> None:
+    """Whoever asks past this module finds what was written `together` as well."""
+    send_waiting(connection)
+    try:
+        wire_of(connection).send()
+    except (connection.dialect.loaded_dbapi.Error, RefusedLater) as error:
+        raise _told(connection, "", error) from error
 
 
 @dataclass(slots=True)
@@ -136,10 +183,11 @@ class RefusedTogether(Exception):  # noqa: N818 - it names what happened
 
 
 @contextmanager
-def together(connection: sa.Connection) -> Iterator[None]:
+def together(connection: sa.Connection, *, later: bool = False) -> Iterator[None]:
     """Sets of rows that are written within (`runtime.rows`) go to PostgreSQL as one statement: at
     the end, or before anything else is asked. The way to the server and back is most of what each
     of them takes. What is refused is raised then (RefusedTogether), and not where it was written.
+    With ``later`` the statement goes on the way of what is asked next, or of the commit.
     SQLite is at hand: there all is as without.
     """
     info = connection.info
@@ -149,7 +197,7 @@ def together(connection: sa.Connection) -> Iterator[None]:
     info[_WAITING] = _Waiting()
     try:
         yield
-        send_waiting(connection)
+        send_waiting(connection, later=later)
     finally:
         info.pop(_WAITING, None)
 
@@ -187,20 +235,29 @@ def waits(
     return True
 
 
-def send_waiting(connection: sa.Connection) -> None:
-    """Write what waits, before something else is asked. Raises RefusedTogether."""
+def send_waiting(connection: sa.Connection, *, later: bool = False) -> None:
+    """Write what waits, before something else is asked; ``later`` on the way of that. Raises
+    RefusedTogether."""
     waiting: _Waiting | None = connection.info.get(_WAITING)
     if waiting is None or not waiting.texts:
         return
     text, parameters, number = _joined(tuple(waiting.texts)), waiting.parameters, waiting.number
     waiting.tables, waiting.texts, waiting.parameters, waiting.number = set(), [], [], 0
+    if later and (wire := wire_of(connection)).keeps:
+        wire.later(text, parameters, prepare=number <= FEW)
+        return
     try:
         run_at_once(connection, text, parameters, number=number)
     except sa.exc.DBAPIError as error:
-        if is_transient(error):
-            raise
-        said = getattr(error.orig, "diag", None)
-        raise RefusedTogether(getattr(said, "table_name", None)) from error
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> Exception:
+    """What is said of an error of rows that were written `together`."""
+    if is_transient(error):
+        return error
+    said = getattr(getattr(error, "orig", None), "diag", None)
+    return RefusedTogether(getattr(said, "table_name", None))
 
 
 @lru_cache(maxsize=1_024)
@@ -280,7 +337,23 @@ class Prepared:
         _, cursor = self._asked(connection, values)
         return int(cursor.rowcount)
 
+    def later(self, connection: sa.Connection, **values: Any) -> None:
+        """Run it on the way of what is asked next, or of the commit, where the connection has such
+        (PostgreSQL, to write); else now. Of its errors none may be for the caller to answer."""
+        if connection.dialect.name != "postgresql" or not (wire := wire_of(connection)).keeps:
+            self.run(connection, **values)
+            return
+        compiled = self._ready(connection)
+        send_waiting(connection, later=True)
+        wire.later(compiled.text, compiled.parameters(values))
+
     def _asked(self, connection: sa.Connection, values: Mapping[str, Any]) -> tuple[_Compiled, Any]:
+        compiled = self._ready(connection)
+        number = max((len(v) for v in values.values() if isinstance(v, list | tuple)), default=1)
+        return compiled, run(connection, compiled.text, compiled.parameters(values), number=number)
+
+    def _ready(self, connection: sa.Connection) -> _Compiled:
+        """What is asked of this engine, in a transaction."""
         engine = connection.dialect.name
         compiled = self._compiled.get(engine)
         if compiled is None:
@@ -288,8 +361,7 @@ class Prepared:
             compiled = self._compiled[engine] = _compile(of, dialect_of(engine))
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy does it at the first statement
-        number = max((len(v) for v in values.values() if isinstance(v, list | tuple)), default=1)
-        return compiled, run(connection, compiled.text, compiled.parameters(values), number=number)
+        return compiled
 
 
 @dataclass(frozen=True, slots=True)

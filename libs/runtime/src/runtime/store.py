@@ -39,7 +39,7 @@ from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
 from runtime.patience import PATIENCE, Patience
-from runtime.prepared import RefusedTogether, one_by_one, send_waiting, together
+from runtime.prepared import RefusedTogether, ends_through_wire, one_by_one, together
 from runtime.rows import (
     change,
     ensure,
@@ -481,10 +481,5 @@ def _postgresql_engine(address: sa.URL, *, write: bool, size: int) -> sa.Engine:
         json_deserializer=from_json,
     )
     if write:
-        event.listen(engine, "before_cursor_execute", _send_waiting)
+        ends_through_wire(engine)
     return engine
-
-
-def _send_waiting(connection: sa.Connection, *_what: object) -> None:
-    """Whoever asks past `runtime.prepared` finds what was written `together` as well."""
-    send_waiting(connection)

@@ -137,7 +137,7 @@ def sell(tx: Transaction, new: NewSale, *, centre: str) -> SaleView:
         "ended_at": None if progress.state is machine.State.WAITING else tx.now,
     }
     lines = _lines(connection, row, wanted, products)
-    with together(connection):
+    with together(connection, later=True):
         if not store.insert_once(connection, store.sale, row):
             there = _repeated(connection, new)
             assert there is not None
