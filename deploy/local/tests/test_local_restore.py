@@ -24,6 +24,7 @@ from runtime.store import Store
 from vicinato import first_start, settings
 from vicinato.backup import staging
 from vicinato.backup.archive import Backup, BadBackupError
+from vicinato.backup.copies import Brought
 from vicinato.backup.finish import Finished, finish
 from vicinato.backup.put_back import go_on, put_back
 from vicinato.backup.staging import Journal, Target
@@ -292,14 +293,16 @@ def test_a_report_counts_as_gone_only_what_the_second_copy_has_not(
 ) -> None:
     house = Target(folder, urls_of(folder))
     backup = everything(house, tmp_path / "b")
-    for more, reached in (
-        ({}, "and had not reached the bus is gone"),
-        ({"bring": lambda _service, _url: 0}, "neither the bus nor the second copy"),
+    for more, reached, damaged in (
+        ({}, "and had not reached the bus is gone", 0),
+        ({"bring": lambda *_: Brought(0, 3)}, "neither the bus nor the second copy", len(SERVICES)),
     ):
         journal = put(house, backup, **more)
         shutil.rmtree(folder.aside / journal.stamp)
         recover(house, *SERVICES)
-        assert reached in "\n".join(ended(house).lines)
+        lines = ended(house).lines
+        assert reached in "\n".join(lines)
+        assert sum(line.endswith(": 3 lines") for line in lines) == damaged
 
 
 def test_a_restore_that_fails_within_an_unfinished_one_leaves_that_to_be_ended(
