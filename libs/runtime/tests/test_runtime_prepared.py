@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from runtime.failures import is_transient
+from runtime.named import among
 from runtime.prepared import Prepared, RefusedTogether, run, together
-from runtime.rows import add, among, change, ensure, insert, insert_ignore, insert_once, upsert
+from runtime.rows import add, change, ensure, insert, insert_ignore, insert_once, upsert
 from runtime.store import Store
 from runtime.types import Id, Json, UtcDateTime
 

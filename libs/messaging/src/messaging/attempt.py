@@ -45,9 +45,9 @@ from runtime.clock import Clock
 from runtime.failures import is_transient
 from runtime.ids import Ids
 from runtime.logging import get_logger
+from runtime.named import among, those_of
 from runtime.prepared import Prepared, RefusedTogether
 from runtime.refusals import Refusal
-from runtime.rows import among, those_of
 from runtime.store import insert, insert_ignore, together, upsert
 
 log = get_logger()

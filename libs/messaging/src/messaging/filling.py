@@ -32,7 +32,7 @@ from messaging.outcome import Partition, Place, place_of, row_of
 from messaging.reactions import Projection, ProjectionTransaction
 from messaging.shadow_tables import Shadow
 from messaging.tables import inbox, place, set_aside
-from runtime.rows import among, those_of
+from runtime.named import among, those_of
 from runtime.store import Store, insert_ignore, upsert
 
 SLICE = {"sqlite": 256, "postgresql": 1_024}

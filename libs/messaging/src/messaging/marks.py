@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql
 
 from messaging.outcome import Partition, Place, row_of
 from messaging.tables import outbox, outbox_sent, outbox_unsent, place
+from runtime.named import among
 from runtime.prepared import Prepared, run
-from runtime.rows import among, set_by_set
+from runtime.rows import set_by_set
 from runtime.store import insert_ignore, upsert
 from runtime.types import Json, json_text
 

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from contracts import COMPACTED
 from messaging.envelope import ordered
 from messaging.tables import outbox
+from runtime.named import among, texts, those_of
 from runtime.prepared import Prepared
-from runtime.rows import among, texts, those_of
 from runtime.store import ensure, together
 
 TICK = timedelta(microseconds=1)

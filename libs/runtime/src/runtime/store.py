@@ -38,6 +38,7 @@ from pydantic_core import from_json
 from sqlalchemy import event
 
 from runtime.failures import StoreClosed, StoreGone, breaks_connection
+from runtime.named import lock_rows
 from runtime.patience import PATIENCE, Patience
 from runtime.prepared import RefusedTogether, ends_through_wire, one_by_one, together
 from runtime.rows import (
@@ -46,7 +47,6 @@ from runtime.rows import (
     insert,
     insert_ignore,
     insert_once,
-    lock_rows,
     upsert,
     upsert_statement,
 )

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from contracts.shop import PointValueSet
 from messaging.tables import metadata_with_messaging
 from runtime import rows
+from runtime.named import among
 from runtime.prepared import Prepared
-from runtime.rows import among
 from runtime.store import upsert
 from runtime.types import UtcDateTime
 

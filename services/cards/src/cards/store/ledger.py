@@ -30,8 +30,8 @@ from cards.store.rows import (
     SaleState,
 )
 from messaging import Transaction
+from runtime.named import among
 from runtime.prepared import Prepared
-from runtime.rows import among
 from runtime.scheduler import JOB, WAITING
 from runtime.store import ensure, insert, upsert
 from web import live

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from contracts.shop import StockReason
+from runtime.named import among
 from runtime.prepared import Prepared
 from runtime.refusals import N_, NotFound
-from runtime.rows import among
 from solidarity_shop import store
 from solidarity_shop.domain import names
 from solidarity_shop.views import MovementView, ProducerView, ProductView
