@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from runtime.patience import Patience
+from runtime.prepared import ends_through_wire
 from runtime.store import (
     IDLE_IN_TRANSACTION_TIMEOUT_MS,
     Store,
@@ -109,6 +110,7 @@ class _Session:
             },
         )
         limit_transactions(self._engine)
+        ends_through_wire(self._engine)
         self._patience = Patience(self._engine)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sa.Connection | None = None
