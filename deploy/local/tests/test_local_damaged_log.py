@@ -8,12 +8,14 @@ import pytest
 from confluent_kafka import Producer
 
 from messaging.bus import Bus, LogDamaged
+from runtime.testing import eventually
 from vicinato.kafka.broker import ADMIN
 from vicinato.kafka.damaged import empty_damaged
 from vicinato.kafka.provision import client_settings
 from vicinato.testing import OwnKafka
 
 DAMAGED, WHOLE, EMPTY, FRAME = ((f"t.{name}", 0) for name in ("damaged", "whole", "empty", "frame"))
+COMPACTED = "t.compacted"
 RECORDS = 20
 TENTH = 9
 """Records before the tenth."""
@@ -67,6 +69,17 @@ def test_a_damaged_partition_is_emptied_and_no_other(own_kafka: OwnKafka) -> Non
     written(own_kafka, DAMAGED[0])
     assert asyncio.run(read(bus, DAMAGED)) == RECORDS
     assert empty_damaged(bus, own_kafka.admin(), topics) == []
+
+    # Kafka deletes no records of a compacted topic.
+    own_kafka.create_topics([COMPACTED], partitions=1, config={"cleanup.policy": "compact"})
+    written(own_kafka, COMPACTED)
+    damage(own_kafka, COMPACTED)
+    assert empty_damaged(bus, own_kafka.admin(), [COMPACTED]) == [(COMPACTED, 0)]
+    eventually(
+        lambda: COMPACTED not in own_kafka.admin().list_topics(timeout=10).topics,
+        within=20,
+        why="it goes, to be made anew",
+    )
 
     # A start cuts what is damaged, also after an end in order, and also a length.
     own_kafka.stop()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from messaging.bus import Bus, LogDamaged
@@ -24,15 +24,23 @@ Name = tuple[str, int]
 
 
 def empty_damaged(bus: Bus, admin: AdminClient, topics: Iterable[str]) -> list[Name]:
-    """Reads all of `topics` and deletes the records of each partition that is damaged; which.
+    """Reads all of `topics` and deletes the records of each partition that is damaged; which. Of a
+    compacted topic Kafka deletes none: it goes as a whole, for whoever provisions to make it anew.
 
     Raises BusAway, TimeoutError, KafkaException.
     """
     found = asyncio.run(_damaged(bus, list(topics)))
-    if found:
-        wanted = [TopicPartition(topic, number, OFFSET_END) for topic, number in found]
-        for future in admin.delete_records(wanted).values():
+    wanted = [TopicPartition(topic, number, OFFSET_END) for topic, number in found]
+    compacted: set[str] = set()
+    for one, future in (admin.delete_records(wanted) if wanted else {}).items():
+        try:
             future.result(20)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+                raise
+            compacted.add(one.topic)
+    for future in (admin.delete_topics(sorted(compacted)) if compacted else {}).values():
+        future.result(20)
     return found
 
 
