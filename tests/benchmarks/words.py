@@ -160,7 +160,8 @@ BOUNDS: dict[str, str] = {
         "On PostgreSQL everybody once waited for 1.9 s at the swap of a million: it held the live "
         "tables while it waited for autovacuum, which had come to the new ones and goes when "
         "somebody has waited for a second, table by table. The swap waits for it beside all "
-        "others now, before it locks what they want."
+        "others now, before it locks what they want. On a faster machine (AMD EPYC) the same "
+        "million had taken 105 s on SQLite and 79.6 s on PostgreSQL nine hours before."
     ),
     "g": (
         "Two cores, which one replica, the database and the broker fill already: more replicas "
