@@ -62,6 +62,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("kafka-restored", 3, ("kafka",), (2.0, 12.0), ends_rounds=True),
     Kind("partition-lost", 2, EVENT_TOPICS, ends_rounds=True),
     Kind("log-damaged", 2, EVENT_TOPICS, ends_rounds=True),
+    Kind("kafka-unreadable", 2, EVENT_TOPICS, ends_rounds=True),
     Kind("topic-anew", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("partitions-added", 3, EVENT_TOPICS, ends_rounds=True),
     Kind("records-deleted", 3, EVENT_TOPICS, ends_rounds=True),

@@ -59,6 +59,22 @@ async def test_one_that_dies_is_started_again_ever_later_and_says_why(tmp_path: 
     ]
 
 
+async def test_who_can_help_hears_of_one_that_ends_before_it_is_ready(tmp_path: Path) -> None:
+    async def probe() -> None:
+        raise NotReadyError("not yet")
+
+    async def failed(code: int) -> str:
+        return f"{code} was looked after"
+
+    said, tell = heard()
+    child = Child(program(tmp_path, DIES, probe=probe, failed=failed), tell, QUICK)
+    child.start()
+    await eventually_async(lambda: child.restarts >= 1, within=20, why="it did not end")
+    await child.stop()
+    reasons = [reason for _, state, reason in said if state is State.BACKING_OFF]
+    assert reasons[0] == "ended with code 3; 3 was looked after; again in 0.01 s"
+
+
 async def test_a_healthy_life_forgets_the_deaths_before_it(tmp_path: Path) -> None:
     said, tell = heard()
     child = Child(program(tmp_path, DIES), tell, Backoff(first=0.01, most=9, healthy=0))

@@ -70,6 +70,27 @@ async def log_damaged(site: Site, fault: Fault) -> None:
         await site.kafka_answers()
 
 
+async def unreadable(site: Site, fault: Fault) -> None:
+    """A small file that Kafka needs is full of zeros, as after a loss of power: of the node, of its
+    metadata, of all logs or of one."""
+    async with site.alone("kafka"):
+        await site.kafka_answers()
+        async with site.down("kafka"):
+            log = site.folder.kafka / "log"
+            found = [
+                *sorted(log.glob("*-checkpoint")),
+                log / "meta.properties",
+                log / "__cluster_metadata-0" / "quorum-state",
+                log / f"{fault.target}-0" / "partition.metadata",
+                log / "__consumer_offsets-0" / "leader-epoch-checkpoint",
+            ]
+            there = [file for file in found if file.exists() and file.stat().st_size]
+            lost = there[int(fault.amount * len(there))]
+            lost.write_bytes(bytes(lost.stat().st_size))
+        site.say(f"{lost.relative_to(log)} is full of zeros")
+        await site.kafka_answers()
+
+
 def _damaged(log: Path, amount: float) -> int:
     """Where: mostly in what was written last, which is read again soon."""
     at = int((1 - amount**4) * max(0, log.stat().st_size - DAMAGED))

@@ -30,6 +30,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "kafka-restored": bus.restored,
     "partition-lost": bus.partition_lost,
     "log-damaged": bus.log_damaged,
+    "kafka-unreadable": bus.unreadable,
     "topic-anew": topics.anew,
     "partitions-added": topics.partitions_added,
     "records-deleted": topics.records_deleted,

@@ -53,6 +53,10 @@ async def _nothing() -> None:
     return None
 
 
+async def _nothing_done(_: int) -> str:
+    return ""
+
+
 async def _first(waits: set[asyncio.Future[Any]], within: float | None = None) -> None:
     await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
@@ -92,7 +96,8 @@ class Process(Protocol):
 class Program:
     """What is to be run. `probe` returns when it is ready and raises NotReadyError when it is not;
     `alive` the same for one that was ready: silent for `silence` seconds, it is killed and started
-    again. It runs in `folder`, in ours when none is named."""
+    again. `failed` hears the code of one that ended by itself before it was ready, and says what it
+    did about it. It runs in `folder`, in ours when none is named."""
 
     name: str
     command: Callable[[], list[str]]
@@ -103,6 +108,7 @@ class Program:
     prepare: Callable[[], Awaitable[None]] = _nothing
     probe: Callable[[], Awaitable[None]] = _nothing
     alive: Callable[[], Awaitable[None]] | None = None
+    failed: Callable[[int], Awaitable[str]] = _nothing_done
     ready_within: float = 60.0
     silence: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
@@ -224,6 +230,9 @@ class Child:
                 await _first({ended, stopping}, 5.0 if self.state is State.READY else 0.1)
             if not ended.done():
                 await self._end(process, ended)
+            elif self.state is State.STARTING:
+                done = await self.program.failed(process.returncode)
+                return f"ended with code {process.returncode}{done and '; '}{done}"
             return f"ended with code {process.returncode}"
         finally:
             stopping.cancel()

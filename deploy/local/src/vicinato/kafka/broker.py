@@ -156,6 +156,18 @@ class Broker:
             return " / ".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
+    def put_aside(self, to: Path) -> None:
+        """What it has on the disk lies there; the next start begins with nothing. It does not run.
+        Raises OSError where that is another disk."""
+        self._storage.rename(to)
+        self._formatted.unlink(missing_ok=True)
+
+    def put_back(self, kept: Path) -> None:
+        """What was put aside takes the place of what is there. It does not run."""
+        shutil.rmtree(self._storage, ignore_errors=True)
+        kept.rename(self._storage)
+        self._formatted.touch()
+
     @property
     def _formatted(self) -> Path:
         return self.folder / "formatted"

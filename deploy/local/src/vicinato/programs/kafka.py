@@ -8,6 +8,7 @@ from vicinato import steps
 from vicinato.child import NotReadyError, Program
 from vicinato.folder import Folder
 from vicinato.kafka.broker import ADMIN, ENVIRONMENT, Broker
+from vicinato.kafka.unreadable import Unreadable
 from vicinato.ports import answers
 from vicinato.refusals import others_kafka
 from vicinato.settings import SERVICES, Settings
@@ -15,15 +16,21 @@ from vicinato.settings import SERVICES, Settings
 
 def kafka(settings: Settings, folder: Folder) -> Program:
     """What is not formatted is formatted at every start: a log that was lost is made anew, and the
-    services notice it by the era."""
+    services notice it by the era. So is one with which it does not start."""
     broker = Broker(
         folder.kafka, settings.kafka_port, settings.controller_port, folder.kafka_secrets
     )
+    # What a restore takes back is perhaps on the bus alone.
+    unreadable = Unreadable(broker, folder.aside, kept=folder.restore.exists)
 
     async def probe() -> None:
         if not await asyncio.to_thread(answers, settings.kafka_port):
             raise NotReadyError("nobody listens yet")
         await provision(settings, folder)
+        unreadable.started()
+
+    async def failed(code: int) -> str:
+        return await asyncio.to_thread(unreadable.failed, code)
 
     async def alive() -> None:
         if not await asyncio.to_thread(answers, settings.kafka_port, within=2.0):
@@ -39,6 +46,7 @@ def kafka(settings: Settings, folder: Folder) -> Program:
         prepare=lambda: asyncio.to_thread(broker.prepare),
         probe=probe,
         alive=alive,
+        failed=failed,
         ready_within=settings.ready_within,
     )
 
