@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-import httpx
 import typer
 
 from vicinato import settings
@@ -20,6 +19,9 @@ from vicinato.commands.up import not_running
 from vicinato.folder import Folder
 from vicinato.refusals import CommandError, Exit
 from vicinato.sign_ins import of_a_command
+
+if TYPE_CHECKING:
+    import httpx
 
 KEY_ON_ITS_WAY = 5.0
 """Seconds; the key of a first start reaches the other services by the bus."""
@@ -49,6 +51,8 @@ class Api:
                 f"There is no service {service!r}; there are {', '.join(settings.SERVICES)}.",
                 f"Non c'è un servizio {service!r}; ci sono: {', '.join(settings.SERVICES)}.",
             )
+        import httpx
+
         port = self._wanted.service_port(service)
         url = f"http://127.0.0.1:{port}/{service}/api/{quote(path, safe='/')}"
         try:
@@ -90,6 +94,8 @@ def _said(answer: httpx.Response) -> str:
 @contextlib.contextmanager
 def signed_in(command: str) -> Iterator[Api]:
     """The API of the copy that runs on DATA. Raises CommandError when none does."""
+    import httpx
+
     wanted = settings.load()
     folder = Folder(wanted.data)
     if not folder.is_locked():

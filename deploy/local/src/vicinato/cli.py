@@ -1,7 +1,8 @@
 """`vicinato`: one module of `vicinato.commands` for each group of commands.
 
 A new command is a function in such a module that returns its exit code or None, registered by the
-module's `register(app)`, and the module's name in COMMANDS.
+module's `register(app)`, and its name beside the module's in COMMANDS. Only the module of the
+command that was typed is imported; all of them for the list of commands.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from getpass import getuser
 from vicinato.checks import python_version
 from vicinato.refusals import CommandError, Exit
 
-COMMANDS = (
-    "up",
-    "status",
-    "logs",
-    "set_aside",
-    "machine",
-    "kafka",
-    "cluster",
-    "day",
-    "verify",
-    "backup",
-    "restore",
-    "restored",
-)
+COMMANDS = {
+    "up": ("up", "stop"),
+    "status": ("status",),
+    "logs": ("logs",),
+    "set_aside": ("set-aside",),
+    "machine": ("replay", "reread", "compare", "rebuild", "clock"),
+    "kafka": ("fetch-kafka", "lock-kafka"),
+    "cluster": ("provision", "migrate"),
+    "day": ("day",),
+    "verify": ("verify",),
+    "backup": ("backup",),
+    "restore": ("restore",),
+    "restored": ("restored",),
+}
+"""The commands of each module of `vicinato.commands`, in the order in which they are listed."""
 
 
 def main() -> None:
@@ -57,9 +59,21 @@ def run(arguments: list[str]) -> None:
         rich_markup_mode="markdown",
         result_callback=_end,
     )
-    for name in COMMANDS:
+    app.callback()(_all)  # or a command that is alone would be taken without its name
+    for name in _modules(arguments):
         importlib.import_module(f"vicinato.commands.{name}").register(app)
     app(arguments)
+
+
+def _modules(arguments: list[str]) -> list[str]:
+    """The one of the command that was typed; all when there is none, or none of that name."""
+    return [name for name, words in COMMANDS.items() if set(arguments[:1]) & set(words)] or [
+        *COMMANDS
+    ]
+
+
+def _all() -> None:
+    """What holds for every command: nothing."""
 
 
 def _end(code: int | None) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from vicinato import paths
 from vicinato.refusals import CommandError, Exit
@@ -44,10 +43,9 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _HOST_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*")
 
 
-class Settings(BaseSettings):
-    """Field names are the names of the environment's variables, in capitals there."""
-
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+class Settings(BaseModel):
+    """Field names are the names of the environment's variables, in capitals there. `load` reads
+    them: to import what would read them by itself takes every command a tenth of a second."""
 
     port: Annotated[int, Field(ge=1, le=65535 - 12)] = 8080
     """The front door; services follow at +1 to +6, Kafka +10 and +11, PostgreSQL +12."""
