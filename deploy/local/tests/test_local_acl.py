@@ -301,40 +301,44 @@ def test_a_service_has_no_transactions(kafka: TestKafka, user: str) -> None:
         assert found.value.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
-async def test_without_its_right_a_service_cannot_write(own_kafka: OwnKafka) -> None:
+@pytest.mark.xdist_group("acl")
+async def test_without_its_right_a_service_cannot_write(empty_kafka: OwnKafka) -> None:
     """The control: the same probe says no once the right is gone from the file, yes with it."""
     text = '[topics."shop.events"]\nwriter = "{}"\nreaders = ["shop"]\n'
-    own_kafka.provision(Topics.parse(text.format("shop")))
-    assert await may_write(own_kafka, "shop", "shop.events")
+    empty_kafka.provision(Topics.parse(text.format("shop")))
+    assert await may_write(empty_kafka, "shop", "shop.events")
 
-    taken = own_kafka.provision(Topics.parse(text.format("cards")))
+    taken = empty_kafka.provision(Topics.parse(text.format("cards")))
 
     assert taken.rights_taken == 1
-    assert not await may_write(own_kafka, "shop", "shop.events")
+    assert not await may_write(empty_kafka, "shop", "shop.events")
 
 
-def test_provisioning_twice_changes_nothing(own_kafka: OwnKafka) -> None:
-    first = own_kafka.provision()
+@pytest.mark.xdist_group("acl")
+def test_provisioning_twice_changes_nothing(empty_kafka: OwnKafka) -> None:
+    first = empty_kafka.provision()
     assert set(first.topics_made) == set(Topics.read().names)
-    assert not own_kafka.provision()
+    assert not empty_kafka.provision()
 
 
-def test_partitions_and_settings_follow_the_file(own_kafka: OwnKafka) -> None:
+@pytest.mark.xdist_group("acl")
+def test_partitions_and_settings_follow_the_file(empty_kafka: OwnKafka) -> None:
     text = '[topics.t]\nwriter = "a"\nreaders = []\npartitions = {}\nconfig."retention.ms" = "{}"'
-    own_kafka.provision(Topics.parse(text.format(1, 1000)))
-    assert own_kafka.provision(Topics.parse(text.format(3, -1))).topics_changed == ["t"]
-    assert len(own_kafka.admin().list_topics(timeout=5).topics["t"].partitions) == 3
-    assert not own_kafka.provision(Topics.parse(text.format(3, -1)))
+    empty_kafka.provision(Topics.parse(text.format(1, 1000)))
+    assert empty_kafka.provision(Topics.parse(text.format(3, -1))).topics_changed == ["t"]
+    assert len(empty_kafka.admin().list_topics(timeout=5).topics["t"].partitions) == 3
+    assert not empty_kafka.provision(Topics.parse(text.format(3, -1)))
 
 
+@pytest.mark.xdist_group("acl")
 def test_settings_that_somebody_added_are_taken_away_where_there_is_no_other_owner(
-    own_kafka: OwnKafka,
+    empty_kafka: OwnKafka,
 ) -> None:
     topics = Topics.parse('[topics.t]\nwriter = "a"\nreaders = []\nconfig."retention.ms" = "-1"')
-    own_kafka.provision(topics)
+    empty_kafka.provision(topics)
     resource = ConfigResource(ConfigResource.Type.TOPIC, "t")
     added = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
-    admin = own_kafka.admin()
+    admin = empty_kafka.admin()
 
     def asked_for() -> str:
         (answer,) = admin.describe_configs([resource]).values()
@@ -343,7 +347,7 @@ def test_settings_that_somebody_added_are_taken_away_where_there_is_no_other_own
     changed = ConfigResource(ConfigResource.Type.TOPIC, "t", incremental_configs=[added])
     for future in admin.incremental_alter_configs([changed]).values():
         future.result(20)
-    assert not own_kafka.provision(topics)
+    assert not empty_kafka.provision(topics)
     assert asked_for() == "2", "the owner of a cluster may have reasons"
     assert provision(admin, topics, {}, own=True).topics_changed == ["t"]
     assert asked_for() == "1"
@@ -380,8 +384,9 @@ async def test_topics_take_every_event_whatever_the_cluster_has_for_others(
         await producer.stop()
 
 
-def test_a_wiped_broker_is_another_cluster(own_kafka: OwnKafka) -> None:
-    before = own_kafka.admin().list_topics(timeout=5).cluster_id
-    own_kafka.wipe()
-    own_kafka.restart()
-    assert own_kafka.admin().list_topics(timeout=5).cluster_id != before
+@pytest.mark.xdist_group("acl")
+def test_a_wiped_broker_is_another_cluster(empty_kafka: OwnKafka) -> None:
+    before = empty_kafka.admin().list_topics(timeout=5).cluster_id
+    empty_kafka.wipe()
+    empty_kafka.restart()
+    assert empty_kafka.admin().list_topics(timeout=5).cluster_id != before

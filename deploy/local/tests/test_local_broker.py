@@ -18,6 +18,7 @@ from vicinato.kafka.jars import JarError, fetch
 from vicinato.ports import free_block, free_port
 from vicinato.secrets import Secrets
 from vicinato.testing import unavailable
+from vicinato.testing.brokers import TestBroker
 
 pytestmark = pytest.mark.kafka
 
@@ -39,8 +40,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "disk"
 
 
-def node(folder: Path) -> Broker:
-    return Broker(folder, free_port(), free_port(), Secrets(folder.parent / "secrets"))
+def node(folder: Path, kind: type[Broker] = TestBroker) -> Broker:
+    return kind(folder, free_port(), free_port(), Secrets(folder.parent / "secrets"))
 
 
 def inside(folder: Path) -> list[str]:
@@ -58,7 +59,7 @@ def test_its_log_lies_in_its_folder(
 ) -> None:
     """Also where the machine speaks no language in which the name could be written."""
     monkeypatch.setenv("LC_ALL", "C")
-    broker = node(place / name / "data" / "kafka")
+    broker = node(place / name / "data" / "kafka", Broker)
     broker.prepare()
     assert identity(broker.folder / "log")
     assert inside(place) == [name]

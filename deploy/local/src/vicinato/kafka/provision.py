@@ -41,6 +41,18 @@ from vicinato.kafka.topics import Topic, Topics
 
 TIMEOUT = 15.0
 
+_ANY: Any = None  # the library's type says text, its documentation None for any
+EVERY_RIGHT = AclBindingFilter(
+    ResourceType.ANY,
+    _ANY,
+    ResourcePatternType.ANY,
+    _ANY,
+    _ANY,
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+"""All that there are, of whomever, on whatever."""
+
 
 class ProvisioningError(Exception):
     """The cluster refused; one sentence, with Kafka's own reason."""
@@ -208,17 +220,7 @@ def _users(admin: AdminClient, secrets: Mapping[str, str]) -> None:
 
 
 def _rights(admin: AdminClient, topics: Topics, done: Provisioned) -> None:
-    nothing_named: Any = None  # the library's type says text, its documentation None for any
-    everything = AclBindingFilter(
-        ResourceType.ANY,
-        nothing_named,
-        ResourcePatternType.ANY,
-        nothing_named,
-        nothing_named,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    there = set(admin.describe_acls(everything, request_timeout=TIMEOUT).result(TIMEOUT))
+    there = set(admin.describe_acls(EVERY_RIGHT, request_timeout=TIMEOUT).result(TIMEOUT))
     wanted = rights(topics)
     missing = wanted - there
     stale = {right for right in there - wanted if _is_ours(right, topics)}

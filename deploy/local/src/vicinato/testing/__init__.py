@@ -2,13 +2,16 @@
 
 `kafka` is one broker for the whole run, shared by the workers of pytest-xdist, with the topics,
 users and rights of `topics.toml`; `own_kafka` is a broker of the test's own, to be killed, frozen
-and wiped. Both are thrown away at the end, also when the run is killed.
+and wiped; `empty_kafka` one of the module, with nothing on it when a test begins, to be provisioned
+and wiped: what uses it belongs on one worker. All are thrown away at the end, also when the run is
+killed.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,12 +52,32 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKafka]:
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[OwnKafka]:
     """One test's own, started, with its administrator only; `provision()` brings the rest."""
+    with _started(tmp_path / "own-kafka") as broker:
+        yield broker
+
+
+@contextmanager
+def _started(folder: Path) -> Iterator[OwnKafka]:
     _jars()
-    broker = OwnKafka.start(tmp_path / "own-kafka")
+    broker = OwnKafka.start(folder)
     try:
         yield broker
     finally:
         broker.kill()
+
+
+@pytest.fixture(scope="module")
+def module_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
+    """The one of `empty_kafka`, as the test before left it."""
+    with _started(tmp_path_factory.mktemp("module-kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def empty_kafka(module_kafka: OwnKafka) -> OwnKafka:
+    """With its administrator only."""
+    module_kafka.empty()
+    return module_kafka
 
 
 @pytest.fixture(scope="session")

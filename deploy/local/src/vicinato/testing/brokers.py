@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import signal
 from collections.abc import Collection, Iterable
@@ -13,16 +15,63 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # names not marked as its own
     AdminClient,
     OffsetSpec,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialDeletion,
 )
 
 from runtime.testing import eventually
-from vicinato.kafka.broker import ADMIN, Broker
-from vicinato.kafka.provision import Provisioned, add, admin_client, provision
+from runtime.testing.databases import machine_folder, machine_lock
+from vicinato.kafka import broker
+from vicinato.kafka.broker import ADMIN, Broker, new_id
+from vicinato.kafka.lock import Lock
+from vicinato.kafka.provision import (
+    EVERY_RIGHT,
+    Provisioned,
+    add,
+    admin_client,
+    provision,
+    settle,
+)
 from vicinato.kafka.topics import Topic, Topics
 from vicinato.ports import free_port
 from vicinato.secrets import Secrets
 
 START_WITHIN = 90.0  # two cores that are busy with other workers' imports
+
+
+ADMINISTRATORS = "the-password-of-all-tests"
+"""What the one who formats is told becomes part of what is written."""
+
+
+@dataclass
+class TestBroker(Broker):
+    """A node whose storage is formatted once for a machine and copied from then on, which takes a
+    JVM less for each. Each is a cluster of its own all the same."""
+
+    __test__ = False
+
+    def __post_init__(self) -> None:
+        self.secrets.write(ADMIN, ADMINISTRATORS)
+
+    def _format(self) -> None:
+        written = hashlib.sha256(Path(broker.__file__).read_bytes())
+        template = machine_folder() / f"kafka-{Lock.read().digest}-{written.hexdigest()[:16]}"
+        with machine_lock("kafka"):
+            if not template.exists():
+                for old in machine_folder().glob("kafka-*-*"):
+                    shutil.rmtree(old)
+                super()._format()
+                shutil.copytree(self.storage, template.with_suffix(".part"))
+                template.with_suffix(".part").rename(template)
+            shutil.copytree(template, self.storage, dirs_exist_ok=True)
+        told = self.storage / "meta.properties"
+        ours = re.sub(r"(?m)^((?:cluster|directory)\.id=).*$", _another, told.read_text("latin-1"))
+        told.write_text(ours, "latin-1")
+
+
+def _another(line: re.Match[str]) -> str:
+    return f"{line[1]}{new_id()}"
 
 
 @dataclass
@@ -109,10 +158,10 @@ class OwnKafka(TestKafka):
     @classmethod
     def start(cls, folder: Path) -> OwnKafka:
         secrets = Secrets(folder / "secrets")
-        broker = Broker(folder / "node", free_port(), free_port(), secrets)
-        broker.start()
-        broker.wait_ready(START_WITHIN)
-        return cls(broker.bootstrap, secrets, broker)
+        made = TestBroker(folder / "node", free_port(), free_port(), secrets)
+        made.start()
+        made.wait_ready(START_WITHIN)
+        return cls(made.bootstrap, secrets, made)
 
     def kill(self) -> None:
         self.broker.kill()
@@ -131,6 +180,23 @@ class OwnKafka(TestKafka):
         """Kills it and forgets all: the next start is another cluster with nothing in it."""
         self.kill()
         shutil.rmtree(self.broker.folder)
+
+    def empty(self) -> None:
+        """No topic, user or right is left but the administrator's, as when it was made. What
+        it keeps are its topics of groups and transactions, and settings of the broker itself."""
+        admin = self.admin()
+        admin.delete_acls([EVERY_RIGHT])[EVERY_RIGHT].result(20)
+        there = admin.list_topics(timeout=10).topics
+        if topics := [name for name in there if not name.startswith("__")]:
+            self.delete_topics(topics)
+        asked: Any = admin.describe_user_scram_credentials()
+        gone: list[UserScramCredentialAlteration] = [
+            UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)
+            for user in asked.result(20)
+            if user != ADMIN
+        ]
+        if gone:
+            settle(admin.alter_user_scram_credentials(gone))
 
     def restart(self) -> None:
         """Starts it again, after `kill`, `stop` or `wipe`; returns when it answers."""

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vicinato.kafka.broker import Broker, BrokerError
+from vicinato.kafka.broker import BrokerError
 from vicinato.kafka.provision import provision
 from vicinato.kafka.topics import Topics
 from vicinato.ports import free_port
 from vicinato.processes import environment
 from vicinato.secrets import Secrets
-from vicinato.testing.brokers import START_WITHIN, TestKafka
+from vicinato.testing.brokers import START_WITHIN, TestBroker, TestKafka
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _start_keeper(folder: Path, state: Path) -> None:
 def keep(folder: Path) -> None:
     """The keeper's life: start, tell where, wait until nobody needs it, stop, clean up."""
     secrets = Secrets(folder / "secrets")
-    broker = Broker(folder / "node", free_port(), free_port(), secrets)
+    broker = TestBroker(folder / "node", free_port(), free_port(), secrets)
     draft = folder / f"state.{os.getpid()}"
     try:
         try:

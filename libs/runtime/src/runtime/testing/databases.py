@@ -72,10 +72,10 @@ def postgresql_server() -> _TestServer:
     """The machine's test server, started when nobody has yet."""
     global _server
     if _server is None:
-        data = _folder() / "postgresql"
+        data = machine_folder() / "postgresql"
         data.mkdir(exist_ok=True)
         # As root the server gets a user of its own: made by two at once it has two numbers.
-        with _machine_lock("server"):
+        with machine_lock("server"):
             _server = _TestServer(data)
         _drop_leftovers(_server)
     return _server
@@ -178,10 +178,10 @@ def _template_name(package: str) -> str:
 
 
 def _copy_file(target: Path, package: str, metadata: sa.MetaData) -> None:
-    with _machine_lock(f"tpl_{package}"):
-        template = _folder() / f"{_template_name(package)}.db"
+    with machine_lock(f"tpl_{package}"):
+        template = machine_folder() / f"{_template_name(package)}.db"
         if not template.exists():
-            for old in _folder().glob(f"tpl_{package}_*.db"):
+            for old in machine_folder().glob(f"tpl_{package}_*.db"):
                 old.unlink()
             part = template.with_suffix(".part")
             part.unlink(missing_ok=True)
@@ -192,7 +192,7 @@ def _copy_file(target: Path, package: str, metadata: sa.MetaData) -> None:
 
 def _copy_database(name: str, package: str, metadata: sa.MetaData) -> None:
     template = _template_name(package)
-    with _machine_lock(f"tpl_{package}"), _administration() as connection:
+    with machine_lock(f"tpl_{package}"), _administration() as connection:
         there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template,))
         if there.fetchone() is None:
             _drop_templates(connection, package)
@@ -212,13 +212,14 @@ def _drop_templates(connection: psycopg.Connection, package: str) -> None:
 
 
 @contextlib.contextmanager
-def _machine_lock(name: str) -> Iterator[None]:
-    with (_folder() / f"{name}.lock").open("w") as file:
+def machine_lock(name: str) -> Iterator[None]:
+    """One test process of this user at a time."""
+    with (machine_folder() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _folder() -> Path:
+def machine_folder() -> Path:
     """Where the tests of this user keep what they share."""
     folder = Path(tempfile.gettempdir()) / f"vicinato-tests-{os.getuid()}"
     folder.mkdir(exist_ok=True)
