@@ -37,17 +37,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A worker is given its next test while it runs one, and nobody takes it away again: a chain that
     is given out late, or behind another, is what everybody waits for. In between, all stay in the
-    random order they came in.
+    random order they came in. What leaves something in a shared house comes last, as in its chain.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     chains: dict[str, list[pytest.Item]] = {name: [] for name in CHAINS}
     others: list[pytest.Item] = []
     alone: list[pytest.Item] = []
+    last: list[pytest.Item] = []
     for item in items:
         group = item.get_closest_marker("xdist_group")
-        if group is None:
+        if item.get_closest_marker("last_in_its_house"):
+            last.append(item)
+        elif group is None:
             alone.append(item)
         else:
             chains.get(group.args[0], others).append(item)
     begun = list(chains.values())
-    items[:] = chain(*begun[:workers], alone[:workers], *begun[workers:], others, alone[workers:])
+    items[:] = chain(
+        *begun[:workers], alone[:workers], *begun[workers:], others, alone[workers:], last
+    )
