@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
@@ -21,9 +22,9 @@ import pytest
 from psycopg import sql
 
 from runtime.testing import postgresql_server
-from vicinato import programs, settings
+from vicinato import databases, programs, settings
 from vicinato.backup.server import database_running
-from vicinato.databases import create, migrate
+from vicinato.databases import GROUP, create, migrate
 from vicinato.folder import Folder
 from vicinato.ports import free_block
 from vicinato.programs.service import url_on
@@ -126,3 +127,18 @@ def test_a_program_of_the_wheel_is_found_without_a_warning() -> None:
     )
     assert asked.stderr == ""
     assert os.access(asked.stdout.strip(), os.X_OK)
+
+
+def test_a_service_whose_schema_is_as_it_should_be_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its revisions say that nothing is to be done; a command would wait for its libraries."""
+    there = entry_points(group=GROUP)
+    assert {one.module.partition(".")[0] for one in there} == {one.load().package for one in there}
+    kept = {"cards": f"sqlite:///{tmp_path / 'cards.db'}"}
+    assert migrate(kept)
+    nowhere = EntryPoint("cards", "cards.nowhere:SERVICE", GROUP)
+    monkeypatch.setattr(databases, "entry_points", lambda group: [nowhere])
+    assert not migrate(kept)
+    with pytest.raises(ModuleNotFoundError):
+        migrate({"cards": f"sqlite:///{tmp_path / 'another.db'}"})

@@ -71,12 +71,16 @@ def _exists(
 
 
 def migrate(urls: Mapping[str, str]) -> bool:
-    """Brings every installed service's schema up; True when none of them had one before."""
+    """Brings every installed service's schema up; True when none of them had one before. A service
+    whose schema is as it should be is not even imported."""
     fresh = True
     services = {point.name: point for point in entry_points(group=GROUP)}
     for name, url in urls.items():
-        service = services[name].load()
-        fresh = _patiently(partial(migrations.current, url), answers=True) is None and fresh
-        upgrade = partial(migrations.upgrade, url, service.package, service.metadata)
+        at = _patiently(partial(migrations.current, url), answers=True)
+        fresh = at is None and fresh
+        package = services[name].module.partition(".")[0]
+        if [at] == list(migrations.heads(package)):
+            continue
+        upgrade = partial(migrations.upgrade, url, package, services[name].load().metadata)
         _patiently(upgrade, answers=True)
     return fresh
