@@ -10,16 +10,17 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CorruptRecordException, for_code
-from faststream.kafka import KafkaBroker
-from faststream.security import SASLScram512
 
 from messaging.envelope import Record
 from runtime.settings import Settings, secret
+
+if TYPE_CHECKING:
+    from faststream.kafka import KafkaBroker
 
 METADATA_MAX_AGE_MS = 5_000
 """With the default of 300 s a topic made anew, or partitions added, are seen five minutes late."""
@@ -88,7 +89,11 @@ class Bus:
         )
 
     def broker(self, client: str) -> KafkaBroker:
-        """FastStream's broker, for the one subscriber of a service."""
+        """FastStream's broker, for the one subscriber of a service. Commands have none, and do not
+        wait for its import."""
+        from faststream.kafka import KafkaBroker
+        from faststream.security import SASLScram512
+
         security = SASLScram512(username=self.user, password=self.password) if self.user else None
         return KafkaBroker(
             self.address.split(","),
