@@ -267,7 +267,7 @@ class House:
                 pages = [self.metrics(name) for name in SERVICES]
             except httpx.HTTPError:
                 return False
-            return all(_rests(page) for page in pages)
+            return all(rests_by(page) for page in pages)
 
         for _ in range(2):
             eventually(rests, within=within, why="the house comes to rest")
@@ -278,7 +278,8 @@ class House:
         return next(int(c["pid"] or 0) for c in state["children"] if c["name"] == name)
 
 
-def _rests(page: str) -> bool:
+def rests_by(page: str) -> bool:
+    """Whether nothing is on its way to or from a service, by its page of metrics."""
     busy = ("vicinato_outbox_unsent ", "vicinato_consumer_lag", 'vicinato_set_aside{state="wait')
     lines = [line for line in page.splitlines() if line.startswith(busy)]
     return "vicinato_bus_connected 1.0" in page and all(line.endswith(" 0.0") for line in lines)
