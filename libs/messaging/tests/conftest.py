@@ -10,10 +10,10 @@ import pytest
 
 from runtime.store import Store
 from vicinato.kafka.jars import JarError, fetch
-from vicinato.kafka.topics import Topics
 from vicinato.testing import OwnKafka, unavailable
 
-from .pair import House
+from .pair import HEARER, House
+from .pair import TELLER as TELLER_IN_A_HOUSE
 from .teller_and_hearer import HEARING, SAYING, TELLER
 from .world import World
 
@@ -33,9 +33,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
 
 @pytest.fixture
 async def house(broker: OwnKafka, tmp_path: Path) -> House:
-    """With empty topics."""
+    """Its topics are empty."""
     made = House(broker, tmp_path)
-    await made.make_topics_anew(*(topic.name for topic in Topics.read().topics))
+    await made.make_topics_anew(*TELLER_IN_A_HOUSE.topics, *HEARER.topics)
     return made
 
 
