@@ -1,19 +1,19 @@
 """The straight way to an endpoint: what FastAPI finds out anew for each request (who is asked
 first, what goes into which parameter, how the content is to be read) is known when the route is
-made."""
+made, and so is that nothing of the request has to be closed at its end."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import params
+from fastapi._compat import ModelField
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.auth import Door
 
@@ -26,25 +26,35 @@ class StraightRoute(APIRoute):
     refused. What is no JSON goes FastAPI's way.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
-        usual = super().get_route_handler()
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         door, body, answer = self._door(), self.body_field, self.response_field
-        if door is None or body is None or answer is None:
-            return usual
+        if door is not None and body is not None and answer is not None:
+            self.app = self._straight(self.app, door, body, answer)
+
+    def _straight(
+        self, usual: ASGIApp, door: tuple[Door, str], body: ModelField, answer: ModelField
+    ) -> ASGIApp:
+        """What answers a request: itself, or by the usual way."""
         ask, call = door
         ids = [(field, field.name, ("path", field.name)) for field in self.dependant.path_params]
         endpoint, status = self.endpoint, self.status_code or 200
 
-        async def straight(request: Request) -> Response:
+        async def straight(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
             if request.headers.get("content-type") != _JSON:
-                return await usual(request)
+                await usual(scope, receive, send)
+                return
+            content = await request.body()
             try:
                 sent = await request.json()
-            except HTTPException:
-                raise
             except Exception:
-                return await usual(request)  # which knows what to say
+
+                async def again() -> Message:
+                    return {"type": "http.request", "body": content, "more_body": False}
+
+                await usual(scope, again, send)  # which knows what to say
+                return
             given: dict[str, Any] = {call: await ask(request)}
             wrong: list[Any] = []
             for field, name, place in ids:
@@ -58,7 +68,8 @@ class StraightRoute(APIRoute):
             found, wrong = answer.validate(result, loc=("response",))
             if wrong:
                 raise ResponseValidationError(wrong, body=result)
-            return Response(answer.serialize_json(found), status, media_type=_JSON)
+            response = Response(answer.serialize_json(found), status, media_type=_JSON)
+            await response(scope, receive, send)
 
         return straight
 
