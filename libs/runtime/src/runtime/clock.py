@@ -145,8 +145,10 @@ def _utc(moment: datetime) -> datetime:
 
 def _since_boot() -> float:
     """Seconds that also pass while the machine sleeps: a lid closed for a night is no jump."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 ReadMeta = Callable[[sa.Connection, str], str | None]

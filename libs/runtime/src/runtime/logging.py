@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import pydantic
@@ -61,16 +62,13 @@ def configure(
     does not take, on a full disk for one, is lost, and whoever wrote it goes on. What an event loop
     tells in one turn is written at its end, or with the first warning."""
 
-    def name_service(_logger: object, _method: str, event: Event) -> Event:
+    def completed(logger: object, method: str, event: Event) -> Event:
+        correlation.on_line(logger, method, event)
+        event["level"] = "warning" if method == "warn" else method
         event.setdefault("service", service)
+        event["timestamp"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
         return event
 
-    shared: list[structlog.typing.Processor] = [
-        correlation.on_line,
-        structlog.stdlib.add_log_level,
-        name_service,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=False) if format == "text" else _json
     )
@@ -79,7 +77,7 @@ def configure(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             pass_foreign_args=True,
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _foreign],
+            foreign_pre_chain=[completed, structlog.stdlib.add_logger_name, _foreign],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _exceptions,
@@ -100,7 +98,7 @@ def configure(
     # Our own lines do not take the way round by the standard library, which is a few times longer:
     # of the processor time of a sale it was a tenth.
     structlog.configure(
-        processors=[*shared, _exceptions, only_allowed, renderer],
+        processors=[completed, _exceptions, only_allowed, renderer],
         logger_factory=lambda *_: _Ours(out),
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=stream is None,
@@ -251,6 +249,8 @@ def _foreign(_logger: object, _method: str, event: Event) -> Event:
 
 
 def _exceptions(_logger: object, _method: str, event: Event) -> Event:
+    if "exc_info" not in event and "error" not in event:
+        return event
     given = event.pop("exc_info", None)
     error = given
     if given is True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from typing import Any, cast
@@ -83,10 +83,10 @@ def run_at_once(
     number: int = 1,
 ) -> Any:
     """`run`, before what waits to be written `together`."""
-    raw = cast("Any", connection.connection.dbapi_connection)
     try:
         if connection.dialect.name == "postgresql":
             return wire_of(connection).ask(text, parameters, prepare=number <= FEW)
+        raw: Any = connection.connection.dbapi_connection
         return raw.executemany(text, parameters) if many else raw.execute(text, parameters)
     except (connection.dialect.loaded_dbapi.Error, RefusedLater) as error:
         raise _told(connection, text, error) from error
@@ -182,18 +182,25 @@ class RefusedTogether(Exception):  # noqa: N818 - it names what happened
         self.table = table
 
 
-@contextmanager
-def together(connection: sa.Connection, *, later: bool = False) -> Iterator[None]:
+def together(connection: sa.Connection, *, later: bool = False) -> AbstractContextManager[None]:
     """Sets of rows that are written within (`runtime.rows`) go to PostgreSQL as one statement: at
     the end, or before anything else is asked. The way to the server and back is most of what each
     of them takes. What is refused is raised then (RefusedTogether), and not where it was written.
     With ``later`` the statement goes on the way of what is asked next, or of the commit.
     SQLite is at hand: there all is as without.
     """
+    if connection.dialect.name != "postgresql":
+        return _AT_HAND
     info = connection.info
-    if connection.dialect.name != "postgresql" or _WAITING in info or _ONE_BY_ONE in info:
-        yield
-        return
+    return _AT_HAND if _WAITING in info or _ONE_BY_ONE in info else _together(connection, later)
+
+
+_AT_HAND = nullcontext()
+
+
+@contextmanager
+def _together(connection: sa.Connection, later: bool) -> Iterator[None]:
+    info = connection.info
     info[_WAITING] = _Waiting()
     try:
         yield
@@ -215,7 +222,7 @@ def one_by_one(connection: sa.Connection) -> Iterator[None]:
 
 def is_together(connection: sa.Connection) -> bool:
     """Whether what is written now waits for more."""
-    return _WAITING in connection.info
+    return connection.dialect.name == "postgresql" and _WAITING in connection.info
 
 
 def waits(
@@ -349,8 +356,11 @@ class Prepared:
 
     def _asked(self, connection: sa.Connection, values: Mapping[str, Any]) -> tuple[_Compiled, Any]:
         compiled = self._ready(connection)
+        parameters = compiled.parameters(values)
+        if connection.dialect.name != "postgresql":
+            return compiled, run_at_once(connection, compiled.text, parameters)
         number = max((len(v) for v in values.values() if isinstance(v, list | tuple)), default=1)
-        return compiled, run(connection, compiled.text, compiled.parameters(values), number=number)
+        return compiled, run(connection, compiled.text, parameters, number=number)
 
     def _ready(self, connection: sa.Connection) -> _Compiled:
         """What is asked of this engine, in a transaction."""

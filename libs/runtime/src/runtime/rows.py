@@ -231,6 +231,11 @@ class _Written:
         found = list(map(self.pick, rows))
         if not self.processes or not found:
             return found
+        if len(found) == 1:
+            (row,) = map(list, found)
+            for index, process in self.processes:
+                row[index] = process(row[index])
+            return [tuple(row)]
         columns: list[Iterable[Any]] = list(zip(*found, strict=True))
         for index, process in self.processes:
             columns[index] = map(process, columns[index])
@@ -368,7 +373,7 @@ def _hexadecimal(value: bytes | None) -> str | None:
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
     """Rows in order, cut where the columns change."""
-    if len(set(map(tuple, rows))) == 1:
+    if len(rows) == 1 or len(set(map(tuple, rows))) == 1:
         yield list(rows)
         return
     batch: list[Mapping[str, Any]] = []

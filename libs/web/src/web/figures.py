@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from shutil import disk_usage
 
@@ -19,6 +20,9 @@ class Figures:
         self._requests = self.metrics.histogram(
             "http_request_seconds", "Time to answer a request", ("method", "route", "status")
         )
+        self._of = cache(
+            lambda method, route, status: self._requests.labels(method, route, str(status))
+        )
         writes = self.metrics.histogram(
             "store_write_seconds", "Time of a write, by its parts", ("part",)
         )
@@ -34,7 +38,7 @@ class Figures:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered; ``route`` is its pattern, never its path."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._of(method, route, status).observe(seconds)
 
     def write(self, times: WriteTimes) -> None:
         """One write was committed (told in the store's thread)."""
