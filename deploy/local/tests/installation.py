@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -14,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from messaging import Service
 from messaging.catalogue import services
 from messaging.tables import outbox
 from runtime.store import Store
@@ -73,31 +73,46 @@ def staged(backup: Backup, target: Target, names: Sequence[str], **more: Any) ->
 @contextmanager
 def stores_on(engine: str, folder: Folder, names: tuple[str, ...]) -> Iterator[Target]:
     """Empty stores of these services, and where their restored ones go."""
-    bring = staging.migrations_of
     if engine == "sqlite":
         target = Target(folder, urls_of(folder, names))
-        bring = _copied  # on PostgreSQL a copy would not belong to the service
     else:
         server = str(postgresql_server().get_uri())
         run = uuid4().hex[:8]
         target = Target(folder, {n: url_on(server, f"{n}_{run}", "secret") for n in names}, server)
-        create(server, target.urls)
     for service in services():
         if service.name in names:
-            bring(service, target.urls[service.name])
+            migrated(target.urls[service.name], service.package, service.metadata)
+    if target.server:
+        create(target.server, target.urls)  # the roles; the databases are there
+        for url in target.urls.values():
+            _handed_over(url)
     yield target
     if target.server:
         _drop_all(target)
 
 
-def _copied(service: Service, url: str) -> None:
-    migrated(url, service.package, service.metadata)
+def _handed_over(url: str) -> None:
+    """A copied database and all in it are the service's own, as if it had made them."""
+    name = named_by(url)
+    role = sql.Identifier(name)
+    with psycopg.connect(postgresql_server().get_uri(database=name)) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {0} OWNER TO {0}").format(role))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for (table,) in found.fetchall():
+            words = sql.SQL("ALTER TABLE {} OWNER TO {}")
+            connection.execute(words.format(sql.Identifier(table), role))
+
+
+def named_by(url: str) -> str:
+    """A database, and its role."""
+    return urlsplit(url).path.removeprefix("/")
 
 
 def _drop_all(target: Target) -> None:
     with psycopg.connect(target.server, autocommit=True) as connection:
         for url in target.urls.values():
-            name = url.rpartition("/")[2]
+            name = named_by(url)
             rows = connection.execute(
                 "SELECT datname FROM pg_database WHERE datname LIKE %s", (f"{name}%",)
             ).fetchall()
