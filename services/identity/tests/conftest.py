@@ -7,16 +7,25 @@ from typing import Any
 
 import pytest
 
+from identity import hashing
 from identity.app import SERVICE
+from identity.commands import first
 from messaging.testing import Bench
 from runtime.clock import FixedClock
 from runtime.ids import SequenceIds
 from runtime.testing import store_of
 from web.testing import Client
 
-from .identity_house import bench_on, furnish, key_file
+from .identity_house import QUICK, bench_on, furnish, key_file
 
 store_url = store_of(SERVICE.package, SERVICE.metadata)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed in no time."""
+    for module in (hashing, first):
+        monkeypatch.setattr(module, "HASHER", QUICK)
 
 
 @pytest.fixture

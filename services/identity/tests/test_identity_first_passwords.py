@@ -22,7 +22,6 @@ from identity.domain.passwords import (
     shortest_for,
 )
 from identity.domain.sessions import CHOOSING
-from identity.hashing import HASHER
 from messaging import Transaction
 from messaging.testing import Bench
 from runtime.clock import FixedClock
@@ -42,12 +41,12 @@ from .identity_browser import (
     told,
 )
 from .identity_browser import sign_in as signs_in
-from .identity_house import ANNA, NORTH, PASSWORD, PASSWORD_HASH, all_checks, begin
+from .identity_house import ANNA, NORTH, PASSWORD, PASSWORD_HASH, QUICK, all_checks, begin
 
 FIRST = "/identity/first-password"
 TOKENS = "/identity/api/tokens"
 GIVEN = "4729-3658-2947"
-GIVEN_HASH = HASHER.hash(GIVEN)
+GIVEN_HASH = QUICK.hash(GIVEN)
 OWN_WORDS = "cinque parole messe in fila"
 DESK = Asker("desk-1", frozenset({Role.RECEPTION}), NORTH)
 
