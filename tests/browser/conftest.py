@@ -10,13 +10,12 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House, unique
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from vicinato.testing import unavailable
 
@@ -51,12 +50,40 @@ def installed(*names: str) -> str:
     return found
 
 
-@contextmanager
-def opened(path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
+class Browsers:
+    """Those that are open, each until the last test in a browser that comes in a row."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright | None = None
+        self._open: dict[str, Browser] = {}
+
+    def at(self, path: str) -> Browser:
+        if self._playwright is None:
+            self._playwright = sync_playwright().start()
+        if path not in self._open:
+            chromium = self._playwright.chromium
+            self._open[path] = chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        return self._open[path]
+
+    def close(self) -> None:
+        for browser in self._open.values():
+            browser.close()
+        self._open.clear()
+        if self._playwright is not None:
+            self._playwright.stop()
+            self._playwright = None
+
+
+BROWSERS = pytest.StashKey[Browsers]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Playwright keeps an event loop in this thread, where other tests run theirs."""
+    browsers = item.config.stash.get(BROWSERS, None)
+    follows = nextitem is not None and nextitem.get_closest_marker("browser") is not None
+    if browsers is not None and not follows:
+        browsers.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,18 +92,20 @@ def chromium() -> str:
     return installed(LIGHT, *WHOLE)
 
 
-@pytest.fixture(scope="module")
-def whole_browser() -> Iterator[Browser]:
+@pytest.fixture
+def browsers(pytestconfig: pytest.Config) -> Browsers:
+    return pytestconfig.stash.setdefault(BROWSERS, Browsers())
+
+
+@pytest.fixture
+def whole_browser(browsers: Browsers) -> Browser:
     """One with devices."""
-    with opened(installed(*WHOLE)) as browser:
-        yield browser
+    return browsers.at(installed(*WHOLE))
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One for a module: Playwright keeps an event loop in this thread, where others run theirs."""
-    with opened(chromium) as browser:
-        yield browser
+@pytest.fixture
+def browser(browsers: Browsers, chromium: str) -> Browser:
+    return browsers.at(chromium)
 
 
 @pytest.fixture(scope="session")

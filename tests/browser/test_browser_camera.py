@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser(whole_browser: Browser) -> Browser:
     return whole_browser
 
