@@ -46,5 +46,5 @@ def _wants_the_house(item: pytest.Item | None) -> bool:
         return False
     group = item.get_closest_marker("xdist_group")
     return "house" in getattr(item, "fixturenames", ()) or (
-        group is not None and group.args[0] in ("house", "pages")
+        group is not None and group.args[0] == "house"
     )

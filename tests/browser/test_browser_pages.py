@@ -30,7 +30,7 @@ from window import (
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
+    pytest.mark.xdist_group("house"),
     pytest.mark.timeout(300),
 ]
 

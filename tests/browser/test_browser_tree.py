@@ -13,7 +13,7 @@ from window import Windows
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
+    pytest.mark.xdist_group("house"),
     pytest.mark.timeout(300),
 ]
 

@@ -12,7 +12,7 @@ from window import DESK, PHONE, Windows
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
+    pytest.mark.xdist_group("house"),
     pytest.mark.timeout(300),
 ]
 
