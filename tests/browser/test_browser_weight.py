@@ -21,6 +21,9 @@ WEIGHT, LETTERS = 100_000, 150_000
 SHIFT = 0.02
 """Cumulative layout shift, a fifth of Web Vitals' bound for a good page."""
 
+EMPTY = "about:blank"
+"""Where a window is before its first visit."""
+
 VISITS = 3
 """Tries: on a busy machine a page is drawn while it is read, and its foot may move; what jumps by
 itself does so at each visit."""
@@ -67,7 +70,6 @@ def cost_of(page: Page, path: str) -> Cost:
     return Cost(sum(bytes_of.values()) - letters, letters, shift)
 
 
-@pytest.mark.parametrize("language", ["it", "ar"])
 @pytest.mark.parametrize(
     ("by", "path"),
     [
@@ -82,19 +84,21 @@ def cost_of(page: Page, path: str) -> Cost:
     ],
 )
 def test_a_first_visit_is_light_and_still(
-    visit: Windows, quarter: dict[str, Any], by: str, path: str, language: str
+    visit: Windows, quarter: dict[str, Any], by: str, path: str
 ) -> None:
     who = quarter["accounts"].get(by, by)
-    page = visit("/identity/sign-in" if not by else "/identity/", by=who, language=language)
-    page.set_viewport_size({"width": DESK if by == "coordinator" else PHONE, "height": 800})
+    page = visit(EMPTY, by=who, width=DESK if by == "coordinator" else PHONE)
     page.add_init_script(OBSERVED)
-    for _ in range(VISITS):
-        cost = cost_of(page, path.format_map(quarter))
-        if cost.shift <= SHIFT:
-            break
-    assert cost.weight <= WEIGHT, cost
-    assert 0 < cost.letters <= LETTERS, cost
-    assert cost.shift <= SHIFT, cost
+    for language in ("it", "ar"):
+        visit.speak(page, language)
+        for _ in range(VISITS):
+            cost = cost_of(page, path.format_map(quarter))
+            if cost.shift <= SHIFT:
+                break
+        assert page.evaluate("document.documentElement.lang") == language
+        assert cost.weight <= WEIGHT, (language, cost)
+        assert 0 < cost.letters <= LETTERS, (language, cost)
+        assert cost.shift <= SHIFT, (language, cost)
 
 
 ALONE = """nav => {
@@ -125,14 +129,14 @@ JUMPS = """async most => {
 
 
 def test_the_measures_see_a_page_that_jumps(visit: Windows) -> None:
-    page = visit("/identity/sign-in", width=PHONE)
+    page = visit(EMPTY, width=PHONE)
     page.add_init_script(OBSERVED)
     assert cost_of(page, "/identity/sign-in").shift <= SHIFT
     assert float(page.evaluate(JUMPS, SHIFT)) > SHIFT
 
 
 def test_the_measures_see_a_heavy_page(visit: Windows) -> None:
-    page = visit("/identity/sign-in", width=PHONE)
+    page = visit(EMPTY, width=PHONE)
     page.route(
         "**/static/empty.svg*",
         lambda route: route.fulfill(
