@@ -10,12 +10,12 @@ from confluent_kafka import Producer
 from messaging.bus import Bus, LogDamaged
 from runtime.testing import eventually
 from vicinato.kafka.broker import ADMIN
-from vicinato.kafka.damaged import empty_damaged
+from vicinato.kafka.damaged import delete_damaged
 from vicinato.kafka.provision import client_settings
 from vicinato.testing import OwnKafka
 
 DAMAGED, WHOLE, EMPTY, FRAME = ((f"t.{name}", 0) for name in ("damaged", "whole", "empty", "frame"))
-COMPACTED = "t.compacted"
+TOPICS = {name for name, _ in (DAMAGED, WHOLE, EMPTY, FRAME)}
 RECORDS = 20
 TENTH = 9
 """Records before the tenth."""
@@ -42,6 +42,11 @@ async def read(bus: Bus, name: tuple[str, int]) -> int:
         return sum([len(batch) async for batch in reader.read({}, ends)])
 
 
+def there(kafka: OwnKafka) -> set[str]:
+    """Topics of this test."""
+    return {name for name in kafka.admin().list_topics(timeout=10).topics if name in TOPICS}
+
+
 def damage(kafka: OwnKafka, topic: str, back: int = 0) -> None:
     """One byte of the tenth record is another, or one that lies so far before it."""
     (log,) = (kafka.broker.folder / "log").glob(f"{topic}-0/*.log")
@@ -53,33 +58,28 @@ def damage(kafka: OwnKafka, topic: str, back: int = 0) -> None:
 
 
 @pytest.mark.kafka
-def test_a_damaged_partition_is_emptied_and_no_other(own_kafka: OwnKafka) -> None:
+def test_a_damaged_topic_goes_to_be_made_anew_and_no_other(own_kafka: OwnKafka) -> None:
     topics = [DAMAGED[0], WHOLE[0], EMPTY[0], FRAME[0]]
     own_kafka.create_topics(topics, partitions=1)
     written(own_kafka, DAMAGED[0], WHOLE[0], FRAME[0])
     bus = Bus(own_kafka.bootstrap, ADMIN, own_kafka.secret(ADMIN))
-    assert empty_damaged(bus, own_kafka.admin(), topics) == []
+    assert delete_damaged(bus, own_kafka.admin(), topics) == []
     damage(own_kafka, DAMAGED[0])
+    damage(own_kafka, FRAME[0], back=LENGTH)
     with pytest.raises(LogDamaged, match=DAMAGED[0]):
         asyncio.run(read(bus, DAMAGED))
 
-    assert empty_damaged(bus, own_kafka.admin(), topics) == [DAMAGED]
-    assert asyncio.run(read(bus, DAMAGED)) == 0
-    assert asyncio.run(read(bus, WHOLE)) == RECORDS
-    written(own_kafka, DAMAGED[0])
-    assert asyncio.run(read(bus, DAMAGED)) == RECORDS
-    assert empty_damaged(bus, own_kafka.admin(), topics) == []
-
-    # Kafka deletes no records of a compacted topic.
-    own_kafka.create_topics([COMPACTED], partitions=1, config={"cleanup.policy": "compact"})
-    written(own_kafka, COMPACTED)
-    damage(own_kafka, COMPACTED)
-    assert empty_damaged(bus, own_kafka.admin(), [COMPACTED]) == [(COMPACTED, 0)]
+    assert sorted(delete_damaged(bus, own_kafka.admin(), topics)) == [DAMAGED, FRAME]
     eventually(
-        lambda: COMPACTED not in own_kafka.admin().list_topics(timeout=10).topics,
+        lambda: there(own_kafka) == {EMPTY[0], WHOLE[0]},
         within=20,
-        why="it goes, to be made anew",
+        why="the damaged go, to be made anew",
     )
+    assert asyncio.run(read(bus, WHOLE)) == RECORDS
+    own_kafka.create_topics([DAMAGED[0], FRAME[0]], partitions=1)
+    written(own_kafka, DAMAGED[0], FRAME[0])
+    assert asyncio.run(read(bus, DAMAGED)) == asyncio.run(read(bus, FRAME)) == RECORDS
+    assert delete_damaged(bus, own_kafka.admin(), topics) == []
 
     # A start cuts what is damaged, also after an end in order, and also a length.
     own_kafka.stop()
@@ -87,4 +87,4 @@ def test_a_damaged_partition_is_emptied_and_no_other(own_kafka: OwnKafka) -> Non
     damage(own_kafka, FRAME[0], back=LENGTH)
     own_kafka.restart()
     assert asyncio.run(read(bus, WHOLE)) == asyncio.run(read(bus, FRAME)) == TENTH
-    assert empty_damaged(bus, own_kafka.admin(), topics) == []
+    assert delete_damaged(bus, own_kafka.admin(), topics) == []

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from messaging.bus import BusAway
+from messaging.bus import BusAway, LogDamaged
 from messaging.envelope import Record
 from messaging.relay_lock import RelayLock
 
@@ -90,6 +90,9 @@ class MemoryLog:
         self.stamp = 0
         self.topics: dict[str, list[list[Record]]] = {}
         self.begins: dict[tuple[str, int], int] = {}
+        self.lost: set[tuple[str, int, int]] = set()
+        self.damaged: set[tuple[str, int]] = set()
+        """Partitions of which nobody who reads on gets what is there."""
         for topic, count in partitions.items():
             self.remake(topic, count)
 
@@ -98,6 +101,7 @@ class MemoryLog:
     def remake(self, topic: str, partitions: int) -> None:
         self.topics[topic] = [[] for _ in range(partitions)]
         self.begins = {name: at for name, at in self.begins.items() if name[0] != topic}
+        self.lost = {one for one in self.lost if one[0] != topic}
 
     def add_partition(self, topic: str) -> None:
         self.topics[topic].append([])
@@ -110,6 +114,10 @@ class MemoryLog:
         """Records before this offset are deleted; those that are there keep theirs."""
         name = topic, partition
         self.begins[name] = min(max(self.begin(*name), first), len(self.topics[topic][partition]))
+
+    def lose(self, topic: str, partition: int, offset: int) -> None:
+        """A record is not there any more; all others keep their offsets."""
+        self.lost.add((topic, partition, offset))
 
     def shorten(self, keep: int) -> None:
         """Every log is cut to so many records; 0: wiped."""
@@ -125,7 +133,8 @@ class MemoryLog:
 
     def there(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
         """Records from `start` or the first that is there, up to `end`."""
-        return self.topics[topic][partition][max(start, self.begin(topic, partition)) : end]
+        records = self.topics[topic][partition][max(start, self.begin(topic, partition)) : end]
+        return [one for one in records if (topic, partition, one.offset) not in self.lost]
 
     def names(self, topic: str) -> list[tuple[str, int]]:
         return [(topic, number) for number in range(len(self.topics[topic]))]
@@ -267,9 +276,11 @@ class MemoryReader:
                 records = self._log.there(topic, number, at, min(until, at + READ_AT_ONCE))
                 if len(self._log.topics[topic][number]) <= at:
                     raise BusAway(f"{topic}/{number} is another log now")
+                if (topic, number) in self._log.damaged:
+                    raise LogDamaged(f"{topic}/{number}")
                 if records:
                     yield records
-                at = max(at + len(records), self._log.begin(topic, number))
+                at = max(min(until, at + READ_AT_ONCE), self._log.begin(topic, number))
 
 
 class FusedLock:

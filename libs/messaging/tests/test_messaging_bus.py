@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 from structlog.testing import capture_logs
 
 from contracts.activities import ActivityCreated
-from messaging import marks, restoring
+from messaging import consumer, marks, restoring
 from messaging.bus import Bus, BusAway
 from messaging.metrics import EngineMetrics
 from messaging.partitioner import partition_of
@@ -379,6 +379,30 @@ async def test_a_partition_that_cannot_be_read_holds_up_no_other(house: House) -
         assert not hearer.connected, "it says so while it goes on with the others"
         unreadable = [line for line in logs if line["event"] == "consumer.cannot_read"]
         assert {(line["topic"], line["partition"]) for line in unreadable} == {(topic, 1)}
+
+
+async def test_who_gets_nothing_of_what_is_there_says_so_until_it_comes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a length that Kafka's disk has damaged: no error, and no record."""
+    for name, seconds in (("STUCK_AFTER", 0.5), ("LOOK_WHEN_BEHIND", 0.1), ("LOOK_EVERY", 0.1)):
+        monkeypatch.setattr(consumer, name, seconds)
+
+    async def nothing(*_: object, **__: object) -> dict[object, object]:
+        await asyncio.sleep(0.1)
+        return {}
+
+    async with house.running(TELLER) as teller, house.running(HEARER) as hearer:
+        with monkeypatch.context() as deaf:
+            deaf.setattr(consumer._Patient, "getmany", nothing)
+            await tell(teller, "a", "1")
+
+            def says_so() -> bool:
+                return any(one._assigned and not one.connected for one in hearer.subscriptions)
+
+            await eventually_async(says_so, within=30, why="it has its partitions, and says so")
+        await eventually_async(is_heard(hearer, {"a": "1"}), within=30, why="it comes")
+        await eventually_async(lambda: hearer.connected, within=10, why="all is well")
 
 
 def _right(user: str, topic: str, permission: AclPermissionType) -> AclBinding:

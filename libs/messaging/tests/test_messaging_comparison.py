@@ -53,6 +53,51 @@ def test_first_records_that_are_gone_are_seen_in_every_log_that_comes(world: Wor
         world.come_to_rest()
 
 
+def _lacks_some(world: World) -> bool:
+    relay = world.relays[TELLER.name]
+    assert relay is not None
+    return relay.log_lacks_some
+
+
+def test_records_that_are_gone_from_the_middle_are_seen_at_a_look(world: World) -> None:
+    """As by somebody who lets an event topic keep the last record of each key alone."""
+    assert world.reconcile(TELLER.name)
+    assert not _lacks_some(world)
+    longest = max(range(2), key=lambda n: len(world.log.topics[FACTS][n]))
+    for lost in range(1, len(world.log.topics[FACTS][longest]) - 1):
+        world.log.lose(FACTS, longest, lost)
+    assert world.log.ids(FACTS) < _rows(world)
+
+    assert world.reconcile(TELLER.name)
+    assert _lacks_some(world)
+    world.come_to_rest()
+
+    assert world.log.ids(FACTS) == _rows(world)
+    assert world.reconcile(TELLER.name)
+    assert not _lacks_some(world)  # the gaps stay, and are no news
+    first = len(world.log.topics[FACTS][longest])
+    world.say(["a", "b", "c"] * 3)
+    assert world.relay(TELLER.name)
+    world.log.lose(FACTS, longest, first)
+    for _ in range(5):
+        world.reconcile(TELLER.name)
+    assert _lacks_some(world)
+
+
+def test_a_damaged_record_is_seen_at_a_look_and_until_all_can_be_read_again(world: World) -> None:
+    world.log.damaged = {(FACTS, 0), (FACTS, 1)}
+    assert world.reconcile(TELLER.name)
+    assert _lacks_some(world)
+    assert not world.compare(TELLER.name)
+    assert _lacks_some(world)
+
+    world.log.damaged.clear()
+    assert world.compare(TELLER.name)
+    assert _lacks_some(world)  # for whoever tends Kafka
+    assert world.reconcile(TELLER.name)
+    assert not _lacks_some(world)
+
+
 def _marked_without_being_there(world: World, at: int) -> bool:
     """A fact that only the log has; while that is compared it is wiped, and the relay sees it."""
     world.say(["a"])

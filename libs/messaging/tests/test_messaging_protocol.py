@@ -22,8 +22,8 @@ from messaging import reconcile
 from messaging.attempt import Attempt
 from messaging.envelope import Item, Received
 from messaging.follow import Follow, Looked
+from messaging.gaps import Gaps
 from messaging.outcome import Place
-from messaging.relay import Relay
 from messaging.tables import inbox
 from runtime.store import Store
 from runtime.testing import postgresql_database
@@ -342,6 +342,7 @@ def _no_look_again(patch: pytest.MonkeyPatch) -> None:
         """Everything is as it was."""
 
     patch.setattr(reconcile.Reconcile, "_see_again", blind)
+    patch.setattr(Gaps, "_lacks_some", _sees_nothing)  # it would be seen there, later
 
 
 def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
@@ -352,11 +353,11 @@ def _no_reconcile(patch: pytest.MonkeyPatch) -> None:
 
 def _no_look_at_heads(patch: pytest.MonkeyPatch) -> None:
     """Whether the first records of a log are there is nobody's concern."""
+    patch.setattr(Gaps, "_first_records_gone", _sees_nothing)
 
-    async def blind(*_: object) -> None:
-        """Whatever begins where."""
 
-    patch.setattr(Relay, "_look_at_heads", blind)
+async def _sees_nothing(*_: object) -> bool:
+    return False
 
 
 def _no_inbox(patch: pytest.MonkeyPatch) -> None:

@@ -134,15 +134,15 @@ def provision(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def empty_damaged(order: dict[str, Any]) -> list[str]:
-    """Partitions of our own Kafka that a disk has damaged are emptied; which."""
+def delete_damaged(order: dict[str, Any]) -> list[str]:
+    """Topics of our own Kafka that a disk has damaged are deleted; which partitions were."""
     from messaging.bus import Bus
-    from vicinato.kafka.damaged import empty_damaged as empty
+    from vicinato.kafka.damaged import delete_damaged as delete
     from vicinato.kafka.provision import admin_client
     from vicinato.kafka.topics import Topics
 
     who = order["bootstrap"], order["user"], order["secret"]
-    return [f"{t}-{n}" for t, n in empty(Bus(*who), admin_client(*who), Topics.read().names)]
+    return [f"{t}-{n}" for t, n in delete(Bus(*who), admin_client(*who), Topics.read().names)]
 
 
 def stores(order: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def copy_outboxes(order: dict[str, Any]) -> dict[str, Any]:
 STEPS = {
     "copy_outboxes": copy_outboxes,
     "provision": provision,
-    "empty_damaged": empty_damaged,
+    "delete_damaged": delete_damaged,
     "stores": stores,
     "demonstration": demonstration,
     "holding": holding,

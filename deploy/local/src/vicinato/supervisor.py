@@ -21,7 +21,7 @@ from vicinato.ask import is_served_by_kafka
 from vicinato.child import Backoff, Child, NotReadyError, Program, State
 from vicinato.folder import Folder
 from vicinato.logs import rotate
-from vicinato.programs.kafka import empty_damaged, provision
+from vicinato.programs.kafka import delete_damaged, provision
 from vicinato.programs.service import store_url
 from vicinato.refusals import CommandError, Exit, newer_data
 from vicinato.settings import SERVICES, Settings
@@ -197,7 +197,7 @@ class House:
             off, patience = 0, min(2 * patience, TEND_AT_LAST)
             try:
                 found = await provision(self.settings, self.folder)
-                damaged = "" if found else await self._empty_damaged()
+                damaged = "" if found else await self._made_anew()
             except (NotReadyError, CommandError, OSError) as error:
                 if (failed := str(error)) != told:
                     say(f"Kafka could not be looked at: {failed}", "bold red")
@@ -208,15 +208,18 @@ class House:
                     say(f"Kafka is as topics.toml says again: {found}", "yellow")
                 if damaged:
                     say(
-                        f"Damaged on Kafka's disk, emptied to be filled again: {damaged}",
+                        f"Damaged on Kafka's disk, made anew to be filled again: {damaged}",
                         "bold red",
                     )
 
-    async def _empty_damaged(self) -> str:
-        """Not while a restore takes back what perhaps only the bus has."""
+    async def _made_anew(self) -> str:
+        """What was damaged of our own. Not while a restore takes back what perhaps only the bus
+        has."""
         if not self.settings.own_kafka or self.folder.restore.exists():
             return ""
-        return await empty_damaged(self.settings, self.folder)
+        if damaged := await delete_damaged(self.settings, self.folder):
+            await provision(self.settings, self.folder)
+        return damaged
 
     def _all_served_by_kafka(self) -> bool:
         """Whether all services that answer are; also while ours starts, which ends with what would

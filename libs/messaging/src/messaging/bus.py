@@ -43,7 +43,12 @@ class BusAway(Exception):  # noqa: N818 - named as the staff would
 
 
 class LogDamaged(BusAway):
-    """A record is not as it was written: nobody gets past it before its partition is emptied."""
+    """A record is not as it was written: nobody gets past it before its topic is made anew."""
+
+
+class Silent(BusAway):
+    """Nothing comes although something is there: Kafka is very slow, or finds nothing any more
+    behind a length that its disk has damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +230,9 @@ class Reader:
         a wait (`SHORT_WAIT_MS`).
 
         Raises:
-            BusAway: nothing comes for a while although something should, or the log was made anew,
-                shorter, while it was read (then the client begins at its first record).
+            BusAway: the log was made anew, shorter, while it was read (then the client begins at
+                its first record).
+            Silent: nothing comes for a while although something should.
             LogDamaged: a record is not as it was written.
         """
         wanted = [
@@ -267,7 +273,7 @@ class Reader:
                     self._consumer.pause(tp)
             if not moved:
                 waited = ", ".join(f"{tp.topic}/{tp.partition} from {at[tp]} on" for tp in left)
-                raise BusAway(f"nothing comes of {waited}")
+                raise Silent(f"nothing comes of {waited}")
 
 
 def record_of(raw: ConsumerRecord) -> Record:

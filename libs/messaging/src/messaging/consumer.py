@@ -155,13 +155,15 @@ class Subscription:
         self.working = False
         self._taking = False
         self._joined = False
+        self._stuck = False
+        """What is there did not come, and has not come since."""
 
     @property
     def connected(self) -> bool:
         """Whether the group has said what this process reads, and all of it can be read: it may be
         nothing, where there are more replicas than partitions."""
         consumer = self._consumer
-        if consumer is not None and consumer.cannot_read:
+        if self._stuck or (consumer is not None and consumer.cannot_read):
             return False
         return self._assigned or self._joined
 
@@ -260,8 +262,10 @@ class Subscription:
                 # What came this moment is behind as well: only what stays is a fault.
                 if not behind or behind_since is None or self.progressed > behind_since:
                     behind_since = now if behind else None
+                    self._stuck &= behind
                 elif now - behind_since > STUCK_AFTER:
                     log.warning("consumer.stuck", topic=",".join(self._topics))
+                    self._stuck = True
                     return
                 # Another log than the one known is filled by its writers now, and the client that
                 # read the old one may be deaf to it.
@@ -297,7 +301,7 @@ class Subscription:
     def _settle(self, items: Sequence[Item]) -> dict[Partition, int]:
         if self._stopping.is_set():
             return {}
-        self.working, self.progressed = True, time.monotonic()
+        self.working, self.progressed, self._stuck = True, time.monotonic(), False
         try:
             return self._settler.settle_all(
                 self._store.write_now,

@@ -371,8 +371,10 @@ class Engine:
 
     @property
     def held_up(self) -> bool:
-        """Whether an event that its topic refuses holds up those of its key."""
-        return self.relay is not None and bool(self.relay.blocked)
+        """Whether a topic does not hold what it should: it refuses an event, which holds up those
+        of its key, or has lost some."""
+        relay = self.relay
+        return relay is not None and (bool(relay.blocked) or relay.log_lacks_some)
 
     @property
     def cluster(self) -> str:

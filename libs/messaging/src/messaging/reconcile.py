@@ -65,8 +65,9 @@ class Reconcile:
         self._places = places
         self._adoption = adoption
         self._ids = ids
-        self.begins: dict[Partition, int] = {}
-        """The first offset that is there, of each partition that was looked at."""
+        self.bounds: dict[Partition, tuple[int, int]] = {}
+        """The first offset that is there and the one after the last, of each partition, as they
+        were before anything was sent."""
         self._first: dict[Partition, Place] = {}
         self._reached: dict[Partition, Place] = {}
         self._owing: dict[Partition, int] = {}
@@ -78,8 +79,7 @@ class Reconcile:
             if name[0] in topics and name not in names and place.offset != BEGINNING:
                 await self._take_back(name, Place(BEGINNING, "", 0, place.era + 1))
         # Asked together: the relay sends nothing meanwhile, and one after the other takes a second.
-        bounds = await self._reader.all_bounds(names)
-        self.begins = {name: begin for name, (begin, _) in bounds.items()}
+        self.bounds = bounds = await self._reader.all_bounds(names)
         records = await self._reader.exactly(
             {
                 name: at.offset

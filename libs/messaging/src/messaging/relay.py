@@ -26,8 +26,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from messaging import comparison, marks
 from messaging.adoption import Adoption
-from messaging.bus import Bus, BusAway, asked_to_stop, ended
+from messaging.bus import Bus, BusAway, LogDamaged, Silent, asked_to_stop, ended
 from messaging.flights import Batch, Flight, log_each
+from messaging.gaps import Gaps
 from messaging.outcome import Partition, Place
 from messaging.partitioner import partition_of
 from messaging.reconcile import SEND_TIMEOUT, LogCut, Reconcile
@@ -95,8 +96,7 @@ class Relay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._producer: AIOKafkaProducer | None = None
         self._places: dict[Partition, Place] = {}
-        self._begins: dict[Partition, int] = {}
-        self._compared_from: dict[Partition, int] = {}
+        self._gaps = Gaps(store)
         self._checked = 0.0
         self._sent_at = 0.0
         self._kept_at = 0.0
@@ -126,6 +126,11 @@ class Relay:
     def standing_by(self) -> bool:
         """Whether another replica's relay sends."""
         return self._lock.waiting
+
+    @property
+    def log_lacks_some(self) -> bool:
+        """Whether something that was sent was missing in the log, or damaged, at the last look."""
+        return self._gaps.found
 
     @property
     def compares_soon(self) -> bool:
@@ -168,7 +173,8 @@ class Relay:
         if sent:
             self._sent_at = now
         idle = now - self._sent_at >= QUIET
-        if now - self._checked >= (CHECK_IDLE if idle else CHECK_BUSY):
+        soon = idle or self.log_lacks_some
+        if now - self._checked >= (CHECK_IDLE if soon else CHECK_BUSY):
             await self.reconcile()
         elif sent < MOST_IN_A_TURN:
             if idle and now - self._kept_at >= KEEP_EVERY:
@@ -225,29 +231,14 @@ class Relay:
                 self._lock, reader, self._producer, self._places, self._adoption(), self._ids
             )
             await work.run(self._service.topics)
-        self.reconciled.set()
-        await self._look_at_heads(work.begins)
+            self.reconciled.set()
+            await self._gaps.look(reader, work.bounds, self._places)
+        if self._gaps.owed:
+            self._compare = True
         self._checked = time.monotonic()
         last = await self._store.read(partial(read_meta, name=COMPARED))
         if last is None or self._clock.now() - datetime.fromisoformat(last) >= COMPARE_EVERY:
             self._compare = True
-
-    async def _look_at_heads(self, begins: dict[Partition, int]) -> None:
-        """Where the first records of a log were deleted (a retention that somebody set), the whole
-        is compared at once, not within the week: who was not that far, or begins anew, would never
-        see them."""
-        self._begins = begins
-        known = {n: at for n, at in self._compared_from.items() if begins.get(n, -1) >= at}
-        self._compared_from = known  # a log that was made anew begins further back
-        moved = {n: at for n, at in begins.items() if at > known.get(n, 0)}
-        if not moved:
-            return
-        if await self._store.read(partial(marks.any_before, begins=moved)):
-            for (topic, partition), at in moved.items():
-                log.error("relay.first_records_gone", topic=topic, partition=partition, offset=at)
-            self._compare = True
-        else:
-            known |= moved
 
     def _adoption(self) -> Adoption:
         return Adoption(self._service, now=self._clock.now(), ids=self._ids)
@@ -255,13 +246,13 @@ class Relay:
     async def compare_log(self) -> int:
         """The whole log against the outbox; how many rows were missing there and are sent again."""
         self._compare = False
-        now, begins = self._clock.now().isoformat(), self._begins
+        now, there = self._clock.now().isoformat(), self._gaps.now()
         async with self._bus.reader() as reader:
             count = await comparison.compare(
                 self._store, self._lock, reader, self._service.topics, self._adoption()
             )
         await self._lock.write(partial(write_meta, name=COMPARED, value=now))
-        self._compared_from = begins
+        self._gaps.compared(*there)
         self._woken.set()
         return count
 
@@ -270,6 +261,8 @@ class Relay:
         try:
             await self.compare_log()
         except Exception as error:
+            if isinstance(error, (LogDamaged, Silent)):
+                self._gaps.doubt()
             log.warning("relay.comparison_failed", reason=type(error).__name__, error=error)
         finally:
             self._comparing = None

@@ -1,9 +1,10 @@
-"""Partitions of our own Kafka that a disk has damaged: they are emptied, and filled again.
+"""Topics of our own Kafka that a disk has damaged: they go, to be made anew and filled again.
 
-Kafka looks at a log when it was not stopped in order, and cuts it where it is damaged. After an end
-in order it looks at nothing and gives out what the disk gives; no reader gets past a record whose
-sum is another, for ever. Nothing is lost with such a log: whoever wrote it has all of it in the
-outbox, misses its last record, and sends it again.
+Kafka looks through what it wrote last when it starts, and cuts a log where it is damaged. While it
+runs it looks at nothing and gives out what the disk gives; no reader gets past a record whose sum
+is another, for ever, and behind a damaged length Kafka itself finds nothing, not even what it
+writes there later. Nothing is lost with such a topic: whoever wrote it has all of it in the outbox,
+misses its last record, and sends it again.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from messaging.bus import Bus, LogDamaged
+from messaging.bus import Bus, LogDamaged, Silent
 
 TIMES = 2
 """How often it must be seen, each time by a new client."""
@@ -23,24 +23,16 @@ Name = tuple[str, int]
 """Topic and partition."""
 
 
-def empty_damaged(bus: Bus, admin: AdminClient, topics: Iterable[str]) -> list[Name]:
-    """Reads all of `topics` and deletes the records of each partition that is damaged; which. Of a
-    compacted topic Kafka deletes none: it goes as a whole, for whoever provisions to make it anew.
+def delete_damaged(bus: Bus, admin: AdminClient, topics: Iterable[str]) -> list[Name]:
+    """Reads all of `topics` and deletes those that are damaged, for whoever provisions to make them
+    anew; which partitions were. (To delete the records is not enough: the file stays.)
 
     Raises BusAway, TimeoutError, KafkaException.
     """
     found = asyncio.run(_damaged(bus, list(topics)))
-    wanted = [TopicPartition(topic, number, OFFSET_END) for topic, number in found]
-    compacted: set[str] = set()
-    for one, future in (admin.delete_records(wanted) if wanted else {}).items():
-        try:
-            future.result(20)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.POLICY_VIOLATION:
-                raise
-            compacted.add(one.topic)
-    for future in (admin.delete_topics(sorted(compacted)) if compacted else {}).values():
-        future.result(20)
+    gone = sorted({topic for topic, _ in found})
+    for future in (admin.delete_topics(gone, operation_timeout=20) if gone else {}).values():
+        future.result(30)
     return found
 
 
@@ -57,7 +49,7 @@ async def _damaged(bus: Bus, topics: list[str]) -> list[Name]:
                     try:
                         async for _records in reader.read({}, {name: ends[name]}):
                             pass
-                    except LogDamaged:
+                    except (LogDamaged, Silent):
                         counted[name] += 1
                         break  # a client that met it gives the same again
                     counted[name] = -1

@@ -78,13 +78,13 @@ async def provision(settings: Settings, folder: Folder) -> str:
     return ", ".join(found)
 
 
-async def empty_damaged(settings: Settings, folder: Folder) -> str:
-    """Empties what a disk has damaged of our own Kafka, for its writers to fill; which partitions.
+async def delete_damaged(settings: Settings, folder: Folder) -> str:
+    """Deletes the topics that a disk has damaged, to be made anew; which partitions were.
 
     Raises NotReadyError."""
     order = _administrator(settings, folder)
     try:
-        found = await steps.run("empty_damaged", order, folder.log("supervisor"), within=600.0)
+        found = await steps.run("delete_damaged", order, folder.log("supervisor"), within=600.0)
     except steps.StepError as error:
         raise NotReadyError(str(error)) from error
     return ", ".join(found)
