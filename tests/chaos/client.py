@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from chaos.record import Record
 
 PATIENCE = 75.0
 """Seconds until a client stops asking and does not know."""
+
+BEFORE_HANGING_UP = 0.01
+"""Seconds: the request has arrived and is at work."""
 
 AGAIN = frozenset({401, 408, 425, 429, 500, 502, 503, 504})
 """401: the keys of identity may not have reached a service that has just lost its store or date."""
@@ -27,11 +31,15 @@ class Client:
     record: Record
     others: dict[str, str] = field(default_factory=dict)
     statuses: dict[int | str, int] = field(default_factory=dict)
+    hangs_up: bool = False
+    """Whether every other request is broken off in its middle, or before its answer, and made again
+    after that."""
 
     def __post_init__(self) -> None:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
         self._http = httpx.AsyncClient(timeout=15, limits=limits)
         self._turn = 0
+        self._begun = 0
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -73,10 +81,15 @@ class Client:
         self, method: str, path: str, body: Any, *, by: str, key: str
     ) -> httpx.Response | None:
         headers = {"Authorization": f"Bearer {self.tokens[by]}", "Idempotency-Key": key}
+        address = self._address(path)
+        request = self._http.build_request(method, address + path, json=body, headers=headers)
+        self._begun += 1
+        if self.hangs_up and self._begun % 2:
+            await _hung_up(request, share=self._begun % 3 / 2)
+            self._count("hung up")
+            return None
         try:
-            answer = await self._http.request(
-                method, self._address(path) + path, json=body, headers=headers
-            )
+            answer = await self._http.send(request)
         except httpx.HTTPError as error:
             self._count(type(error).__name__)
             return None
@@ -98,11 +111,12 @@ class Client:
             return None
         return answer.json() if answer.is_success else None
 
-    async def command(self, path: str, *, by: str) -> bool:
-        """Whether a command without content was done just now."""
+    async def command(self, path: str, *, by: str, body: Any = None) -> bool:
+        """Whether a command, without content when none is given, was done just now."""
         headers = {"Authorization": f"Bearer {self.tokens[by]}"}
         try:
-            return (await self._http.post(self.address + path, headers=headers)).is_success
+            answer = await self._http.post(self.address + path, json=body, headers=headers)
+            return answer.is_success
         except httpx.HTTPError:
             return False
 
@@ -113,6 +127,19 @@ class Client:
 
     def _count(self, what: int | str) -> None:
         self.statuses[what] = self.statuses.get(what, 0) + 1
+
+
+async def _hung_up(request: httpx.Request, share: float) -> None:
+    """Of the body this share is sent, and then a reset in place of a farewell."""
+    head = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
+    head += [f"{name}: {value}" for name, value in request.headers.items()]
+    said = request.content[: round(share * len(request.content))]
+    with contextlib.suppress(OSError):
+        _, wire = await asyncio.open_connection(request.url.host, request.url.port)
+        wire.write("\r\n".join([*head, "", ""]).encode() + said)
+        await wire.drain()
+        await asyncio.sleep(BEFORE_HANGING_UP)
+        wire.transport.abort()
 
 
 def _of(kind: str, content: Any) -> dict[str, Any]:

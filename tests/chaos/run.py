@@ -21,6 +21,7 @@ from chaos.options import Options
 from chaos.proxy import Proxy
 from chaos.record import Record
 from chaos.rounds import come_right, play
+from chaos.slow_disk import SlowDisk
 from chaos.timeline import Timeline
 from vicinato.folder import Folder
 from vicinato.ports import free_block
@@ -131,6 +132,7 @@ async def _site(
     """A house whose wires go through proxies, and what faults and clients need of it."""
     block = free_block()
     battery = folder / "battery"
+    slow_disk = SlowDisk(folder)
     async with AsyncExitStack() as stack:
         bus, database = Proxy(block + 10), Proxy(block + 12)
         for proxy in (bus, database):
@@ -143,6 +145,7 @@ async def _site(
             "CHAOS_KAFKA": str(bus.port),
             "CHAOS_POSTGRESQL": str(database.port),
             "CHAOS_BATTERY": str(battery),
+            **slow_disk.variables,
             "PYTHONPATH": str(TESTS),
         }
         opening = open_house(options.database, root=folder, starter="chaos.up", more=more)
@@ -163,6 +166,7 @@ async def _site(
             database=database,
             battery=battery,
             small_disk=small_disk,
+            slow_disk=slow_disk,
             timeline=timeline,
             client=client,
             excused=Excused(),

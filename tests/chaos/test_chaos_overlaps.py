@@ -34,6 +34,7 @@ def site_of_locks() -> Site:
         database=nothing,
         battery=nothing,
         small_disk=False,
+        slow_disk=nothing,
         timeline=nothing,
         client=nothing,
         excused=nothing,

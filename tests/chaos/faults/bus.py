@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from chaos.faults.site import FaultError, Site
+from chaos.faults.work import asked
 from chaos.plan import Fault
 
 DAMAGED = 24
@@ -61,10 +62,7 @@ async def log_damaged(site: Site, fault: Fault) -> None:
     async with site.alone("kafka"):
         await site.kafka_answers()
         async with site.down("kafka", in_order=fault.number % 4 != AFTER_A_KILL):
-            found = (site.folder.kafka / "log").glob(f"{fault.target}-?/*.log")
-            log = max(found, key=lambda one: (one.stat().st_size, one.parent.name))
-            at = await asyncio.to_thread(_damaged, log, fault.amount)
-            site.say(f"{log.parent.name} is damaged at {at} of {log.stat().st_size} bytes")
+            log = await asyncio.to_thread(_damaged, site, fault)
             if fault.number % 4 == WITHOUT_INDEX:
                 log.with_suffix(".index").unlink()
         await site.kafka_answers()
@@ -91,15 +89,28 @@ async def unreadable(site: Site, fault: Fault) -> None:
         await site.kafka_answers()
 
 
-def _damaged(log: Path, amount: float) -> int:
-    """Where: mostly in what was written last, which is read again soon."""
-    at = int((1 - amount**4) * max(0, log.stat().st_size - DAMAGED))
+async def rotting(site: Site, fault: Fault) -> None:
+    """The same while Kafka runs, and somebody has the writer compare its outbox with the log."""
+    async with site.alone("kafka", "bus wire"):
+        await site.kafka_answers()
+        await asyncio.to_thread(_damaged, site, fault)
+    service = fault.target.partition(".")[0]
+    await asked(site, f"/{service}/api/log/compare")
+
+
+def _damaged(site: Site, fault: Fault) -> Path:
+    """In which log: mostly in what was written last, which is read again soon."""
+    found = (site.folder.kafka / "log").glob(f"{fault.target}-?/*.log")
+    log = max(found, key=lambda one: (one.stat().st_size, one.parent.name))
+    size = log.stat().st_size
+    at = int((1 - fault.amount**4) * max(0, size - DAMAGED))
     with log.open("r+b") as file:
         file.seek(at)
         bytes_there = file.read(DAMAGED)
         file.seek(at)
         file.write(bytes(one ^ 0xA5 for one in bytes_there))
-    return at
+    site.say(f"{log.parent.name} is damaged at {at} of {size} bytes")
+    return log
 
 
 async def _copied(source: Path, target: Path) -> None:

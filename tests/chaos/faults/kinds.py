@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from chaos.faults import bus, clock, groups, machine, processes, restore, stores, topics, wires
+from chaos.faults import (
+    bus,
+    clock,
+    cluster,
+    groups,
+    machine,
+    processes,
+    restore,
+    stores,
+    topics,
+    wires,
+    work,
+)
 from chaos.faults.site import Site
 from chaos.plan import Fault
 
@@ -22,14 +34,18 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "house-restarted": processes.house_restarted,
     "nursery-killed": processes.nursery_killed,
     "port-taken": processes.port_taken,
+    "work-killed": work.killed,
+    "backup-killed": work.backup_killed,
     "memory-exhausted": processes.memory_exhausted,
     "processor-taken": machine.processor_taken,
+    "disk-slow": machine.disk_slow,
     "kafka-killed": processes.kill,
     "kafka-frozen": processes.freeze,
     "kafka-wiped": bus.wiped,
     "kafka-restored": bus.restored,
     "partition-lost": bus.partition_lost,
     "log-damaged": bus.log_damaged,
+    "log-rotting": bus.rotting,
     "kafka-unreadable": bus.unreadable,
     "topic-anew": topics.anew,
     "partitions-added": topics.partitions_added,
@@ -39,6 +55,8 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "records-flood": topics.flood,
     "records-refused": topics.refused,
     "settings-changed": topics.settings_changed,
+    "topic-compacted": topics.compacted,
+    "throttled": cluster.throttled,
     "rights-withdrawn": topics.rights_withdrawn,
     "reader-shut-out": topics.reader_shut_out,
     "user-removed": topics.user_removed,
@@ -49,6 +67,7 @@ FAULTS: dict[str, Callable[[Site, Fault], Awaitable[None]]] = {
     "wire-cut": wires.cut,
     "wire-slow": wires.slow,
     "wire-stopped": wires.stopped,
+    "clients-gone": wires.clients_gone,
     "store-locked": stores.locked,
     "store-vacuumed": stores.vacuumed,
     "disk-full": stores.disk_full,

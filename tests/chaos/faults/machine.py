@@ -14,6 +14,9 @@ from chaos.faults.site import Site
 from chaos.plan import Fault
 from vicinato.processes import die_with_parent
 
+SLOWEST = 2.0
+"""Seconds for each fsync."""
+
 FIRST = -20
 """Before all others; who is not root gets his share like them."""
 
@@ -28,6 +31,19 @@ async def processor_taken(site: Site, fault: Fault) -> None:
             for one in busy:
                 one.kill()
                 await asyncio.to_thread(one.wait)
+
+
+async def disk_slow(site: Site, fault: Fault) -> None:
+    """Each fsync, of stores and of Kafka, takes up to seconds."""
+    if not site.slow_disk.there:
+        site.say("there is no C compiler here: the disk stays as it is")
+        return
+    async with site.alone("disk"):
+        site.slow_disk.take(fault.amount * SLOWEST)
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            site.slow_disk.take(0)
 
 
 def _busy() -> subprocess.Popen[bytes]:

@@ -20,6 +20,7 @@ from house import House
 from chaos.checks import Excused
 from chaos.client import Client
 from chaos.proxy import Proxy
+from chaos.slow_disk import SlowDisk
 from chaos.timeline import Timeline
 from vicinato.folder import Folder
 from vicinato.programs.service import store_url
@@ -44,6 +45,7 @@ class Site:
     database: Proxy
     battery: Path
     small_disk: bool
+    slow_disk: SlowDisk
     timeline: Timeline
     client: Client
     excused: Excused

@@ -54,6 +54,13 @@ SETTINGS = (
 )
 """With the first two a topic takes nothing from us; the other two change what lies there."""
 
+COMPACTED = (
+    ("cleanup.policy", "compact"),
+    ("segment.ms", "1000"),
+    ("min.cleanable.dirty.ratio", "0.01"),
+    ("max.compaction.lag.ms", "1"),
+)
+
 GONE_WITHIN = 30.0
 LEFT_TO_THE_HOUSE = 0.5
 """From this amount on nobody sets back what was changed."""
@@ -144,6 +151,12 @@ async def settings_changed(site: Site, fault: Fault) -> None:
         await asyncio.sleep(fault.seconds)
 
 
+async def compacted(site: Site, fault: Fault) -> None:
+    """Of each aggregate the last event alone is kept, as by somebody who saves space."""
+    async with _changed(site, fault, _keeps_the_last_alone):
+        await asyncio.sleep(fault.seconds)
+
+
 async def rights_withdrawn(site: Site, fault: Fault) -> None:
     """Nobody may write or read the topic."""
     async with _changed(site, fault, _without_rights):
@@ -231,8 +244,16 @@ def _has_partitions(site: Site, topic: str, count: int) -> None:
 
 
 def _set(setting: tuple[str, str], site: Site, topic: str) -> None:
-    entry = ConfigEntry(*setting, incremental_operation=AlterConfigOpType.SET)
-    what = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    _set_all([setting], site, topic)
+
+
+def _keeps_the_last_alone(site: Site, topic: str) -> None:
+    _set_all(COMPACTED, site, topic)
+
+
+def _set_all(settings: Iterable[tuple[str, str]], site: Site, topic: str) -> None:
+    entries = [ConfigEntry(*s, incremental_operation=AlterConfigOpType.SET) for s in settings]
+    what = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
     admin = cluster.admin(site)  # kept, or its answers go with it
     for future in admin.incremental_alter_configs([what]).values():
         future.result()

@@ -1,4 +1,4 @@
-"""Connections to Kafka and PostgreSQL are cut, refused, slowed and stopped."""
+"""Connections to Kafka and PostgreSQL are cut, refused, slowed and stopped; clients hang up."""
 
 from __future__ import annotations
 
@@ -54,3 +54,13 @@ async def stopped(site: Site, fault: Fault) -> None:
         finally:
             wire.hold_answers(False)
             wire.hold_requests(False)
+
+
+async def clients_gone(site: Site, fault: Fault) -> None:
+    """Clients hang up in the middle of what they ask, or before the answer, and ask again."""
+    async with site.alone("clients"):
+        site.client.hangs_up = True
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            site.client.hangs_up = False
