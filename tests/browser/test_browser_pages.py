@@ -166,6 +166,16 @@ def test_nobody_is_kept_out_of_any_component(visit: Windows, language: str) -> N
     assert list(faults(page, *look, colours=own, contrast=own)) == []
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize("language", LOCALES)
+def test_no_colour_of_a_component_keeps_anybody_out_in_any_language(
+    visit: Windows, language: str
+) -> None:
+    page = visit("/identity/design?toast=1", language=language)
+    found = [fault for light in LIGHTS for fault in faults(page, PHONE, light, contrast=True)]
+    assert found == []
+
+
 @pytest.mark.parametrize(("language", "width", "light"), LOOKS)
 def test_nobody_is_kept_out_of_what_a_form_answers(
     visit: Windows, quarter: dict[str, Any], language: str, width: int, light: Light
