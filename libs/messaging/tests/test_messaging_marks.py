@@ -78,14 +78,14 @@ def plan(connection: sa.Connection, *, backlog: bool) -> str:
     """How the database goes about finding what is unsent, in small letters."""
     explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
     plans: list[str] = []
-    really = prepared.run
+    really = prepared.run_at_once
 
     def run(where: sa.Connection, text: str, parameters: Any, **more: Any) -> Any:
         plans.append(str(really(where, f"{explain} {text}", parameters, **more).fetchall()))
         return really(where, text, parameters, **more)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(prepared, "run", run)
+        patched.setattr(prepared, "run_at_once", run)
         marks.unsent(connection, (), 1_000, backlog=backlog)
     return plans[-1].lower()
 
