@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from messaging import comparison
+from messaging import comparison, marks
 from messaging.tables import outbox
 
 from .teller_and_hearer import FACTS, TELLER
@@ -30,6 +30,32 @@ def test_what_is_missing_in_the_middle_of_the_log_is_sent_again(world: World) ->
     assert world.relay(TELLER.name)
 
     assert world.log.ids(FACTS) == _rows(world)
+
+
+def test_a_copy_elsewhere_does_not_stand_for_what_is_missing(world: World) -> None:
+    """As of a mirror that was set up wrongly: of another partition its reader sees it out of its
+    order, and it is not where it counts as sent."""
+    longest = max(range(2), key=lambda n: len(world.log.topics[FACTS][n]))
+    copied = world.log.topics[FACTS][longest][1]
+    world.log.append(FACTS, 1 - longest, copied.key or b"", copied.value, copied.headers)
+    world.log.lose(FACTS, longest, 1)
+
+    assert world.compare(TELLER.name)
+    assert world.relay(TELLER.name)
+
+    assert world.log.ids(FACTS) == _rows(world)
+    assert _lie_where_they_should(world)
+
+
+def _lie_where_they_should(world: World) -> bool:
+    """Every row that counts as sent lies where it was acknowledged."""
+    sent = world.teller.read_now(lambda c: marks.sent_as(c, sorted(_rows(world))))
+    lying = {
+        (record.partition, record.offset): dict(record.headers).get("ce_id", b"").decode()
+        for number in range(2)
+        for record in world.log.there(FACTS, number, 0, len(world.log.topics[FACTS][number]))
+    }
+    return all(lying.get((number, at)) == one for one, (_, number, at) in sent.items())
 
 
 def test_what_is_missing_in_the_outbox_is_adopted(world: World) -> None:

@@ -33,8 +33,9 @@ READ_AT_ONCE = 20_000
 async def compare(
     store: Store, lock: RelayLock, reader: Reader, topics: tuple[str, ...], adoption: Adoption
 ) -> int:
-    """What counts as sent and is in no log is sent again; what is in the log and not in the outbox
-    is adopted. How many rows are sent again.
+    """What does not lie in the log where it counts as sent is sent again: a copy of it elsewhere,
+    as a mirror makes them, is not in its place among the others of its key. What is in the log and
+    not in the outbox is adopted. How many rows are sent again.
 
     Raises:
         LogCut: a partition is found to be another log meanwhile. What was read before that is not
@@ -55,13 +56,20 @@ async def compare(
         ends = await reader.ends([topic])
         async for batch in reader.read({}, ends):
             items = await asyncio.to_thread(lambda batch=batch: [decode(r) for r in batch])  # type: ignore[misc]
-            rows = await store.read(partial(marks.rows_of, ids=[i.id for i in items]))
-            for row in rows.values():
-                missing.discard(row)
-            unknown = [i for i in items if i.id not in rows]
+            known = await store.read(partial(marks.sent_as, ids=[i.id for i in items]))
+            for item in items:
+                row, *at = known.get(item.id, (0, None, None))
+                if at == [item.record.partition, item.record.offset]:
+                    missing.discard(row)
+            unknown = [i for i in items if i.id not in known]
             if unknown and topic not in COMPACTED:
                 absorb = partial(adoption.absorb, items=unknown)
                 await lock.write(partial(if_same, work=absorb))
+        after = 0
+        while rows := missing.behind(after, 1_000):
+            for row in await store.read(partial(marks.sent_behind, rows=rows, ends=ends)):
+                missing.discard(row)  # it was sent once more meanwhile
+            after = rows[-1]
         lost = len(missing)
         if lost:
             log.error("relay.missing_in_log", topic=topic, count=lost)

@@ -317,6 +317,38 @@ def rows_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def sent_as(
+    connection: sa.Connection, ids: Sequence[str]
+) -> dict[str, tuple[int, int | None, int | None]]:
+    """Row, partition and offset of those of these ids that are in the outbox; None where one does
+    not count as sent."""
+    found: dict[str, tuple[int, int | None, int | None]] = {}
+    marked = outbox.outerjoin(outbox_sent, outbox.c.row == outbox_sent.c.row)
+    asked = sa.select(
+        outbox.c.id, outbox.c.row, outbox_sent.c.partition, outbox_sent.c.record_offset
+    ).select_from(marked)
+    for start in range(0, len(ids), 1_000):
+        part = ids[start : start + 1_000]
+        for event_id, *at in connection.execute(asked.where(outbox.c.id.in_(part))):
+            found[event_id] = at[0], at[1], at[2]
+    return found
+
+
+def sent_behind(
+    connection: sa.Connection, rows: Sequence[int], ends: Mapping[Partition, int]
+) -> list[int]:
+    """Those of these rows, all of one topic, that count as sent behind where its log ended."""
+    until = {partition: end for (_, partition), end in ends.items()}
+    asked = sa.select(
+        outbox_sent.c.row, outbox_sent.c.partition, outbox_sent.c.record_offset
+    ).where(outbox_sent.c.row.in_(rows))
+    return [
+        row
+        for row, partition, offset in connection.execute(asked)
+        if offset >= until.get(partition, offset + 1)
+    ]
+
+
 def oldest_unsent(connection: sa.Connection) -> datetime | None:
     """When the oldest row that was not sent was written."""
     first = sa.select(sa.func.min(outbox_unsent.c.row)).scalar_subquery()
