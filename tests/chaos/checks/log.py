@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CorruptRecordException
 
-from messaging.bus import Bus, BusAway, record_of
+from messaging.bus import Bus, BusAway, LogDamaged, record_of
 from messaging.envelope import Record
 from vicinato.kafka.topics import Topics
 
@@ -21,7 +22,8 @@ SILENT_MS = 10_000
 
 @dataclass
 class CopiedBus:
-    """`messaging.bus.Bus` as far as `verify` needs it; each reader is a copy made when it opens."""
+    """`messaging.bus.Bus` as far as `verify` needs it; each reader is a copy made when it opens.
+    Raises BusAway, or LogDamaged, which is one."""
 
     bus: Bus
 
@@ -52,7 +54,10 @@ async def _copy(consumer: Any) -> Copy:
         consumer.seek(tp, begins[tp])
     records: dict[Partition, list[Record]] = defaultdict(list)
     while left:
-        got = await consumer.getmany(*left, timeout_ms=SILENT_MS, max_records=AT_ONCE)
+        try:
+            got = await consumer.getmany(*left, timeout_ms=SILENT_MS, max_records=AT_ONCE)
+        except CorruptRecordException as error:
+            raise LogDamaged(str(error)) from error
         for tp, raw in got.items():
             records[tp.topic, tp.partition] += [record_of(r) for r in raw if r.offset < ends[tp]]
         reached = {tp for tp in left if await consumer.position(tp) >= ends[tp]}

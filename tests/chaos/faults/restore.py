@@ -27,7 +27,7 @@ from chaos.faults.site import FaultError, Site
 from chaos.faults.stores import administration, end_sessions
 from chaos.plan import Fault
 from messaging import restoring
-from messaging.bus import Bus
+from messaging.bus import Bus, BusAway
 from messaging.envelope import decode
 from messaging.tables import outbox
 from runtime.store import database_address
@@ -53,6 +53,7 @@ async def restore(site: Site, fault: Fault) -> None:
         await site.stores_answer()
         # It counts as ready a moment longer when it has just ended on a full disk.
         await asyncio.to_thread(_in, site, name, _last_row)
+        await _log_is_whole(site, name)  # the house mends none while a part of it is held down
         last_row, taken_at = site.copies.pop(name)
         async with site.down(name):
             on_bus = await _ids_on_bus(site, name)
@@ -149,6 +150,19 @@ def _in(site: Site, name: str, work: Callable[[sa.Connection], T]) -> T:
             return work(connection)
 
     return patiently(once)
+
+
+async def _log_is_whole(site: Site, name: str) -> None:
+    """Nor is it damaged from now on: who damages it waits for its turn."""
+    deadline = time.monotonic() + RECOVERED_WITHIN
+    while True:
+        try:
+            await _ids_on_bus(site, name)
+            return
+        except BusAway as error:
+            if time.monotonic() > deadline:
+                raise FaultError(f"the log cannot be read: {error}") from error
+            await asyncio.sleep(1)
 
 
 async def _ids_on_bus(site: Site, name: str) -> set[str]:
