@@ -143,6 +143,28 @@ async def test_what_comes_in_pieces_is_taken_the_same(both: Client) -> None:
         assert found[0] == found[1]
 
 
+async def test_who_hangs_up_in_the_middle_is_taken_the_same(both: Client) -> None:
+    """He hears nothing; what is written down of it must be no fault of ours."""
+    told = []
+    for way in ("straight", "usual"):
+        left = [{"type": "http.request", "body": GOOD[:9], "more_body": True}]
+        sent: list[Any] = []
+
+        async def receive(left: list[Any] = left) -> Any:
+            return left.pop() if left else {"type": "http.disconnect"}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        headers = [(name.lower().encode(), value.encode()) for name, value in (JSON | TILL).items()]
+        path = f"/sample/api/{way}/bread"
+        scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
+        scope |= {"headers": headers, "query_string": b"", "root_path": "", "scheme": "http"}
+        await both.app(scope | {"server": ("test", 80), "client": ("test", 1)}, receive, send)
+        told.append(sent[0]["status"])
+    assert told == [400, 400]
+
+
 async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
     yield content[:5]
     yield content[5:]

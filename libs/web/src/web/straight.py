@@ -8,10 +8,9 @@ import inspect
 from typing import Any
 
 from fastapi import params
-from fastapi._compat import ModelField
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,9 +31,7 @@ class StraightRoute(APIRoute):
         if door is not None and body is not None and answer is not None:
             self.app = self._straight(self.app, door, body, answer)
 
-    def _straight(
-        self, usual: ASGIApp, door: tuple[Door, str], body: ModelField, answer: ModelField
-    ) -> ASGIApp:
+    def _straight(self, usual: ASGIApp, door: tuple[Door, str], body: Any, answer: Any) -> ASGIApp:
         """What answers a request: itself, or by the usual way."""
         ask, call = door
         ids = [(field, field.name, ("path", field.name)) for field in self.dependant.path_params]
@@ -45,7 +42,11 @@ class StraightRoute(APIRoute):
             if request.headers.get("content-type") != _JSON:
                 await usual(scope, receive, send)
                 return
-            content = await request.body()
+            try:
+                content = await request.body()
+            except ClientDisconnect:
+                await usual(scope, receive, send)
+                return
             try:
                 sent = await request.json()
             except Exception:
