@@ -307,14 +307,7 @@ def last_row(connection: sa.Connection) -> int:
 
 def rows_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
     """The rows of those of these ids that are in the outbox."""
-    found: dict[str, int] = {}
-    for start in range(0, len(ids), 1_000):
-        part = ids[start : start + 1_000]
-        for event_id, row in connection.execute(
-            sa.select(outbox.c.id, outbox.c.row).where(outbox.c.id.in_(part))
-        ):
-            found[event_id] = row
-    return found
+    return {event_id: row for event_id, (row, *_) in sent_as(connection, ids).items()}
 
 
 def sent_as(
@@ -329,8 +322,10 @@ def sent_as(
     ).select_from(marked)
     for start in range(0, len(ids), 1_000):
         part = ids[start : start + 1_000]
-        for event_id, *at in connection.execute(asked.where(outbox.c.id.in_(part))):
-            found[event_id] = at[0], at[1], at[2]
+        for event_id, row, partition, offset in connection.execute(
+            asked.where(outbox.c.id.in_(part))
+        ):
+            found[event_id] = row, partition, offset
     return found
 
 
